@@ -1,0 +1,29 @@
+"""Every error that simgan raises on purpose: one sentence that names the thing and the remedy.
+
+Each derives from `SimGANError` and from the built-in that fits, so that both `except SimGANError` and
+`except ValueError` do what one expects. Command lines print the sentence and exit with 1.
+"""
+
+
+class SimGANError(Exception):
+    """Base class of all errors raised on purpose."""
+
+
+class ImageError(SimGANError, ValueError):
+    """An image cannot be read or is not what the model takes; names the image and what was wrong."""
+
+
+class SourceError(SimGANError, ValueError):
+    """A data source is unknown, empty, or holds something broken; names the source or the file."""
+
+
+class ModelError(SimGANError, ValueError):
+    """A folder or repository does not hold a network that can be loaded; names it and what is missing."""
+
+
+class ConfigError(SimGANError, ValueError):
+    """Settings that do not exist or do not fit together; names the setting and its value."""
+
+
+class TrainingError(SimGANError, RuntimeError):
+    """Training cannot go on: a diagnosis and the remedy."""
