@@ -1,0 +1,106 @@
+"""The refiner R_θ: a fully convolutional network that makes a synthetic image look real (section 2.1, appendix).
+
+Conv k×k → `width` maps, `blocks` residual blocks of two k×k convolutions, a 1×1 convolution to the image's channels;
+no stride, no pooling, no normalization: it changes pixels and leaves the geometry, hence the labels, alone.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from simgan.domains import get_preset
+from simgan.errors import ConfigError
+from simgan.hub import Pretrained
+
+MINIMUM_SIZE = 16
+
+
+@dataclass(frozen=True)
+class RefinerConfig:
+    """All that rebuilds a refiner, and what its input must be.
+
+    `width` maps, `kernel_size` k and `blocks` N as in the paper's table. `predict_residual`: the network gives R(x) − x
+    and starts as the identity (the paper's gives R(x)). `equalize`: images are histogram-equalized before they enter,
+    as MPIIGaze's crops are; `Refiner.refine` does it, the caller need not.
+    """
+
+    domain: str = "eyes"
+    channels: int = 1
+    width: int = 64
+    kernel_size: int = 3
+    blocks: int = 4
+    predict_residual: bool = False
+    equalize: bool = False
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise ConfigError(f"a refiner takes 1 or 3 channels, not {self.channels}")
+        if self.kernel_size % 2 == 0:
+            raise ConfigError(f"kernel_size must be odd so that the size is kept, not {self.kernel_size}")
+
+
+class ResidualBlock(nn.Module):
+    """Two k×k convolutions and a skip connection (appendix, figure of the residual block)."""
+
+    def __init__(self, width: int, kernel_size: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, kernel_size, padding=kernel_size // 2)
+        self.second = nn.Conv2d(width, width, kernel_size, padding=kernel_size // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, width, H, W) to the same shape."""
+        return torch.relu(x + self.second(torch.relu(self.first(x))))
+
+
+class Refiner(Pretrained):
+    """R_θ(x): (B, C, H, W) float in [−1, 1] → the same shape, not clamped; any H × W ≥ 16 × 16.
+
+    `Refiner.from_preset("eyes")` builds it untrained, `Refiner.from_pretrained("eyes")` loads trained weights: a
+    shipped name, a folder, or a Hub repository. `refine` takes images of every kind.
+    """
+
+    config_class = RefinerConfig
+    subfolder = ""
+
+    def __init__(self, config: RefinerConfig | None = None) -> None:
+        super().__init__()
+        self.config: RefinerConfig = config or RefinerConfig()
+        c = self.config
+        self.stem = nn.Conv2d(c.channels, c.width, c.kernel_size, padding=c.kernel_size // 2)
+        self.blocks = nn.Sequential(*(ResidualBlock(c.width, c.kernel_size) for _ in range(c.blocks)))
+        self.head = nn.Conv2d(c.width, c.channels, 1)
+        if c.predict_residual:
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    @classmethod
+    def from_preset(cls, name: str, *, channels: int = 1) -> "Refiner":
+        """Build the untrained refiner of a preset; an unknown name raises `ConfigError`."""
+        preset = get_preset(name)
+        return cls(RefinerConfig(domain=preset.domain, channels=channels, **preset.refiner))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Refine a batch (B, C, H, W) in [−1, 1]; `ConfigError` where C or the size does not fit."""
+        if x.ndim != 4 or x.shape[1] != self.config.channels or min(x.shape[2:]) < MINIMUM_SIZE:
+            raise ConfigError(
+                f"this refiner takes (B, {self.config.channels}, H, W) with H and W of at least {MINIMUM_SIZE}, "
+                f"not {tuple(x.shape)}"
+            )
+        out: Tensor = self.head(self.blocks(torch.relu(self.stem(x))))
+        return x + out if self.config.predict_residual else out
+
+    def refine(self, images: Any, strength: float = 1.0, batch_size: int | None = None) -> Any:
+        """Make images look real; their labels stay true.
+
+        `images`: a path, a PIL image, an array (uint8 or uint16, (H, W) or (H, W, 3)), a tensor ((C, H, W) or
+        (B, C, H, W) in [−1, 1]), or a list or iterator of them. Gives back the same kind, size, mode, bit depth and
+        order (a path gives a PIL image). `strength` s blends x + s·(R(x) − x): 0 gives the input back, 1 the refined
+        image. Bad input raises `ImageError`, which names the image and what is wrong with it.
+        """
+        from simgan.refining import refine
+
+        return refine(self, images, strength=strength, batch_size=batch_size)
+
+
