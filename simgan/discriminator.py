@@ -5,7 +5,6 @@ averages the maps to one decision an image and exists for the paper's ablation. 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,13 +71,9 @@ class Discriminator(Pretrained):
         return logits.mean((2, 3), keepdim=True) if self.config.scope == "global" else logits
 
     @torch.inference_mode()
-    def probability_real(self, images: Any) -> Tensor:
+    def probability_real(self, images: Tensor) -> Tensor:
         """Give 1 − D_φ, the probability of being real, patch by patch: (B, h, w) in [0, 1].
 
-        `images`: a batch (B, C, H, W) in [−1, 1], or anything that `Refiner.refine` takes, all of one size.
+        `images`: a batch (B, C, H, W) in [−1, 1].
         """
-        from simgan.images import batch_of
-
-        x = images if isinstance(images, Tensor) else batch_of(images, self.config.channels)
-        x = x.to(next(self.parameters()))
-        return self(x).softmax(1)[:, REAL]
+        return self(images.to(next(self.parameters()))).softmax(1)[:, REAL]

@@ -78,7 +78,7 @@ class Pretrained(nn.Module):
             (aside / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
             save_file(tensors, aside / WEIGHTS, metadata={"format": "pt", **(metadata or {})})
             for file in (WEIGHTS, CONFIG):
-                os.replace(aside / file, target / file)
+                (aside / file).replace(target / file)
         finally:
             shutil.rmtree(aside)
 

@@ -70,7 +70,7 @@ def channel_mean(x: Tensor) -> tuple[Tensor, ...]:
 
 
 def gradients(x: Tensor) -> tuple[Tensor, ...]:
-    """ψ = image derivatives (section 2.1): differences to the right and to the lower neighbour; leaves brightness free."""
+    """ψ = image derivatives (section 2.1): differences to the right and lower neighbour; brightness is free."""
     return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
 
 
@@ -103,4 +103,3 @@ def get_transform(name: str) -> Transform:
     if name not in TRANSFORMS:
         raise ConfigError(f"unknown feature transform {name!r}: choose one of {', '.join(TRANSFORMS)}")
     return TRANSFORMS[name]
-

@@ -1,0 +1,105 @@
+"""Each formula against numbers worked out by hand, and its gradient against finite differences."""
+
+import math
+
+import pytest
+import torch
+
+from simgan import ConfigError
+from simgan.losses import (
+    TRANSFORMS,
+    discriminator_loss,
+    get_transform,
+    realism_loss,
+    refiner_loss,
+    self_regularization,
+)
+
+
+def logits_of(probability_refined):
+    """Logits (B, 2, 1, n) whose softmax gives D = the wanted probabilities."""
+    p = torch.tensor(probability_refined, dtype=torch.float64)
+    return torch.stack([torch.log(1 - p), torch.log(p)]).reshape(1, 2, 1, -1)
+
+
+def test_realism_loss_is_minus_log_one_minus_d():
+    expected = [-math.log(0.8), -math.log(0.1)]
+    assert realism_loss(logits_of([0.2, 0.9])).item() == pytest.approx(sum(expected) / 2)
+    assert realism_loss(logits_of([0.2, 0.9]), "sum").item() == pytest.approx(sum(expected))
+
+
+def test_discriminator_loss_wants_refined_near_one_and_real_near_zero():
+    loss = discriminator_loss(logits_of([0.9, 0.6]), logits_of([0.3]))
+    assert loss.item() == pytest.approx(-(math.log(0.9) + math.log(0.6)) / 2 - math.log(0.7))
+    total = discriminator_loss(logits_of([0.9, 0.6]), logits_of([0.3]), "sum")
+    assert total.item() == pytest.approx(-math.log(0.9) - math.log(0.6) - math.log(0.7))
+
+
+@pytest.mark.parametrize("logit", [100.0, -100.0])
+def test_losses_are_finite_however_sure_the_discriminator_is(logit):
+    logits = torch.tensor([logit, -logit]).reshape(1, 2, 1, 1).requires_grad_()
+    loss = realism_loss(logits) + discriminator_loss(logits, logits)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(logits.grad).all()
+    assert realism_loss(logits).item() == pytest.approx(0 if logit > 0 else 200)
+
+
+def test_self_regularization_is_the_mean_absolute_difference():
+    after, before = torch.tensor([[[[1.0, 0.5], [0.0, 0.0]]]]), torch.zeros(1, 1, 2, 2)
+    assert self_regularization(after, before, get_transform("identity")).item() == pytest.approx(1.5 / 4)
+    assert self_regularization(after, before, get_transform("identity"), None, "sum").item() == pytest.approx(1.5)
+    weight = torch.tensor([[[[3.0, 1.0], [1.0, 1.0]]]])
+    assert self_regularization(after, before, get_transform("identity"), weight).item() == pytest.approx(3.5 / 4)
+
+
+def test_channel_mean_leaves_colours_free():
+    red, blue = torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
+    red[:, 0], blue[:, 2] = 0.9, 0.9
+    assert self_regularization(red, blue, get_transform("channel-mean")).item() == pytest.approx(0)
+    assert self_regularization(red, blue, get_transform("identity")).item() == pytest.approx(0.6)
+
+
+def test_gradients_leave_brightness_free_and_hold_edges():
+    x = torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]])
+    assert self_regularization(x + 0.3, x, get_transform("gradients")).item() == pytest.approx(0, abs=1e-6)
+    assert self_regularization(torch.zeros_like(x), x, get_transform("gradients")).item() == pytest.approx(1)
+
+
+def test_multiscale_leaves_single_pixels_free():
+    x = torch.zeros(1, 1, 8, 8)
+    checkers = ((torch.arange(8)[:, None] + torch.arange(8)) % 2 * 2.0 - 1).reshape(1, 1, 8, 8)
+    assert self_regularization(x + checkers, x, get_transform("multiscale")).item() == pytest.approx(0)
+
+
+def test_local_contrast_leaves_brightness_free_and_holds_the_order():
+    x = torch.rand(1, 1, 20, 20, generator=torch.Generator().manual_seed(0))
+    loss = {
+        name: self_regularization(y, x, get_transform("local-contrast")).item()
+        for name, y in {"brighter": x + 0.4, "contrast": 1.5 * x, "inverted": 1 - x}.items()
+    }
+    assert loss["brighter"] == pytest.approx(0, abs=1e-4)
+    assert loss["contrast"] < loss["inverted"] / 10
+
+
+def test_refiner_loss_weighs_the_regularization_with_lambda():
+    assert refiner_loss(torch.tensor(0.7), torch.tensor(0.2), 3.0).item() == pytest.approx(1.3)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_gradients_agree_with_finite_differences(name):
+    generator = torch.Generator().manual_seed(1)
+    x, y = (torch.rand(1, 3, 12, 12, dtype=torch.float64, generator=generator) for _ in range(2))
+    weight = torch.rand(1, 1, 12, 12, dtype=torch.float64, generator=generator)
+    logits = torch.randn(1, 2, 3, 3, dtype=torch.float64, generator=generator).requires_grad_()
+    x.requires_grad_()
+    assert torch.autograd.gradcheck(lambda a: self_regularization(a, y, get_transform(name), weight), x)
+    assert torch.autograd.gradcheck(realism_loss, logits)
+    assert torch.autograd.gradcheck(lambda a: discriminator_loss(a, a * 0.5), logits)
+
+
+def test_unknown_transform_and_reduction_are_refused():
+    with pytest.raises(ConfigError, match="unknown feature transform 'edges': choose one of identity"):
+        get_transform("edges")
+    with pytest.raises(ConfigError, match="'mean' or 'sum'"):
+        realism_loss(torch.zeros(1, 2, 1, 1), "max")

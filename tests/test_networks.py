@@ -1,0 +1,112 @@
+"""What both networks promise: the paper's size, any image size, and weights that come back bit for bit."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from simgan import ConfigError, Discriminator, ModelError, Refiner
+
+
+@pytest.mark.parametrize(
+    ("preset", "refiner", "discriminator"), [("eyes-paper", 296_129, 75_906), ("hands-paper", 4_018_625, 178_050)]
+)
+def test_paper_networks_have_the_papers_parameters(preset, refiner, discriminator):
+    assert Refiner.from_preset(preset).number_of_parameters == refiner
+    assert Discriminator.from_preset(preset).number_of_parameters == discriminator
+
+
+@pytest.mark.parametrize("preset", ["eyes", "eyes-paper"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(16, 16), (35, 55), (17, 40)])
+def test_refined_images_keep_their_size(preset, channels, size):
+    refiner = Refiner.from_preset(preset, channels=channels)
+    assert refiner(torch.zeros(2, channels, *size)).shape == (2, channels, *size)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 35, 55), (1, 1, 15, 55), (1, 35, 55)])
+def test_a_batch_of_another_shape_is_refused(shape):
+    with pytest.raises(ConfigError, match="this refiner takes"):
+        Refiner.from_preset("eyes-paper")(torch.zeros(shape))
+
+
+def test_a_residual_refiner_starts_as_the_identity():
+    x = torch.randn(2, 1, 35, 55)
+    assert torch.equal(Refiner.from_preset("eyes")(x), x)
+
+
+def test_local_discriminator_decides_a_patch_and_global_an_image():
+    x = torch.zeros(2, 1, 35, 55)
+    assert Discriminator.from_preset("eyes-paper")(x).shape == (2, 2, 9, 14)
+    assert Discriminator.from_preset("eyes-paper", scope="global")(x).shape == (2, 2, 1, 1)
+
+
+def test_probability_real_is_one_value_a_patch_between_0_and_1():
+    map_ = Discriminator.from_preset("eyes-paper").probability_real(torch.randn(3, 1, 35, 55))
+    assert map_.shape == (3, 9, 14)
+    assert ((map_ >= 0) & (map_ <= 1)).all()
+
+
+def test_both_networks_of_one_folder_come_back_bit_for_bit(tmp_path):
+    saved = (Refiner.from_preset("eyes"), Discriminator.from_preset("eyes"))
+    for network in saved:
+        network.save_pretrained(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "discriminator", "model.safetensors"]
+    for network in saved:
+        loaded = type(network).from_pretrained(tmp_path)
+        assert loaded.config == network.config
+        assert not loaded.training
+        state = network.state_dict()
+        assert state.keys() == loaded.state_dict().keys()
+        assert all(torch.equal(value, state[key]) for key, value in loaded.state_dict().items())
+
+
+def test_a_folder_with_only_a_pickle_is_refused(tmp_path):
+    Refiner.from_preset("eyes").save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="only a pickle"):
+        Refiner.from_pretrained(tmp_path)
+
+
+def test_truncated_weights_are_refused(tmp_path):
+    Refiner.from_preset("eyes").save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ModelError, match="not a whole safetensors file"):
+        Refiner.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"colour": 1}, "unknown keys colour"),
+        ({"width": None}, "lacks the keys width"),
+        ({"model_type": "bert"}, "not of a simgan refiner"),
+        ({"channels": 2}, "1 or 3 channels"),
+        ({"width": 8}, "do not fit"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(tmp_path, change, sentence):
+    Refiner.from_preset("eyes").save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    config = {**json.loads(file.read_text()), **change}
+    file.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+    with pytest.raises(ModelError, match=sentence):
+        Refiner.from_pretrained(tmp_path)
+
+
+def test_an_unknown_name_says_what_was_tried(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match="no folder, no shipped model"):
+        Refiner.from_pretrained("noses")
+    with pytest.raises(ModelError, match="the Hub was not reached"):
+        Refiner.from_pretrained("org/never-cached", cache_dir=tmp_path, local_files_only=True)
+    with pytest.raises(ConfigError, match="unknown preset 'noses': choose one of"):
+        Refiner.from_preset("noses")
+
+
+def test_importing_simgan_pulls_in_no_heavy_library():
+    code = "import simgan, sys; print([m for m in ('gradio', 'datasets', 'matplotlib', 'cv2') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
