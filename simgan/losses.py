@@ -49,7 +49,7 @@ def self_regularization(
     for after, before in zip(transform(refined), transform(synthetic), strict=True):
         difference = (after - before).abs()
         if weight is not None:
-            difference = difference * F.adaptive_avg_pool2d(weight, list(difference.shape[2:]))
+            difference = difference * F.adaptive_avg_pool2d(weight, (difference.shape[2], difference.shape[3]))
         total = total + _reduce(difference, reduction)
     return total
 

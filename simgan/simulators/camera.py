@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import cast
 
 import cv2
 import numpy as np
@@ -91,5 +92,5 @@ class Shot:
         small = small + _noise()[0][y : y + size[1], x : x + size[0]] * self.noise[k]
         stored = (np.clip(small, 0, 1) * 255).round().astype(np.uint8)
         _, data = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, int(self.quality[k])])
-        seen = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+        seen = cast(np.ndarray, cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))  # never None: it was just encoded
         return cv2.equalizeHist(cv2.resize(seen, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC))
