@@ -5,6 +5,7 @@ no stride, no pooling, no normalization: it changes pixels and leaves the geomet
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ class Refiner(Pretrained):
     """R_θ(x): (B, C, H, W) float in [−1, 1] → the same shape, not clamped; any H × W ≥ 16 × 16.
 
     `Refiner.from_preset("eyes")` builds it untrained, `Refiner.from_pretrained("eyes")` loads trained weights: a
-    shipped name, a folder, or a Hub repository.
+    shipped name, a folder, or a Hub repository. `refine` takes images of every kind.
     """
 
     config_class = RefinerConfig
@@ -89,3 +90,15 @@ class Refiner(Pretrained):
             )
         out: Tensor = self.head(self.blocks(torch.relu(self.stem(x))))
         return x + out if self.config.predict_residual else out
+
+    def refine(self, images: Any, strength: float = 1.0, batch_size: int | None = None) -> Any:
+        """Make images look real; their labels stay true.
+
+        `images`: a path, a PIL image, an array (uint8 or uint16, (H, W) or (H, W, 3)), a tensor ((C, H, W) or
+        (B, C, H, W) in [−1, 1]), or a list or iterator of them. Gives back the same kind, size, mode, bit depth and
+        order (a path gives a PIL image). `strength` s blends x + s·(R(x) − x): 0 gives the input back, 1 the refined
+        image. Bad input raises `ImageError`, which names the image and what is wrong with it.
+        """
+        from simgan.refining import refine
+
+        return refine(self, images, strength=strength, batch_size=batch_size)

@@ -1,0 +1,85 @@
+"""Where files, PIL images and arrays become model tensors and come back with their size, mode and bit depth.
+
+A *stored* image is uint8 (H, W) or (H, W, 3), or uint16 (H, W); a model tensor is (B, C, H, W) float32 in [−1, 1].
+Alpha is kept as it is. Of a colour image a one-channel model refines the luminance and leaves the chroma alone.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from simgan.errors import ImageError
+
+Array = NDArray[Any]
+MAXIMUM_PIXELS = 64_000_000
+MODES = ("L", "LA", "RGB", "RGBA", "I;16")
+
+
+def open_image(path: str | Path) -> Image.Image:
+    """Read a still image of 8 or 16 bits whole; `ImageError` names a file that is none, and says why."""
+    path = Path(path)
+    try:
+        with Image.open(path) as image:
+            if (frames := getattr(image, "n_frames", 1)) > 1:
+                raise ImageError(f"{path} is animated ({frames} frames): save the frame to be refined")
+            if image.width * image.height > MAXIMUM_PIXELS:
+                raise ImageError(f"{path} has {image.width}×{image.height} pixels, more than {MAXIMUM_PIXELS:,}")
+            image.load()
+            return image.copy()
+    except FileNotFoundError as error:
+        raise ImageError(f"{path} does not exist") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path} has too many pixels: more than {MAXIMUM_PIXELS:,}") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"{path} cannot be read as an image: {error}") from error
+
+
+def to_stored(image: Image.Image, name: str = "the image") -> Array:
+    """Give a PIL image of one of `MODES` as an array (H, W) or (H, W, C), alpha included, in its own bit depth."""
+    if image.mode not in MODES:
+        raise ImageError(f"{name} has mode {image.mode}: convert it to one of {', '.join(MODES)}")
+    return np.array(image)
+
+
+def check_stored(array: Array, name: str = "the image") -> None:
+    """Raise `ImageError` where an array is no stored image: uint8 or uint16, (H, W), (H, W, 3) or with alpha."""
+    if array.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"{name} has type {array.dtype}: give uint8 or uint16 (or a tensor in [-1, 1])")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (2, 3, 4)):
+        raise ImageError(f"{name} has shape {array.shape}: give (H, W), (H, W, 3), or either with alpha")
+    if array.shape[0] < 16 or array.shape[1] < 16:
+        raise ImageError(f"{name} is {array.shape[1]}×{array.shape[0]} pixels: at least 16×16 are needed")
+
+
+def equalize(array: Array) -> Array:
+    """Histogram-equalize (H, W), uint8 or uint16, as MPIIGaze's crops are; all but the identity when repeated."""
+    if array.dtype == np.uint8:
+        return cv2.equalizeHist(np.ascontiguousarray(array))
+    values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True)
+    if len(values) == 1:
+        return array.copy()
+    rank = np.cumsum(counts) - counts[0]
+    return (rank * (65535 / rank[-1])).round().astype(array.dtype)[inverse].reshape(array.shape)
+
+
+def to_tensor(planes: Array) -> Tensor:
+    """Map stored images (B, H, W) or (B, H, W, C) to (B, C, H, W) float32 in [−1, 1]."""
+    maximum = np.iinfo(planes.dtype).max
+    values = torch.from_numpy(planes.astype(np.float32) * np.float32(2 / maximum) - 1)
+    return values[:, None] if values.ndim == 3 else values.permute(0, 3, 1, 2)
+
+
+def to_array(tensor: Tensor, dtype: Any) -> Array:
+    """Map (B, C, H, W) in [−1, 1], clamped, to stored images (B, H, W) or (B, H, W, C), rounded to the nearest."""
+    maximum = np.iinfo(dtype).max
+    values = (tensor.float().clamp(-1, 1) + 1) * (maximum / 2)
+    array = values.permute(0, 2, 3, 1).round().cpu().numpy().astype(dtype)
+    return array[..., 0] if array.shape[-1] == 1 else array

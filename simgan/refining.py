@@ -1,0 +1,133 @@
+"""What `Refiner.refine` does: images of any kind in, the same kind, size, mode, bit depth and order out."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from simgan.errors import ImageError
+from simgan.images import Array, check_stored, equalize, open_image, to_array, to_stored, to_tensor
+
+if TYPE_CHECKING:
+    from simgan.refiner import Refiner
+
+BATCH = 32
+
+
+def refine(refiner: "Refiner", images: Any, strength: float = 1.0, batch_size: int | None = None) -> Any:
+    """Refine one image or many; see `Refiner.refine`."""
+    if not 0 <= strength <= 1:
+        raise ImageError(f"strength must lie between 0 (the input) and 1 (refined), not {strength}")
+    size = batch_size or BATCH
+    if isinstance(images, str | Path | Image.Image | np.ndarray | Tensor):
+        return next(_refine_many(refiner, [images], strength, 1))
+    if isinstance(images, list | tuple):
+        return list(_refine_many(refiner, images, strength, size))
+    if isinstance(images, Iterable):
+        return _refine_many(refiner, images, strength, size)
+    raise ImageError(f"cannot refine a {type(images).__name__}: give a path, an image, an array, a tensor or a list")
+
+
+def _refine_many(refiner: "Refiner", images: Iterable[Any], strength: float, batch_size: int) -> Iterator[Any]:
+    """Read `batch_size` images ahead, no more, and refine those of one size together."""
+    source, first = iter(images), 0
+    while batch := list(islice(source, batch_size)):
+        inputs = [_open(image, f"image {first + i}") for i, image in enumerate(batch)]
+        yield from _refine_batch(refiner, inputs, strength, first)
+        first += len(batch)
+
+
+def _open(image: Any, name: str) -> Any:
+    return open_image(image) if isinstance(image, str | Path) else image
+
+
+def _refine_batch(refiner: "Refiner", inputs: list[Any], strength: float, first: int) -> list[Any]:
+    results: list[Any] = [None] * len(inputs)
+    groups: dict[tuple[Any, ...], list[tuple[int, Array]]] = {}
+    for i, image in enumerate(inputs):
+        name = f"image {first + i}"
+        if isinstance(image, Tensor):
+            results[i] = _refine_tensor(refiner, image, strength, name)
+            continue
+        if isinstance(image, Image.Image):
+            stored = to_stored(image, name)
+        elif isinstance(image, np.ndarray):
+            stored = image
+        else:
+            raise ImageError(f"{name} is a {type(image).__name__}: give a path, a PIL image, an array or a tensor")
+        check_stored(stored, name)
+        groups.setdefault((stored.shape, stored.dtype), []).append((i, stored))
+    for members in groups.values():
+        refined = _refine_stored(refiner, np.stack([stored for _, stored in members]), strength)
+        for (i, _), array in zip(members, refined, strict=True):
+            results[i] = Image.fromarray(array) if isinstance(inputs[i], Image.Image) else array
+    return results
+
+
+def _network(refiner: "Refiner", x: Tensor) -> Tensor:
+    with torch.inference_mode():
+        weights = next(refiner.parameters())
+        return refiner(x.to(weights).contiguous(memory_format=torch.channels_last)).float().cpu()
+
+
+def _refine_tensor(refiner: "Refiner", image: Tensor, strength: float, name: str) -> Tensor:
+    if not image.is_floating_point() or not torch.isfinite(image).all() or image.abs().max() > 1:
+        raise ImageError(f"{name} is a tensor with values that are not float in [-1, 1]")
+    x = image if image.ndim == 4 else image[None]
+    if x.ndim != 4 or x.shape[1] != refiner.config.channels or min(x.shape[2:]) < 16:
+        raise ImageError(
+            f"{name} is a tensor of shape {tuple(image.shape)}: give (C, H, W) or (B, C, H, W) with "
+            f"C = {refiner.config.channels}, H and W of at least 16"
+        )
+    if strength == 0:
+        return image.clone()
+    entering = x
+    if refiner.config.equalize:
+        planes = to_array(x.flatten(0, 1)[:, None], np.uint8)
+        entering = to_tensor(np.stack([equalize(plane) for plane in planes])).reshape(x.shape)
+    refined = _network(refiner, entering).clamp(-1, 1).to(image)
+    return (x + strength * (refined - x)).reshape(image.shape)
+
+
+def _refine_stored(refiner: "Refiner", images: Array, strength: float) -> Array:
+    """Refine stored images of one shape, (B, H, W) or (B, H, W, C), alpha and chroma left alone."""
+    if strength == 0:
+        return images.copy()
+    has_alpha = images.ndim == 4 and images.shape[-1] in (2, 4)
+    visible, alpha = (images[..., :-1], images[..., -1:]) if has_alpha else (images, None)
+    if visible.ndim == 4 and visible.shape[-1] == 1:
+        visible = visible[..., 0]
+    colour = visible.ndim == 4
+    if refiner.config.channels == 3:
+        out = _blend(refiner, visible if colour else np.repeat(visible[..., None], 3, -1), strength)
+        if not colour:
+            out = out.astype(np.float32).mean(-1).round().astype(images.dtype)
+    elif colour:
+        converted = [cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2YCrCb) for image in visible]
+        luminance = _blend(refiner, np.stack([image[..., 0] for image in converted]), strength)
+        for image, y in zip(converted, luminance, strict=True):
+            image[..., 0] = y
+        out = np.stack([cv2.cvtColor(image, cv2.COLOR_YCrCb2RGB) for image in converted])
+    else:
+        out = _blend(refiner, visible, strength)
+    if alpha is None:
+        return out
+    return np.concatenate([out if out.ndim == 4 else out[..., None], alpha], -1)
+
+
+def _blend(refiner: "Refiner", planes: Array, strength: float) -> Array:
+    """x + s·(R(x) − x) on stored images, where R equalizes first if it was trained so."""
+    x, entering = to_tensor(planes), planes
+    if refiner.config.equalize:
+        flat = planes if planes.ndim == 3 else np.moveaxis(planes, -1, 1).reshape(-1, *planes.shape[1:3])
+        entering = np.stack([equalize(plane) for plane in flat])
+        if planes.ndim == 4:
+            entering = np.moveaxis(entering.reshape(len(planes), -1, *planes.shape[1:3]), 1, -1)
+    refined = _network(refiner, to_tensor(entering)).clamp(-1, 1)
+    return to_array(x + strength * (refined - x), planes.dtype)
