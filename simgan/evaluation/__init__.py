@@ -1,0 +1,1 @@
+"""Measures of a refiner: how real its images are (`realism`)."""

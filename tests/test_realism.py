@@ -1,0 +1,46 @@
+"""The patch distance against known answers."""
+
+import cv2
+import numpy as np
+import pytest
+
+from simgan import ImageError
+from simgan.evaluation.realism import patch_swd
+from simgan.simulators import camera, eyes
+
+
+def noise(count=60, seed=0, mean=120.0):
+    values = np.random.default_rng(seed).normal(mean, 20, (count, 35, 55))
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def test_a_set_is_at_no_distance_from_itself():
+    assert patch_swd(noise(), noise()) == 0
+
+
+def test_shifted_gaussians_are_as_far_apart_as_the_shift_projects():
+    shift = 30
+    # A shift by s of all 49 pixels moves a projection by s·Σw; Σw of a random direction is normal with deviation 1.
+    expected = shift / 255 * np.sqrt(2 / np.pi)
+    measured = patch_swd(noise(), noise(seed=1, mean=120.0 + shift), scales=1, projections=600)
+    assert measured == pytest.approx(expected, rel=0.05)
+
+
+def test_two_draws_of_one_world_are_closer_than_two_worlds():
+    real = camera.render(range(300))[0]
+    floor = patch_swd(real[:150], real[150:])
+    assert patch_swd(eyes.render(range(150))[0], real) > 3 * floor
+
+
+def test_the_distance_grows_with_blur():
+    real = camera.render(range(100))[0]
+    distances = [
+        patch_swd(np.stack([cv2.GaussianBlur(image, (0, 0), sigma) for image in real]), real) for sigma in (0.5, 1, 2)
+    ]
+    assert distances == sorted(distances)
+
+
+@pytest.mark.parametrize("images", [np.zeros((0, 35, 55), np.uint8), np.zeros((2, 35, 55)), np.zeros((2, 9, 9), "u1")])
+def test_what_cannot_be_compared_is_refused(images):
+    with pytest.raises(ImageError, match=r"realism compares|hold no 7×7 patch"):
+        patch_swd(images, noise())
