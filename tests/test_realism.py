@@ -22,7 +22,7 @@ def test_shifted_gaussians_are_as_far_apart_as_the_shift_projects():
     shift = 30
     # A shift by s of all 49 pixels moves a projection by s·Σw; Σw of a random direction is normal with deviation 1.
     expected = shift / 255 * np.sqrt(2 / np.pi)
-    measured = patch_swd(noise(), noise(seed=1, mean=120.0 + shift), scales=1, projections=600)
+    measured = patch_swd(noise(), noise(seed=1, mean=120.0 + shift), scales=1, projections=600, standardize=False)
     assert measured == pytest.approx(expected, rel=0.05)
 
 
@@ -30,6 +30,12 @@ def test_two_draws_of_one_world_are_closer_than_two_worlds():
     real = camera.render(range(300))[0]
     floor = patch_swd(real[:150], real[150:])
     assert patch_swd(eyes.render(range(150))[0], real) > 3 * floor
+
+
+def test_standardized_patches_do_not_see_brightness():
+    dark, bright = noise(), noise() + np.uint8(40)
+    assert patch_swd(dark, bright) == pytest.approx(0, abs=1e-3)
+    assert patch_swd(dark, bright, standardize=False) > 0.05
 
 
 def test_the_distance_grows_with_blur():

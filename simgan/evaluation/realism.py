@@ -13,10 +13,24 @@ from simgan.errors import ImageError
 Images = NDArray[np.uint8]
 
 
+CONTRAST_FLOOR = 0.05  # added to a patch's deviation, so that the noise of a flat patch is not blown up
+
+
 def patch_swd(
-    a: Images, b: Images, *, patch: int = 7, scales: int = 2, projections: int = 128, patches: int = 64, seed: int = 0
+    a: Images,
+    b: Images,
+    *,
+    patch: int = 7,
+    scales: int = 2,
+    standardize: bool = True,
+    projections: int = 128,
+    patches: int = 64,
+    seed: int = 0,
 ) -> float:
     """Distance ≥ 0 between the patches of two sets of stored images, uint8 (N, H, W), taken as values in [0, 1].
+
+    `standardize`: each patch less its mean and over its deviation, so that texture, sharpness and noise count whatever
+    the brightness; plain values of equalized images differ little even where anyone sees which are rendered.
 
     Mean over `scales` levels of a Gaussian pyramid and over `projections` directions of the mean absolute difference of
     the quantiles; `patches` patches of `patch` × `patch` pixels an image, at places that `seed` fixes. A set against
@@ -32,7 +46,9 @@ def patch_swd(
     for scale in range(scales):
         directions = np.random.default_rng([seed, scale]).standard_normal((patch * patch, projections))
         directions = (directions / np.linalg.norm(directions, axis=0)).astype(np.float32)
-        curves = [_quantiles(_patches(images, scale, patch, patches, seed) @ directions) for images in (a, b)]
+        curves = [
+            _quantiles(_patches(images, scale, patch, patches, seed, standardize) @ directions) for images in (a, b)
+        ]
         distances.append(np.abs(curves[0] - curves[1]).mean())
     return float(np.mean(distances))
 
@@ -42,15 +58,18 @@ def _quantiles(values: NDArray[np.float32], count: int = 1000) -> NDArray[np.flo
     return np.sort(values, axis=0)[np.linspace(0, len(values) - 1, count).round().astype(int)]
 
 
-def _patches(images: Images, scale: int, size: int, count: int, seed: int) -> NDArray[np.float32]:
-    """Patches (N * count, size²) in [0, 1] of the images reduced `scale` times by two."""
+def _patches(images: Images, scale: int, size: int, count: int, seed: int, standardize: bool) -> NDArray[np.float32]:
+    """Patches (N * count, size²) of the images in [0, 1] reduced `scale` times by two."""
     reduced = np.stack([_reduce(image, scale) for image in images]).astype(np.float32) / 255
     rng = np.random.default_rng([seed, scale, len(images)])
     windows = np.lib.stride_tricks.sliding_window_view(reduced, (size, size), axis=(1, 2))
     shape = (len(images), count)
     rows, columns = rng.integers(windows.shape[1], size=shape), rng.integers(windows.shape[2], size=shape)
-    chosen = windows[np.arange(len(images))[:, None], rows, columns]
-    return chosen.reshape(-1, size * size).astype(np.float32, copy=False)
+    chosen = windows[np.arange(len(images))[:, None], rows, columns].reshape(-1, size * size)
+    if standardize:
+        deviation = chosen.std(1, keepdims=True) + CONTRAST_FLOOR
+        chosen = (chosen - chosen.mean(1, keepdims=True)) / deviation
+    return chosen.astype(np.float32, copy=False)
 
 
 def _reduce(image: Images, times: int) -> Images:
