@@ -1,0 +1,83 @@
+"""The crop: which part of a frame becomes the image that a network sees, and where its landmarks go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from simgan.data.columns import POINTS, Row
+
+Size = tuple[int, int]
+CLOSE = 0.2
+"""An image whose sides differ from the crop's by no more than this share is cut, not resized."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A box in pixel *edges* of a frame (0 is the left edge of the leftmost pixel) and the size that it becomes."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    size: Size
+
+    @classmethod
+    def around(cls, centre: np.ndarray, width: float, size: Size) -> Crop:
+        """Box of that width in px of the frame, of the size's aspect; `centre` in coordinates of pixel centres."""
+        height = width * size[1] / size[0]
+        return cls(float(centre[0] + 0.5 - width / 2), float(centre[1] + 0.5 - height / 2), width, height, size)
+
+    @classmethod
+    def fitting(cls, frame: Size, size: Size) -> Crop:
+        """Cut from the centre of a frame that is within 20 % of the size; else the widest box of the same aspect."""
+        if all(abs(f / s - 1) <= CLOSE and f >= s for f, s in zip(frame, size, strict=True)):
+            return cls((frame[0] - size[0]) // 2, (frame[1] - size[1]) // 2, *size, size)
+        scale = min(frame[0] / size[0], frame[1] / size[1])
+        width, height = size[0] * scale, size[1] * scale
+        return cls((frame[0] - width) / 2, (frame[1] - height) / 2, width, height, size)
+
+    @property
+    def scale(self) -> np.ndarray:
+        """Pixels of the crop for one of the frame, along x and y."""
+        return np.array([self.size[0] / self.width, self.size[1] / self.height])
+
+    def cut(self, frame: np.ndarray) -> np.ndarray:
+        """Resample a grey frame (H, W), uint8 or uint16; what lies outside repeats its border."""
+        box = np.array([self.left, self.top, self.left + self.width, self.top + self.height])
+        high, wide = frame.shape
+        if (self.width, self.height) == self.size and np.all(box == box.round()) and self._inside(box, wide, high):
+            x, y = int(self.left), int(self.top)
+            return np.ascontiguousarray(frame[y : y + self.size[1], x : x + self.size[0]])
+        if not self._inside(box, wide, high):
+            before = np.ceil(np.maximum(-box[:2], 0)).astype(int)
+            after = np.ceil(np.maximum(box[2:] - [wide, high], 0)).astype(int)
+            frame = cv2.copyMakeBorder(frame, before[1], after[1], before[0], after[0], cv2.BORDER_REPLICATE)
+            box += np.tile(before, 2)
+        picture = Image.fromarray(frame if frame.dtype == np.uint8 else frame.astype(np.float32))
+        cut = np.array(picture.resize(self.size, Image.Resampling.BICUBIC, box=tuple(box)))
+        return cut if frame.dtype == np.uint8 else cut.clip(0, 65535).round().astype(frame.dtype)
+
+    @staticmethod
+    def _inside(box: np.ndarray, wide: int, high: int) -> bool:
+        return bool(box[0] >= 0 and box[1] >= 0 and box[2] <= wide and box[3] <= high)
+
+    def move(self, points: np.ndarray) -> np.ndarray:
+        """Points (..., 2) of the frame to points of the crop; whole numbers are pixel centres in both."""
+        return (np.asarray(points, float) + 0.5 - [self.left, self.top]) * self.scale - 0.5
+
+    def move_labels(self, row: Row) -> Row:
+        """Move every label of a row that is in pixels."""
+        return row | {name: self.move(row[name]).tolist() for name in POINTS if row.get(name) is not None}
+
+
+def grey(array: np.ndarray) -> np.ndarray:
+    """Luminance (H, W) of a stored image, whose alpha is dropped."""
+    if array.ndim == 2:
+        return array
+    if array.shape[2] == 2:
+        return np.ascontiguousarray(array[..., 0])
+    return cv2.cvtColor(array, cv2.COLOR_RGBA2GRAY if array.shape[2] == 4 else cv2.COLOR_RGB2GRAY)

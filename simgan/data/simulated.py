@@ -1,0 +1,41 @@
+"""`simulator:eyes` and `camera:eyes`: the embedded domain as a source; image i depends on seed and i alone."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from simgan.data.columns import Row, features, image_cell
+from simgan.data.crop import Size
+from simgan.data.source import Source
+from simgan.errors import SourceError
+
+COUNT = 20_000
+"""How many images a simulated source has where no limit is given."""
+_BATCH = 256
+
+
+def open_simulator(world: str, domain: str, size: Size | None, limit: int | None, seed: int) -> Source:
+    """Images 0 … limit − 1 of a world (`simulator` or `camera`), 55×35, with all labels."""
+    if domain != "eyes":
+        raise SourceError(f"{world}:{domain} does not exist: there is {world}:eyes")
+    if size not in (None, (55, 35)):
+        raise SourceError(f"{world}:eyes renders 55×35 pixels, not {size[0]}×{size[1]}: leave the size as it is")
+    count = COUNT if limit is None else limit
+    tasks = [range(start, min(start + _BATCH, count)) for start in range(0, count, _BATCH)]
+    names = ("image", "gaze", "pitch", "yaw", "head_rotation", "pupil", "iris", "lids", "person", "file_name")
+    return Source(f"{world}:{domain}", tasks, partial(_read, world, seed), features(*names), single=False)
+
+
+def _read(world: str, seed: int, indices: range) -> list[Row]:
+    from simgan.simulators import camera, eyes
+
+    images, labels = (camera if world == "camera" else eyes).render(np.asarray(indices), seed=seed)
+    columns: dict[str, Any] = {name: values.tolist() for name, values in labels.items()}
+    return [
+        {"image": image_cell(image), "file_name": f"{world}_{index:07}.png"}
+        | {name: values[place] for name, values in columns.items()}
+        for place, (index, image) in enumerate(zip(indices, images, strict=True))
+    ]

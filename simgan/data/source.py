@@ -1,0 +1,60 @@
+"""What an adapter gives: a list of things to read, and the function that reads one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Features
+
+from simgan.data.columns import Row
+from simgan.errors import SimGANError, SourceError
+
+Task = Any
+Read = Callable[[Task], Iterable[Row]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where rows come from. Tasks and `read` can be pickled, so that other processes can do the reading.
+
+    A task gives one row, or a few (`single` is False). `read` raises a `SimGANError` that names the broken file.
+    `broken` lists what was found unreadable while the tasks were listed.
+    """
+
+    name: str
+    tasks: Sequence[Task]
+    read: Read
+    features: Features
+    single: bool = True
+    broken: list[str] = field(default_factory=list)
+
+    def rows(self, tasks: Iterable[Task], broken: list[str] | None = None) -> Iterator[Row]:
+        """Read tasks in their order. Broken ones are put on the list `broken`; without one they raise."""
+        for task in tasks:
+            try:
+                rows = list(self.read(task))
+            except SimGANError as error:
+                if broken is None:
+                    raise
+                broken.append(str(error))
+                continue
+            yield from rows
+
+
+def folder_of(path: str, source: str) -> Path:
+    """Check that a folder is there."""
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise SourceError(f"{source}: there is no folder {folder}; give the path of one")
+    return folder
+
+
+def pick(total: int, limit: int | None, seed: int) -> np.ndarray:
+    """Numbers of at most `limit` of `total` things, drawn evenly at random by seed, in ascending order."""
+    if limit is None or limit >= total:
+        return np.arange(total)
+    return np.sort(np.random.default_rng(seed).choice(total, limit, replace=False))

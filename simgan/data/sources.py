@@ -1,0 +1,88 @@
+"""A name or a path becomes a data set: the one place that knows which adapter reads what."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from datasets import Dataset
+
+from simgan.data.columns import as_dataset
+from simgan.data.crop import Size
+from simgan.data.folder import open_folder
+from simgan.data.simulated import open_simulator
+from simgan.data.source import Source, pick
+from simgan.data.syntheseyes import open_syntheseyes
+from simgan.data.tables import is_prepared, open_table
+from simgan.errors import ConfigError, SourceError
+
+KINDS = {
+    "folder": "DIR",
+    "syntheseyes": "DIR or FILE.parquet",
+    "hub": "ORG/NAME, ORG/NAME@SPLIT or a folder saved to disk",
+    "simulator": "eyes",
+    "camera": "eyes",
+}
+EYES: Size = (55, 35)
+
+
+def open_source(source: str, *, size: Size | None = EYES, limit: int | None = None, seed: int = 0) -> Dataset | Source:
+    """Find out what a source is and list what it holds, without reading its images; arguments as for `load`."""
+    if limit is not None and limit < 1:
+        raise ConfigError(f"a limit of {limit} leaves nothing: give at least 1, or none")
+    if size is not None and min(size) < 16:
+        raise ConfigError(f"a crop of {size[0]}×{size[1]} pixels is too small: at least 16×16 are needed")
+    kind, colon, rest = source.partition(":")
+    path = Path(source).expanduser()
+    if not colon or kind not in KINDS:
+        if path.is_dir():
+            return open_table(source, size) if is_prepared(path) else open_folder(source, size)
+        if path.suffix == ".parquet" and path.is_file():
+            return open_table(source, size)
+        known = ", ".join(f"{kind}:{rest}" for kind, rest in KINDS.items())
+        raise SourceError(f"{source!r} is neither a folder, a .parquet file nor a known source ({known})")
+    if kind == "folder":
+        return open_folder(rest, size)
+    if kind == "syntheseyes":
+        return open_syntheseyes(rest, size)
+    if kind == "hub":
+        return open_table(rest, size)
+    return open_simulator(kind, rest, size, limit, seed)
+
+
+def load(
+    source: str, *, size: Size | None = EYES, limit: int | None = None, seed: int = 0, skip_bad: bool = False
+) -> Dataset:
+    """Give a source as a `datasets` data set of grey crops with their labels.
+
+    What was prepared is mapped from its files; anything else is read now, and held in memory: prepare what is large.
+
+    Args:
+        source: a kind and its place (`KINDS`), or a path: a prepared folder, a folder of images, a `.parquet` file.
+        size: width and height of the crop; None leaves images of folders and tables as they are.
+        limit: how many images at most, drawn by `seed` and kept in order; simulators give as many (20,000 without).
+        seed: fixes the draw, and a simulator's world.
+        skip_bad: goes on after a broken file, and warns at the end with a list of them.
+
+    Returns:
+        Columns `image` (PNG bytes), `file_name`, and those of the following that the source has a value for: `gaze`
+        (unit vector: x right and y down in the image, z away from the camera), `pitch` and `yaw` in radians with
+        gaze = (−cos p sin y, −sin p, −cos p cos y), `head_rotation` (3×3, row by row), `pupil` (x, y), `iris` and
+        `lids` (lists of (x, y)) in pixels of the crop whose whole numbers are pixel centres, `person`.
+
+    Raises:
+        SourceError: the source is unknown, empty, or a label is broken. ImageError: an image is broken.
+    """
+    found = open_source(source, size=size, limit=limit, seed=seed)
+    if isinstance(found, Dataset):
+        return found if limit is None or limit >= len(found) else found.select(pick(len(found), limit, seed))
+    broken: list[str] | None = list(found.broken) if skip_bad else None
+    tasks = found.tasks
+    if found.single:
+        tasks = [tasks[number] for number in pick(len(tasks), limit, seed)]
+    rows = list(found.rows(tasks, broken))
+    if not rows:
+        raise SourceError(f"{found.name}: not one image could be read" + (f"; {broken[0]}" if broken else ""))
+    if broken:
+        warnings.warn(f"{found.name}: left out {len(broken)}: " + "; ".join(broken), stacklevel=2)
+    return as_dataset([rows[number] for number in pick(len(rows), limit, seed)], found.features)

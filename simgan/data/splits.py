@@ -1,0 +1,53 @@
+"""Holding images out, so that a figure is about images, and where possible persons, that training never saw."""
+
+from __future__ import annotations
+
+import numpy as np
+from datasets import Dataset
+
+from simgan.errors import ConfigError, SourceError
+
+_BLOCKS = 5
+_PERSONS = 3
+
+
+def hold_out(dataset: Dataset, share: float, *, seed: int = 0) -> tuple[Dataset, Dataset]:
+    """Split into (train, held out), about that share held out; both keep their order, and neither is empty.
+
+    With a column `person` of at least 3 persons, whole persons are held out: as many as come closest to the share.
+    Else contiguous blocks of file order are, 5 of them at random places: frames next to each other look alike,
+    so that single images drawn at random would have a near copy in training.
+    """
+    if not 0 < share < 1:
+        raise ConfigError(f"a share of {share} cannot be held out: give more than 0 and less than 1")
+    if len(dataset) < 2:
+        raise SourceError("a data set of one image cannot be split: give at least 2")
+    draw = np.random.default_rng(seed)
+    held_out = None
+    if "person" in dataset.column_names:
+        held_out = _persons(np.array(dataset["person"], dtype=str), share, draw)
+    if held_out is None:
+        held_out = _blocks(len(dataset), share, draw)
+    return dataset.select(np.flatnonzero(~held_out)), dataset.select(np.flatnonzero(held_out))
+
+
+def _persons(persons: np.ndarray, share: float, draw: np.random.Generator) -> np.ndarray | None:
+    names, counts = np.unique(persons, return_counts=True)
+    if len(names) < _PERSONS:
+        return None
+    order = draw.permutation(len(names))
+    reached = np.cumsum(counts[order])[:-1]
+    chosen = order[: np.abs(reached - share * len(persons)).argmin() + 1]
+    return np.isin(persons, names[chosen])
+
+
+def _blocks(total: int, share: float, draw: np.random.Generator) -> np.ndarray:
+    wanted = min(max(round(share * total), 1), total - 1)
+    blocks = min(_BLOCKS, wanted, total - wanted)
+    sizes = np.full(blocks, wanted // blocks) + (np.arange(blocks) < wanted % blocks)
+    kept = total - wanted
+    gaps = np.sort(draw.choice(kept + 1, blocks, replace=False))  # where, among what is kept, a block comes in
+    mask = np.zeros(total, bool)
+    for before, gap, size in zip(np.cumsum(sizes) - sizes, gaps, sizes, strict=True):
+        mask[gap + before : gap + before + size] = True
+    return mask
