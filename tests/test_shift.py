@@ -54,6 +54,27 @@ def test_the_finder_repeats_itself_to_a_quarter_of_a_pixel():
     assert annotation_shift(images, images).repeatability < 0.25
 
 
+def test_real_renders_are_found_again_to_a_quarter_of_a_pixel(shared_data):
+    files = sorted((shared_data / "eyes_synthetic" / "unityeyes").glob("*.[jp][pn]g"))
+    images = np.stack([equalize(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)) for file in files])
+    shift = annotation_shift(images, images)
+    assert shift.repeatability < 0.25
+    assert shift.failed < 0.15
+
+
+def test_what_did_not_move_has_no_shift():
+    images = np.stack([equalize(image) for image in camera.render(range(120))[0]])
+    shift = annotation_shift(images, images)
+    assert shift.trimmed_mean < 0.02
+    assert shift.failed < 0.1
+
+
+def test_centres_scale_with_the_images():
+    images, centres = discs()
+    twice = np.stack([cv2.resize(image, (110, 70), interpolation=cv2.INTER_LINEAR) for image in images])
+    assert np.abs(iris_centres(twice) - ((centres + 0.5) * 2 - 0.5)).max() < 0.3
+
+
 def test_the_worst_pairs_are_left_out_of_the_trimmed_mean_alone():
     images = discs()[0]
     after = moved(images, 0.5)
@@ -77,3 +98,5 @@ def test_sets_that_do_not_fit_are_refused():
         annotation_shift(images, images[:3])
     with pytest.raises(ImageError, match="uint8"):
         iris_centres(images.astype(float))
+    with pytest.raises(ImageError, match="need starts"):
+        iris_centres(images, np.zeros((2, 2)))
