@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from simgan import ImageError
-from simgan.evaluation.realism import patch_swd
+from simgan.evaluation.realism import measure_realism, patch_swd
 from simgan.simulators import camera, eyes
 
 
@@ -50,3 +50,39 @@ def test_the_distance_grows_with_blur():
 def test_what_cannot_be_compared_is_refused(images):
     with pytest.raises(ImageError, match=r"realism compares|hold no 7×7 patch"):
         patch_swd(images, noise())
+
+
+def test_images_halfway_to_real_close_a_part_of_the_gap():
+    real, raw = camera.render(range(120))[0], eyes.render(range(60))[0]
+    mixed = np.concatenate([raw[:30], camera.render(range(200, 230))[0]])
+    measured = measure_realism(mixed, real, raw, resamples=30)
+    assert measured.raw == patch_swd(raw, real)
+    assert measured.floor == patch_swd(real[:60], real[60:])
+    assert measured.closed == pytest.approx((measured.raw - measured.distance) / (measured.raw - measured.floor))
+    assert 0.2 < measured.closed < 0.9
+    assert measured.closed_interval[0] < measured.closed < measured.closed_interval[1]
+    assert measured.distance_interval[0] < measured.distance < measured.distance_interval[1]
+
+
+def test_images_that_were_not_refined_close_nothing():
+    real, raw = camera.render(range(60))[0], eyes.render(range(40))[0]
+    assert measure_realism(raw, real, raw, resamples=10).closed == 0
+
+
+def test_real_against_real_leaves_no_share_of_a_gap():
+    real = noise(40)
+    assert np.isnan(measure_realism(real, real, real, resamples=5).closed)
+
+
+def test_the_interval_holds_the_spread_of_fresh_draws():
+    real, raw = camera.render(range(1000, 1100))[0], eyes.render(range(50))[0]
+    low, high = measure_realism(raw, real, raw, resamples=60).distance_interval
+    fresh = [
+        patch_swd(eyes.render(range(n, n + 50))[0], camera.render(range(n, n + 100))[0]) for n in range(50, 650, 100)
+    ]
+    assert 0.3 < np.std(fresh) * 2 * 1.96 / (high - low) < 3
+
+
+def test_a_single_image_gives_no_realism():
+    with pytest.raises(ImageError, match="at least 2 images"):
+        measure_realism(noise(1), noise(), noise())
