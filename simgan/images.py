@@ -4,6 +4,7 @@ A *stored* image is uint8 (H, W) or (H, W, 3), or uint16 (H, W); a model tensor 
 Alpha is kept as it is. Of a colour image a one-channel model refines the luminance and leaves the chroma alone.
 """
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +84,19 @@ def to_array(tensor: Tensor, dtype: Any) -> Array:
     values = (tensor.float().clamp(-1, 1) + 1) * (maximum / 2)
     array = values.permute(0, 2, 3, 1).round().cpu().numpy().astype(dtype)
     return array[..., 0] if array.shape[-1] == 1 else array
+
+
+def decode(data: bytes | str | Path, name: str | None = None) -> Array:
+    """Read a file or its bytes as a stored image; `ImageError` names it (or `name`) where it is none."""
+    if isinstance(data, bytes):
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                return to_stored(image, name or "the image")
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            raise ImageError(f"{name or 'the image'} cannot be read as an image: {error}") from error
+    return to_stored(open_image(data), str(data))
+
+
+def encode_png(array: Array) -> bytes:
+    """Give a stored image, (H, W) or (H, W, 3), as the bytes of a PNG file."""
+    return cv2.imencode(".png", array if array.ndim == 2 else array[..., ::-1])[1].tobytes()

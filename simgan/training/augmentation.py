@@ -1,0 +1,37 @@
+"""Differentiable augmentation of all that the discriminator sees (DiffAugment, Zhao et al. 2020).
+
+With few real images the discriminator would know them by heart; augmenting real *and* refined images, and letting the
+gradient through, hinders that without teaching the refiner to augment.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+from torch.nn import functional as F
+
+BRIGHTNESS, CONTRAST, TRANSLATION = 0.2, 0.2, 3  # of a range of 2; share; pixels
+
+
+def draw(count: int, generator: Generator) -> Tensor:
+    """Draw what happens to each of `count` images, (count, 4) in [−1, 1]: brightness, contrast, shift in x and in y."""
+    return torch.from_numpy(generator.uniform(-1, 1, (count, 4)).astype(np.float32))
+
+
+def augment(images: Tensor, draws: Tensor, kinds: Sequence[str]) -> Tensor:
+    """Augment a batch (B, C, H, W) in [−1, 1] as drawn, (B, 4); differentiable in the images."""
+    draws = draws.to(images)
+    amount = draws[:, :, None, None, None]
+    if "brightness" in kinds:
+        images = images + BRIGHTNESS * amount[:, 0]
+    if "contrast" in kinds:
+        mean = images.mean((1, 2, 3), keepdim=True)
+        images = mean + (images - mean) * (1 + CONTRAST * amount[:, 1])
+    if "translation" in kinds:
+        height, width = images.shape[2:]
+        padded = F.pad(images, [TRANSLATION] * 4, mode="reflect")
+        shift = (draws[:, 2:] * (TRANSLATION + 0.5)).round().clamp(-TRANSLATION, TRANSLATION).long() + TRANSLATION
+        images = torch.stack([padded[i, :, y : y + height, x : x + width] for i, (x, y) in enumerate(shift.tolist())])
+    return images

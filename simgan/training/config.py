@@ -1,0 +1,154 @@
+"""The settings of a run: one frozen dataclass; a preset is an instance of it and says why it leaves the paper."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from simgan.domains import get_preset
+from simgan.errors import ConfigError
+from simgan.losses import get_transform
+
+AUGMENTATIONS = ("brightness", "contrast", "translation")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Train a refiner (Algorithm 1 of SimGAN)."""
+
+    preset: str = "eyes"
+    """Networks and defaults: eyes, eyes-paper or hands-paper."""
+    synthetic: tuple[str, ...] = ("simulator:eyes",)
+    """Sources of labelled synthetic images; each gives an equal share of a mini-batch."""
+    real: tuple[str, ...] = ("camera:eyes",)
+    """Sources of unlabelled real images; each gives an equal share of a mini-batch."""
+    output: Path = Path("runs/eyes")
+    """Folder of the run: the best refiner at its root, checkpoints, samples, metrics."""
+    limit: int | None = None
+    """Take at most so many images of each source."""
+    channels: int = 1
+    """1 (grey) or 3 (colour)."""
+    seed: int = 0
+    """Fixes everything that is random."""
+
+    steps: int = 1000
+    """Steps of Algorithm 1: K_g updates of the refiner, then K_d of the discriminator."""
+    refiner_updates: int = 2
+    """K_g."""
+    discriminator_updates: int = 1
+    """K_d."""
+    refiner_warm_up: int = 0
+    """Updates of the refiner with the self-regularization alone, before all else."""
+    discriminator_warm_up: int = 50
+    """Updates of the discriminator alone, after the refiner's warm-up."""
+    batch_size: int = 16
+    """b: images of a mini-batch, over all processes together."""
+    gradient_accumulation_steps: int = 1
+    """Micro-batches that one update adds up."""
+    history_size: int = 4096
+    """B: refined images in the history (section 2.3); 0 turns it off."""
+
+    regularization_weight: float = 3.0
+    """λ of eq. 1; where it is steered, its first value."""
+    transform: str = "local-contrast"
+    """ψ of eq. 4: identity, channel-mean, gradients, multiscale or local-contrast."""
+    iris_weight: float = 0.0
+    """How much more the self-regularization weighs on the iris, where a source tells where it is."""
+    reduction: str = "mean"
+    """mean, or the paper's sum, over patches and pixels."""
+    scope: str = "local"
+    """Adversarial loss: local (one decision a patch, section 2.2) or global (one an image)."""
+    steer: bool = True
+    """Steer λ so that the held-out annotation shift stays within its bounds."""
+    max_shift: float = 1.1
+    """Bound on the mean annotation shift (worst 5 % left out), px at 55 px width; the paper's figure."""
+    max_median_shift: float = 0.4
+    """Bound on the median annotation shift, px at 55 px width."""
+
+    learning_rate: float = 2e-4
+    """Of both networks (Adam)."""
+    betas: tuple[float, float] = (0.5, 0.999)
+    """Of Adam; 0.5 as in DCGAN (Radford et al. 2016)."""
+    decay: float = 0.5
+    """Last share of the steps over which the learning rate falls linearly to 0 (CycleGAN, Zhu et al. 2017)."""
+    max_grad_norm: float = 1.0
+    """Gradient clipping by norm (Pascanu et al. 2013); 0 turns it off."""
+    ema_decay: float = 0.995
+    """Exponential moving average of the refiner's weights (Yazıcı et al. 2019), which is what ships; 0 turns it off."""
+    augment: tuple[str, ...] = AUGMENTATIONS
+    """Differentiable augmentation (Zhao et al. 2020) of all that the discriminator sees."""
+    flip: bool = True
+    """Mirror half of the images, synthetic and real: left eyes and right eyes."""
+
+    holdout: float = 0.15
+    """Share of each source that is held out for the measures: whole persons, or contiguous blocks."""
+    evaluate_every: int = 250
+    """Steps between two measures of realism and annotation shift, sample sheets and checkpoints."""
+    keep_checkpoints: int = 2
+    """How many checkpoints stay."""
+    resume: bool = False
+    """Go on from the newest checkpoint of `output`, bit for bit."""
+    mixed_precision: str = "auto"
+    """no, bf16, fp16, or auto: what the processor is fastest at."""
+    trackers: tuple[str, ...] = ("tensorboard",)
+    """Where Accelerate logs to."""
+
+    def __post_init__(self) -> None:
+        get_preset(self.preset)
+        get_transform(self.transform)
+        for name in ("steps", "refiner_updates", "discriminator_updates", "evaluate_every", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.batch_size < 2 or self.batch_size % 2:
+            raise ConfigError(f"batch_size must be even, as half of it comes from the history, not {self.batch_size}")
+        if unknown := sorted(set(self.augment) - set(AUGMENTATIONS)):
+            raise ConfigError(f"unknown augmentation {', '.join(unknown)}: choose of {', '.join(AUGMENTATIONS)}")
+        if not 0 < self.holdout < 1:
+            raise ConfigError(f"holdout must be a share between 0 and 1, not {self.holdout}")
+
+    def save(self, file: Path) -> None:
+        """Write the settings as JSON."""
+        file.write_text(json.dumps(dataclasses.asdict(self), indent=2, default=str) + "\n")
+
+
+_PAPER = TrainingConfig(
+    preset="eyes-paper",
+    refiner_warm_up=1000,
+    discriminator_warm_up=200,
+    batch_size=512,
+    history_size=51_200,
+    learning_rate=1e-3,
+    betas=(0.9, 0.999),
+    transform="identity",
+    steer=False,
+    decay=0.0,
+    max_grad_norm=0.0,
+    ema_decay=0.0,
+    augment=(),
+    flip=False,
+    output=Path("runs/eyes-paper"),
+)
+PRESETS = {
+    "eyes": TrainingConfig(),
+    "eyes-paper": _PAPER,
+    "hands-paper": dataclasses.replace(
+        _PAPER, preset="hands-paper", refiner_warm_up=500, output=Path("runs/hands-paper")
+    ),
+}
+
+
+def from_command_line(arguments: Sequence[str] | None = None) -> TrainingConfig:
+    """Read `--preset NAME` and the options that change its values; `ConfigError` where they do not fit."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    preset = "eyes"
+    for i, argument in enumerate(arguments):
+        if argument == "--preset" and i + 1 < len(arguments):
+            preset = arguments[i + 1]
+        elif argument.startswith("--preset="):
+            preset = argument.split("=", 1)[1]
+    get_preset(preset)
+    return tyro.cli(TrainingConfig, default=PRESETS[preset], args=arguments)

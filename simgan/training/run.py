@@ -1,0 +1,301 @@
+"""What surrounds Algorithm 1: data, progress, measures, sample sheets, checkpoints, signals, and the end of a run.
+
+Losses do not tell a good refiner from a bad one, so every `evaluate_every` steps both promises are measured on images
+that were held out: realism (patch distance to real images) and annotation shift (how far the iris moved). λ is steered
+by the shift, and the refiner that ships is the most real one whose shift stays within its bounds.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate.utils import broadcast_object_list
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from simgan import __version__
+from simgan.discriminator import REAL
+from simgan.errors import TrainingError
+from simgan.evaluation.realism import patch_swd
+from simgan.evaluation.shift import annotation_shift
+from simgan.images import to_array, to_tensor
+from simgan.training import checkpoints
+from simgan.training.batches import equalize_image
+from simgan.training.config import TrainingConfig
+from simgan.training.sheets import write_sheet
+from simgan.training.trainer import Trainer, TrainingData, make_accelerator
+
+LOG_EVERY = 10
+MEASURED = 192  # held-out synthetic images that are measured
+SHEET = 12  # of them shown on a sheet
+PATIENCE = 200  # steps after which three bad measures in a row end a run
+TARGET = 0.85  # λ is steered towards this share of the bound
+STEERING = 1.5  # λ changes by at most this factor at a time
+PIXELS_OF = 55  # width at which the bounds on the shift are stated
+
+
+class Run:
+    """A training run in a folder; iterate its parts as `train_accelerate.py` does."""
+
+    def __init__(self, config: TrainingConfig, data: TrainingData) -> None:
+        self.config = config
+        self.accelerator = make_accelerator(config)
+        self.trainer = Trainer(config, data, self.accelerator)
+        self.records: list[dict[str, Any]] = []
+        self.stopped = False
+        equalize = self.trainer.average.config.equalize
+        self.held_out_synthetic, self.held_out_real = (
+            np.stack([equalize_image(image) for image in images]) if equalize else images
+            for images in (data.held_out_synthetic[:MEASURED], data.held_out_real)
+        )
+        if config.resume:
+            self.records = checkpoints.restore(self.trainer, checkpoints.newest(config.output))
+            self._rewind_metrics()
+        elif self.accelerator.is_main_process and any(checkpoints.folder_of(config.output).glob("step-*")):
+            raise TrainingError(f"{config.output} holds a run already: pass --resume, or another --output")
+        if self.accelerator.is_main_process:
+            config.output.mkdir(parents=True, exist_ok=True)
+            config.save(config.output / "training.json")
+        self.accelerator.init_trackers("training")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+
+    # The three parts of a run
+
+    def refiner_warm_up(self) -> Iterator[int]:
+        """Yield once for every update of the refiner's warm-up that is left."""
+        return self._count("refiner_warm_up", self.config.refiner_warm_up, "refiner warm-up")
+
+    def discriminator_warm_up(self) -> Iterator[int]:
+        """Yield once for every update of the discriminator's warm-up that is left."""
+        return self._count("discriminator_warm_up", self.config.discriminator_warm_up, "discriminator warm-up")
+
+    def steps(self) -> Iterator[int]:
+        """Yield once for every step that is left; in between log, measure, and write checkpoints."""
+        if not self.records:
+            self._evaluate()
+        yield from self._count("step", self.config.steps, "training")
+
+    def _after(self, step: int) -> None:
+        if step % LOG_EVERY == 0 or step == self.config.steps:
+            self._log(self.trainer.take_log())
+        if step % self.config.evaluate_every == 0 or step == self.config.steps:
+            self._evaluate()
+            self._checkpoint()
+
+    def finish(self) -> None:
+        """Print the table of measures and what to try next."""
+        self.accelerator.end_training()
+        if not self.accelerator.is_main_process:
+            return
+        table = pd.DataFrame(self.records)
+        print("\n" + table.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+        best = self.best()
+        print(
+            f"\nBest refiner: step {best['step']}, patch distance {best['realism']:.4f} "
+            f"(untouched {best['realism_raw']:.4f}, between real images {best['realism_floor']:.4f}), "
+            f"iris moved {best['shift']:.2f} px on average, {best['shift_median']:.2f} px in the median.\n"
+            f"It is in {self.config.output}; its sample sheets are in {self.config.output / 'samples'}.\n"
+            f'Next: python -c "from simgan import Refiner; '
+            f"Refiner.from_pretrained('{self.config.output}').refine('IMAGE.png').save('refined.png')\""
+        )
+
+    # In between
+
+    def _count(self, counter: str, total: int, title: str) -> Iterator[int]:
+        counters = self.trainer.counters
+        bar = tqdm(
+            total=total, initial=getattr(counters, counter), desc=title, disable=not self.accelerator.is_main_process
+        )
+        with bar:
+            while getattr(counters, counter) < total:
+                yield getattr(counters, counter)
+                setattr(counters, counter, getattr(counters, counter) + 1)
+                bar.update()
+                if counter == "step":
+                    self._after(counters.step)
+                if self._all_stop():
+                    bar.close()
+                    self._checkpoint()
+                    self.accelerator.end_training()
+                    if self.accelerator.is_main_process:
+                        print(f"Stopped; go on with --resume --output {self.config.output}")
+                    sys.exit(0)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.stopped:
+            raise KeyboardInterrupt
+        self.stopped = True
+
+    def _all_stop(self) -> bool:
+        """Whether any process was told to stop; all must agree, as none can go on alone."""
+        if self.accelerator.num_processes == 1:
+            return self.stopped
+        flag = torch.tensor(float(self.stopped), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(flag, reduction="sum").item())
+
+    def _log(self, values: dict[str, float]) -> None:
+        step = self.trainer.counters.step
+        wrong = sorted(name for name, value in values.items() if not np.isfinite(value))
+        if wrong:
+            raise TrainingError(
+                f"{', '.join(wrong)} is not finite at step {step}: resume from the last checkpoint with a lower "
+                f"--learning-rate (now {self.config.learning_rate}), or with --mixed-precision no"
+            )
+        values["regularization_weight"] = self.trainer.regularization_weight
+        self.accelerator.log(values, step=step)
+        self._append({"step": step, **values})
+
+    def _append(self, row: dict[str, Any]) -> None:
+        if self.accelerator.is_main_process:
+            with (self.config.output / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(row) + "\n")
+
+    def _rewind_metrics(self) -> None:
+        """Drop what an interrupted run logged after its last checkpoint."""
+        file = self.config.output / "metrics.jsonl"
+        if self.accelerator.is_main_process and file.is_file():
+            rows = [line for line in file.read_text().splitlines() if _step(line) <= self.trainer.counters.step]
+            aside = file.with_suffix(".part")
+            aside.write_text("".join(f"{row}\n" for row in rows))
+            aside.replace(file)
+
+    def _checkpoint(self) -> None:
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            checkpoints.save(self.trainer, self.config.output, self.records, self._metadata())
+        self.accelerator.wait_for_everyone()
+
+    def _metadata(self) -> dict[str, str]:
+        return {
+            "simgan_version": __version__,
+            "preset": self.config.preset,
+            "step": str(self.trainer.counters.step),
+            "commit": _commit(),
+        }
+
+    # Measures
+
+    def _evaluate(self) -> None:
+        """Measure on held-out images, steer λ, keep the best refiner; all processes go on with the same λ."""
+        told: list[Any] = [None]
+        if self.accelerator.is_main_process:
+            record = self._measure()
+            self.records.append(record)
+            self._append(record)
+            self.accelerator.log({key: value for key, value in record.items() if key != "step"}, step=record["step"])
+            if self.config.steer and record["step"]:
+                self.trainer.regularization_weight = self._steered(record)
+            if self.best() is record:
+                self.trainer.average.save_pretrained(self.config.output, metadata=self._metadata())
+                network = self.accelerator.unwrap_model(self.trainer.discriminator)
+                network.save_pretrained(self.config.output, metadata=self._metadata())
+            told = [(self.trainer.regularization_weight, self.records)]
+        broadcast_object_list(told)
+        self.trainer.regularization_weight, self.records = told[0]
+        self._diagnose()
+
+    @torch.inference_mode()
+    def _measure(self) -> dict[str, Any]:
+        trainer = self.trainer
+        before, real = self.held_out_synthetic, self.held_out_real
+        after = np.concatenate([self._refine(part) for part in np.array_split(before, max(1, len(before) // 32))])
+        discriminator = self.accelerator.unwrap_model(trainer.discriminator)
+        maps = [self._probability_real(discriminator, images) for images in (after, real)]
+        shift = annotation_shift(_grey(before), _grey(after))
+        scale = PIXELS_OF / before.shape[2]
+        half = len(real) // 2
+        write_sheet(
+            self.config.output / "samples" / f"step-{trainer.counters.step:06d}.png",
+            before[:SHEET],
+            after[:SHEET],
+            maps[0][:SHEET],
+        )
+        return {
+            "step": trainer.counters.step,
+            "realism": patch_swd(_grey(after), _grey(real)),
+            "realism_raw": patch_swd(_grey(before), _grey(real)),
+            "realism_floor": patch_swd(_grey(real[:half]), _grey(real[half:])),
+            "shift": shift.trimmed_mean * scale,
+            "shift_median": shift.median * scale,
+            "shift_failed": shift.failed,
+            "accuracy_refined": float((maps[0].mean((1, 2)) < 0.5).mean()),
+            "accuracy_real": float((maps[1].mean((1, 2)) >= 0.5).mean()),
+            "map_spread": float(np.concatenate([m.ravel() for m in maps]).std()),
+            "change": float(np.abs(after.astype(float) - before).mean() / 127.5),
+            "contrast": float(after.std() / max(before.std(), 1e-6)),
+            "regularization_weight": trainer.regularization_weight,
+        }
+
+    def _refine(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        refined = self.trainer.average(to_tensor(images).to(self.accelerator.device))
+        stored: NDArray[np.uint8] = to_array(refined, np.uint8)
+        return stored
+
+    def _probability_real(self, discriminator: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        logits = discriminator(to_tensor(images).to(self.accelerator.device))
+        map_: NDArray[np.float32] = logits.float().softmax(1)[:, REAL].cpu().numpy()
+        return map_
+
+    def _excess(self, record: dict[str, Any]) -> float:
+        """How much of its bounds the shift takes up: 1 is just allowed."""
+        return max(record["shift"] / self.config.max_shift, record["shift_median"] / self.config.max_median_shift)
+
+    def _steered(self, record: dict[str, Any]) -> float:
+        excess = self._excess(record)
+        factor = np.clip(excess / TARGET, 1 / STEERING, STEERING) if np.isfinite(excess) else STEERING
+        return float(self.trainer.regularization_weight * factor)
+
+    def best(self) -> dict[str, Any]:
+        """Give the record of the most real refiner within the bounds on shift; none within: of the least shift."""
+        within = [record for record in self.records if self._excess(record) <= 1]
+        if within:
+            return min(within, key=lambda record: record["realism"])
+        return min(self.records, key=self._excess)
+
+    def _diagnose(self) -> None:
+        """Stop a run that cannot become good, with what is wrong and what to do."""
+        last = self.records[-3:]
+        if last[0]["step"] < PATIENCE:
+            return
+        if last[-1]["contrast"] < 0.1:
+            raise TrainingError(
+                "the refiner collapsed to a constant image: raise --regularization-weight or lower --learning-rate"
+            )
+        if all(record["change"] < 0.002 for record in last):
+            raise TrainingError(
+                "the refiner gives its input back: lower --regularization-weight (λ), or raise --refiner-updates"
+            )
+        if all(record["map_spread"] < 1e-3 for record in last):
+            raise TrainingError(
+                "the discriminator is dead, it says the same of every patch: raise --discriminator-warm-up, or lower "
+                "--learning-rate"
+            )
+
+
+def _step(line: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError):  # the line that was being written when the run was killed
+        return sys.maxsize
+
+
+def _grey(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return images if images.ndim == 3 else images.mean(-1).round().astype(np.uint8)
+
+
+def _commit() -> str:
+    """Name the commit of the code that trains, "unknown" outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

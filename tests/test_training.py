@@ -1,0 +1,303 @@
+"""Training in one process and in two, stopped, killed and resumed: the weights are those of an uninterrupted run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from train_arrays import data, small
+
+from simgan import ConfigError, Discriminator, Refiner, SourceError, TrainingError
+from simgan.training.augmentation import augment, draw
+from simgan.training.batches import Batches, generator
+from simgan.training.config import PRESETS, from_command_line
+from simgan.training.run import Run
+from simgan.training.trainer import Trainer, make_accelerator
+
+SCRIPT = Path(__file__).with_name("train_arrays.py")
+ROOT = SCRIPT.parents[1]
+ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def start(settings, processes=1, **environment):
+    launcher = [sys.executable]
+    if processes > 1:
+        launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    return subprocess.Popen(
+        [*launcher, str(SCRIPT), json.dumps(settings, default=str)],
+        env={**ENVIRONMENT, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process, code=0):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == code, err[-3000:]
+    return out, err
+
+
+def state(run):
+    newest = sorted((run / "checkpoints").iterdir())[-1]
+    return newest.name, load_file(newest / "state.safetensors")
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    assert len(first) > 20
+    different = [key for key in first if not torch.equal(first[key], second[key])]
+    assert different == []
+
+
+def assert_close(first, second):
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        assert torch.allclose(value, second[key], rtol=0, atol=1e-6), key
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    finish(start({"output": run, "steps": 6, "evaluate_every": 2}))
+    return run
+
+
+def test_a_run_leaves_a_model_samples_measures_and_the_last_checkpoints(uninterrupted):
+    names = sorted(path.name for path in uninterrupted.iterdir())
+    assert names == [
+        "checkpoints",
+        "config.json",
+        "discriminator",
+        "metrics.jsonl",
+        "model.safetensors",
+        "samples",
+        "training.json",
+    ]
+    assert sorted(path.name for path in (uninterrupted / "checkpoints").iterdir()) == ["step-000004", "step-000006"]
+    assert len(list((uninterrupted / "samples").iterdir())) == 4
+    rows = [json.loads(line) for line in (uninterrupted / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "realism" in row and "shift" in row] == [0, 2, 4, 6]
+    Refiner.from_pretrained(uninterrupted)
+    Discriminator.from_pretrained(uninterrupted)
+    Refiner.from_pretrained(uninterrupted / "checkpoints" / "step-000006")
+
+
+def test_sigterm_writes_a_checkpoint_and_the_resumed_run_ends_bit_for_bit_alike(uninterrupted, tmp_path):
+    run = tmp_path / "run"
+    settings = {"output": run, "steps": 6, "evaluate_every": 2}
+    process = start(settings)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(1.0)
+    process.send_signal(signal.SIGTERM)
+    out, _ = finish(process)
+    assert "--resume" in out
+    assert state(run)[0] < "step-000006"
+    finish(start({**settings, "resume": True}))
+    assert_same(state(uninterrupted)[1], state(run)[1])
+
+
+def test_kill_9_loses_at_most_one_interval_and_the_resumed_run_ends_bit_for_bit_alike(uninterrupted, tmp_path):
+    run = tmp_path / "run"
+    settings = {"output": run, "steps": 6, "evaluate_every": 2}
+    finish(start(settings, DIE_AT="5"), code=-9)
+    assert state(run)[0] == "step-000004"
+    finish(start({**settings, "resume": True}))
+    assert_same(state(uninterrupted)[1], state(run)[1])
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
+
+
+def test_two_processes_compute_what_one_does(tmp_path):
+    settings = {"updates": 20, "history_size": 24}
+    finish(start({**settings, "save": tmp_path / "one"}))
+    finish(start({**settings, "save": tmp_path / "two"}, processes=2))
+    one, rank_0, rank_1 = (load_file(tmp_path / f"{name}.safetensors") for name in ("one-0", "two-0", "two-1"))
+    assert [int(weights.pop("processes")) for weights in (one, rank_0, rank_1)] == [1, 2, 2]
+    assert_same(rank_0, rank_1)
+    assert (one.pop("history") - rank_0.pop("history")).abs().max() <= 1  # a grey level at a rounding edge
+    assert_close(one, rank_0)
+
+
+@pytest.fixture
+def float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_micro_batches_add_up_to_the_whole_batch(float64):
+    results = []
+    for parts in (1, 2):
+        torch.manual_seed(0)
+        config = small(gradient_accumulation_steps=parts)
+        trainer = Trainer(config, data(), make_accelerator(config))
+        for _ in range(3):
+            trainer.update_refiner()
+            trainer.update_discriminator()
+        results.append({**trainer.refiner.state_dict(), **trainer.discriminator.state_dict()})
+    assert_close(*results)
+
+
+def test_an_update_of_one_network_leaves_the_other_alone():
+    trainer = Trainer(small(), data(), make_accelerator(small()))
+    copies = [{k: v.clone() for k, v in n.state_dict().items()} for n in (trainer.refiner, trainer.discriminator)]
+    trainer.update_refiner()
+    assert any(not torch.equal(v, copies[0][k]) for k, v in trainer.refiner.state_dict().items())
+    assert all(torch.equal(v, copies[1][k]) for k, v in trainer.discriminator.state_dict().items())
+    assert all(parameter.grad is None for parameter in trainer.discriminator.parameters())
+    refiner = {k: v.clone() for k, v in trainer.refiner.state_dict().items()}
+    trainer.update_discriminator()
+    assert all(torch.equal(v, refiner[k]) for k, v in trainer.refiner.state_dict().items())
+    assert any(not torch.equal(v, copies[1][k]) for k, v in trainer.discriminator.state_dict().items())
+
+
+def test_updates_of_the_refiner_lower_the_probability_of_being_refined():
+    config = small(regularization_weight=0.0, augment=[], flip=False, learning_rate=1e-3)
+    trainer = Trainer(config, data(), make_accelerator(config))
+    for _ in range(10):
+        trainer.update_discriminator()
+    trainer.take_log()
+    trainer.update_refiner()
+    first = trainer.take_log()["realism"]
+    for _ in range(10):
+        trainer.update_refiner()
+    assert trainer.take_log()["realism"] < first
+
+
+def test_the_discriminator_alone_learns_to_tell_both_sides_apart():
+    config = small(augment=[], learning_rate=1e-3)
+    trainer = Trainer(config, data(), make_accelerator(config))
+    for _ in range(40):
+        trainer.update_discriminator()
+    trainer.take_log()
+    trainer.update_discriminator()
+    log = trainer.take_log()
+    assert log["accuracy_refined"] > 0.7
+    assert log["accuracy_real"] > 0.7
+
+
+def test_half_of_a_refined_mini_batch_comes_from_the_history_once_it_can():
+    config = small()
+    trainer = Trainer(config, data(), make_accelerator(config))
+    trainer.update_discriminator()
+    assert len(trainer.history) == 8  # the whole first mini-batch was new
+    trainer.update_discriminator()
+    assert len(trainer.history) == 12  # then half of one
+
+
+def test_batches_are_the_same_by_number_and_shares_are_even():
+    sources = [np.full((10, 16, 16), 50, np.uint8), np.full((30, 16, 16), 200, np.uint8)]
+    batches = Batches("real", sources, 8, seed=3, equalize=False, flip=True)
+    for number in (0, 5, 17):
+        whole = batches.draw(number)
+        assert (whole[:, 0, 0] == 50).sum() == 4
+        assert np.array_equal(
+            np.concatenate([batches.draw(number, slice(0, 4)), batches.draw(number, slice(4, 8))]), whole
+        )
+    seen = np.concatenate([batches.indices(n)[1][batches.indices(n)[0] == 1] for n in range(30)])
+    assert all(np.array_equal(np.sort(epoch), np.arange(30)) for epoch in seen.reshape(-1, 30))
+
+
+def test_augmentation_lets_the_gradient_through_and_moves_as_drawn():
+    images = torch.rand(4, 1, 20, 20, dtype=torch.float64, requires_grad=True)
+    draws = draw(4, generator(0, "a", 0)).double()
+    assert torch.autograd.gradcheck(lambda x: augment(x, draws, ("brightness", "contrast")), images)
+    moved = augment(images, torch.tensor([[0, 0, 1.0, 0]] * 4), ("translation",))
+    assert torch.equal(moved[..., :17], images[..., 3:])
+
+
+def test_settings_that_do_not_fit_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="batch_size must be even"):
+        small(batch_size=7)
+    with pytest.raises(ConfigError, match="multiple of 16"):
+        Trainer(small(gradient_accumulation_steps=8), data(), make_accelerator(small()))
+    with pytest.raises(SourceError, match="has only 40"):
+        Trainer(small(batch_size=48), data(), make_accelerator(small()))
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        Run(small(output=tmp_path / "none", resume=True), data())
+    with pytest.raises(ConfigError, match="unknown augmentation cutout"):
+        small(augment=["cutout"])
+    with pytest.raises(ConfigError, match="unknown preset 'ears'"):
+        from_command_line(["--preset", "ears"])
+
+
+def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(uninterrupted):
+    with pytest.raises(TrainingError, match="holds a run already"):
+        Run(small(output=uninterrupted, steps=6, evaluate_every=2), data())
+    with pytest.raises(TrainingError, match="seed 0 → 5"):
+        Run(small(output=uninterrupted, steps=6, evaluate_every=2, resume=True, seed=5), data())
+
+
+def test_a_full_disk_leaves_the_older_checkpoints_whole(uninterrupted, monkeypatch):
+    run = Run(small(output=uninterrupted, steps=6, evaluate_every=2, resume=True), data())
+    before = state(uninterrupted)[1]
+
+    def full(*arguments, **settings):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("simgan.training.checkpoints.save_file", full)
+    run.trainer.counters.step = 8
+    with pytest.raises(TrainingError, match="the disk is full: free some space"):
+        run._checkpoint()
+    assert_same(before, state(uninterrupted)[1])
+    assert not list((uninterrupted / "checkpoints").glob(".*"))
+
+
+def record(**values):
+    return {
+        "step": 500,
+        "change": 0.1,
+        "contrast": 1.0,
+        "map_spread": 0.2,
+        "shift": 0.5,
+        "shift_median": 0.2,
+        "realism": 0.1,
+        **values,
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"contrast": 0.01}, "collapsed to a constant image"),
+        ({"change": 0.0001}, "gives its input back: lower --regularization-weight"),
+        ({"map_spread": 1e-5}, "discriminator is dead"),
+    ],
+)
+def test_a_run_that_cannot_become_good_stops_with_a_diagnosis(tmp_path, values, sentence):
+    run = Run(small(output=tmp_path / "run"), data())
+    run.records = [record()] * 5
+    run._diagnose()
+    run.records = [record(step=0, **values)] * 3  # too early to tell
+    run._diagnose()
+    run.records = [record()] + [record(**values)] * 4
+    with pytest.raises(TrainingError, match=sentence):
+        run._diagnose()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    run = Run(small(output=tmp_path / "run"), data())
+    with pytest.raises(TrainingError, match="realism is not finite at step 0"):
+        run._log({"realism": float("nan"), "discriminator": 1.0})
+
+
+def test_the_most_real_refiner_within_the_bounds_is_the_best(tmp_path):
+    run = Run(small(output=tmp_path / "run"), data())
+    run.records = [record(realism=0.9), record(realism=0.3), record(realism=0.1, shift=2.0)]
+    assert run.best()["realism"] == 0.3
+    assert run._steered(record(shift=2.2)) > run.trainer.regularization_weight > run._steered(record(shift=0.1))
+
+
+def test_presets_keep_the_papers_values():
+    assert PRESETS["eyes-paper"].batch_size == PRESETS["hands-paper"].batch_size == 512
+    assert (PRESETS["eyes-paper"].refiner_warm_up, PRESETS["hands-paper"].refiner_warm_up) == (1000, 500)
+    config = from_command_line(["--preset", "eyes-paper", "--steps", "7"])
+    assert (config.steps, config.discriminator_warm_up, config.refiner_updates) == (7, 200, 2)
