@@ -22,7 +22,7 @@ from simgan.training.trainer import Trainer, TrainingData, make_accelerator
 
 def data() -> TrainingData:
     synthetic, real = eyes.render(range(64))[0], camera.render(range(64))[0]
-    return TrainingData([synthetic[:48]], [real[:40]], synthetic[48:], real[40:])
+    return TrainingData([synthetic[:48]], [real[:40]], [synthetic[48:]], [real[40:]])
 
 
 def small(**settings: object) -> TrainingConfig:

@@ -70,13 +70,18 @@ def save(trainer: Trainer, run: Path, records: list[dict[str, Any]], metadata: d
     return target
 
 
+def precision(checkpoint: Path) -> str:
+    """Tell which precision a checkpoint was trained in: what is fastest may be another the next time."""
+    return str(_facts(checkpoint)["config"]["mixed_precision"])
+
+
 def restore(trainer: Trainer, checkpoint: Path) -> list[dict[str, Any]]:
     """Take up a checkpoint and give its records; `TrainingError` where it is broken or of other settings."""
+    facts = _facts(checkpoint)
     try:
-        facts = json.loads((checkpoint / f"{STATE}.json").read_text())
         tensors = load_file(checkpoint / f"{STATE}.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise TrainingError(f"checkpoint {checkpoint} cannot be read ({error}): delete it to resume before") from error
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(_BROKEN.format(checkpoint, error)) from error
     now = {key: _plain(value) for key, value in dataclasses.asdict(trainer.config).items()}
     changed = sorted(key for key in now if key not in FREE and now[key] != facts["config"].get(key))
     if changed:
@@ -87,6 +92,17 @@ def restore(trainer: Trainer, checkpoint: Path) -> list[dict[str, Any]]:
     trainer.regularization_weight = facts["regularization_weight"]
     records: list[dict[str, Any]] = facts["records"]
     return records
+
+
+_BROKEN = "checkpoint {} cannot be read ({}): delete it, and the one before is resumed"
+
+
+def _facts(checkpoint: Path) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = json.loads((checkpoint / f"{STATE}.json").read_text())
+    except (OSError, ValueError) as error:
+        raise TrainingError(_BROKEN.format(checkpoint, error)) from error
+    return facts
 
 
 def _plain(value: Any) -> Any:

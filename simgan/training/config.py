@@ -84,7 +84,7 @@ class TrainingConfig:
     flip: bool = True
     """Mirror half of the images, synthetic and real: left eyes and right eyes."""
 
-    holdout: float = 0.15
+    holdout: float = 0.2
     """Share of each source that is held out for the measures: whole persons, or contiguous blocks."""
     evaluate_every: int = 250
     """Steps between two measures of realism and annotation shift, sample sheets and checkpoints."""

@@ -9,7 +9,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -34,7 +35,7 @@ from simgan.training.sheets import write_sheet
 from simgan.training.trainer import Trainer, TrainingData, make_accelerator
 
 LOG_EVERY = 10
-MEASURED = 192  # held-out synthetic images that are measured
+MEASURED = 192  # held-out images of either side that are measured
 SHEET = 12  # of them shown on a sheet
 PATIENCE = 200  # steps after which three bad measures in a row end a run
 TARGET = 0.85  # λ is steered towards this share of the bound
@@ -46,15 +47,17 @@ class Run:
     """A training run in a folder; iterate its parts as `train_accelerate.py` does."""
 
     def __init__(self, config: TrainingConfig, data: TrainingData) -> None:
-        self.config = config
+        if config.resume and config.mixed_precision == "auto":
+            config = replace(config, mixed_precision=checkpoints.precision(checkpoints.newest(config.output)))
         self.accelerator = make_accelerator(config)
+        self.config = config = replace(config, mixed_precision=self.accelerator.mixed_precision)
         self.trainer = Trainer(config, data, self.accelerator)
         self.records: list[dict[str, Any]] = []
         self.stopped = False
         equalize = self.trainer.average.config.equalize
         self.held_out_synthetic, self.held_out_real = (
-            np.stack([equalize_image(image) for image in images]) if equalize else images
-            for images in (data.held_out_synthetic[:MEASURED], data.held_out_real)
+            [np.stack([equalize_image(image) for image in images]) if equalize else images for images in sources]
+            for sources in (data.held_out_synthetic, data.held_out_real)
         )
         if config.resume:
             self.records = checkpoints.restore(self.trainer, checkpoints.newest(config.output))
@@ -206,13 +209,13 @@ class Run:
     @torch.inference_mode()
     def _measure(self) -> dict[str, Any]:
         trainer = self.trainer
-        before, real = self.held_out_synthetic, self.held_out_real
+        before, real = (_mixed(sources, MEASURED) for sources in (self.held_out_synthetic, self.held_out_real))
         after = np.concatenate([self._refine(part) for part in np.array_split(before, max(1, len(before) // 32))])
         discriminator = self.accelerator.unwrap_model(trainer.discriminator)
         maps = [self._probability_real(discriminator, images) for images in (after, real)]
         shift = annotation_shift(_grey(before), _grey(after))
         scale = PIXELS_OF / before.shape[2]
-        half = len(real) // 2
+        halves = [_mixed([images[k::2] for images in self.held_out_real], MEASURED // 2) for k in (0, 1)]
         write_sheet(
             self.config.output / "samples" / f"step-{trainer.counters.step:06d}.png",
             before[:SHEET],
@@ -223,7 +226,7 @@ class Run:
             "step": trainer.counters.step,
             "realism": patch_swd(_grey(after), _grey(real)),
             "realism_raw": patch_swd(_grey(before), _grey(real)),
-            "realism_floor": patch_swd(_grey(real[:half]), _grey(real[half:])),
+            "realism_floor": patch_swd(*map(_grey, halves)),
             "shift": shift.trimmed_mean * scale,
             "shift_median": shift.median * scale,
             "shift_failed": shift.failed,
@@ -279,6 +282,13 @@ class Run:
                 "the discriminator is dead, it says the same of every patch: raise --discriminator-warm-up, or lower "
                 "--learning-rate"
             )
+
+
+def _mixed(sources: Sequence[NDArray[np.uint8]], count: int) -> NDArray[np.uint8]:
+    """Take images of all sources in turn, as a mini-batch does, evenly spread over each; few images come repeatedly."""
+    share = -(-count // len(sources))
+    picked = [images[np.linspace(0, len(images), share, endpoint=False).astype(int)] for images in sources]
+    return np.stack(picked, 1).reshape(-1, *picked[0].shape[1:])
 
 
 def _step(line: str) -> int:

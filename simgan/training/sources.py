@@ -14,7 +14,7 @@ from simgan.training.config import TrainingConfig
 from simgan.training.trainer import TrainingData
 
 IRIS_RADIUS = 8.5  # px at 55 px width, as MPIIGaze's virtual camera sees it
-MEASURED = 400  # images that are held in memory for the measures, of synthetic and of real ones
+MEASURED = 400  # images of a source that are held in memory for the measures
 
 
 def load(config: TrainingConfig) -> TrainingData:
@@ -34,9 +34,14 @@ def load(config: TrainingConfig) -> TrainingData:
                 some = _find_irises(some)
             training.append(Crops(some))
             held_out.append(Crops(rest))
-        sides.append((training, _sample(held_out)))
+        sides.append((training, [_spread(crops) for crops in held_out]))
     (synthetic, held_out_synthetic), (real, held_out_real) = sides
     return TrainingData(synthetic, real, held_out_synthetic, held_out_real)
+
+
+def _spread(crops: Crops) -> NDArray[np.uint8]:
+    """Take images evenly spread over a source, `MEASURED` or all there are."""
+    return crops[np.linspace(0, len(crops) - 1, min(MEASURED, len(crops))).astype(int)]
 
 
 def _find_irises(data: Dataset) -> Dataset:
@@ -48,12 +53,3 @@ def _find_irises(data: Dataset) -> Dataset:
         for x, y in iris_centres(images)
     ]
     return data.add_column("iris", found)
-
-
-def _sample(sources: list[Crops]) -> NDArray[np.uint8]:
-    """Take images of all sources in turn, evenly spread over each, `MEASURED` in all or what there is."""
-    share = MEASURED // len(sources)
-    picked = [crops[np.linspace(0, len(crops) - 1, min(share, len(crops))).astype(int)] for crops in sources]
-    shortest = min(len(images) for images in picked)
-    mixed = np.stack([images[:shortest] for images in picked], 1).reshape(-1, *picked[0].shape[1:])
-    return np.concatenate([mixed, *(images[shortest:] for images in picked)])

@@ -5,15 +5,16 @@ each takes its slice. So two processes with b/2 images each compute what one doe
 run resumes in any number of processes.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate import Accelerator, PartialState
+from accelerate.utils import broadcast_object_list, set_seed
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -43,12 +44,12 @@ class Counters:
 
 @dataclass
 class TrainingData:
-    """What a run learns from: random access to synthetic and to real images, a list of sources each."""
+    """What a run learns from, a list of sources each: images to train on, and others to measure on."""
 
     synthetic: Sequence[Images]
     real: Sequence[Images]
-    held_out_synthetic: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 0, 0), np.uint8))
-    held_out_real: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 0, 0), np.uint8))
+    held_out_synthetic: Sequence[NDArray[np.uint8]] = ()
+    held_out_real: Sequence[NDArray[np.uint8]] = ()
 
 
 class Trainer:
@@ -259,10 +260,14 @@ def to_tensor_of(stored: NDArray[Any]) -> Tensor:
 
 
 def make_accelerator(config: TrainingConfig) -> Accelerator:
-    """Make the `Accelerator`: precision as asked for, or as the hardware is fastest at."""
-    precision = config.mixed_precision
-    if precision == "auto":
-        precision = "bf16" if has_fast_bfloat16("cuda" if torch.cuda.is_available() else "cpu") else "no"
+    """Make the `Accelerator`: precision as asked for, or as the hardware is fastest at, the same in all processes."""
+    precision = [config.mixed_precision]
+    if precision == ["auto"]:
+        launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")  # accelerate launch says "no" if it is not told
+        fast = has_fast_bfloat16("cuda" if torch.cuda.is_available() else "cpu")
+        precision = [launched if launched != "no" else "bf16" if fast else "no"]
+        PartialState()
+        broadcast_object_list(precision)  # processes on one machine time each other, and could differ
     return Accelerator(
-        mixed_precision=precision, log_with=list(config.trackers) or None, project_dir=str(config.output)
+        mixed_precision=precision[0], log_with=list(config.trackers) or None, project_dir=str(config.output)
     )
