@@ -1,0 +1,83 @@
+"""Time of a training step, ours against a plain loop's with the same networks: `python benchmarks/training.py`.
+
+The plain loop is what re-implementations do: float32, NCHW, gradients of the discriminator kept in the refiner's
+update, real and refined images in passes of their own. Ours does more: history, augmentation, averaging, clipping.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from simgan import Discriminator, Refiner
+from simgan.images import to_tensor
+from simgan.losses import discriminator_loss, identity, realism_loss, refiner_loss, self_regularization
+from simgan.simulators import camera, eyes
+from simgan.training.config import PRESETS, TrainingConfig
+from simgan.training.trainer import Trainer, TrainingData, make_accelerator
+
+BATCH, STEPS = 32, 5
+
+
+def plain_step(config: TrainingConfig, images: np.ndarray, real: np.ndarray) -> Callable[[], None]:
+    refiner, discriminator = Refiner.from_preset(config.preset), Discriminator.from_preset(config.preset)
+    optimizers = [torch.optim.Adam(network.parameters(), lr=1e-4) for network in (refiner, discriminator)]
+    x, y = to_tensor(images[:BATCH]), to_tensor(real[:BATCH])
+
+    def step() -> None:
+        for _ in range(config.refiner_updates):
+            refined = refiner(x)
+            loss = refiner_loss(realism_loss(discriminator(refined)), self_regularization(refined, x, identity), 1.0)
+            optimizers[0].zero_grad()
+            loss.backward()
+            optimizers[0].step()
+        loss = discriminator_loss(discriminator(refiner(x).detach()), discriminator(y))
+        optimizers[1].zero_grad()
+        loss.backward()
+        optimizers[1].step()
+
+    return step
+
+
+def our_step(config: TrainingConfig, images: np.ndarray, real: np.ndarray) -> Callable[[], None]:
+    trainer = Trainer(config, TrainingData([images], [real]), make_accelerator(config))
+
+    def step() -> None:
+        for _ in range(config.refiner_updates):
+            trainer.update_refiner()
+        trainer.update_discriminator()
+
+    return step
+
+
+def median_seconds(step: Callable[[], None]) -> float:
+    step()
+    seconds = []
+    for _ in range(STEPS):
+        start = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def main() -> None:
+    images, real = eyes.render(np.arange(256))[0], camera.render(np.arange(256))[0]
+    presets = {
+        name: replace(PRESETS[name], batch_size=BATCH, trackers=(), history_size=4096)
+        for name in ("eyes-paper", "eyes")
+    }
+    plain = {name: median_seconds(plain_step(config, images, real)) for name, config in presets.items()}
+    print(f"batch {BATCH}, K_g = 2, K_d = 1, {torch.get_num_threads()} threads")
+    for name, config in presets.items():  # after all plain ones, as the allocator's setting holds for the process
+        ours = median_seconds(our_step(config, images, real))
+        print(
+            f"{name:12} plain {1000 * plain[name]:6.0f} ms, ours {1000 * ours:6.0f} ms "
+            f"({make_accelerator(config).mixed_precision}): {plain[name] / ours:.2f} times as fast"
+        )
+
+
+if __name__ == "__main__":
+    main()
