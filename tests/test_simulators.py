@@ -23,6 +23,21 @@ def test_an_image_depends_on_seed_and_index_alone(world):
 
 
 @WORLDS
+def test_every_image_is_the_same_in_any_batch_and_order(world):
+    images, labels = world.render(range(75))
+    order = np.random.default_rng(0).permutation(75)[:53]
+    again, same = world.render(order)
+    assert np.array_equal(images[order], again)
+    assert all(np.array_equal(labels[name][order], same[name]) for name in labels)
+
+
+def test_no_images_are_none():
+    images, labels = eyes.render([])
+    assert images.shape == (0, 35, 55)
+    assert {len(value) for value in labels.values()} == {0}
+
+
+@WORLDS
 def test_gaze_is_a_unit_vector_that_agrees_with_pitch_and_yaw(world):
     labels = world.render(range(50))[1]
     p, y = labels["pitch"], labels["yaw"]
@@ -50,6 +65,64 @@ def test_the_projected_pupil_is_the_centroid_of_the_drawn_one():
     assert inside.sum() > 150
     pupil = eyes.render(indices)[1]["pupil"]
     assert np.abs(centroid - pupil)[inside].max() <= 0.3
+
+
+def test_the_dark_pixels_of_a_render_are_where_the_label_has_the_pupil():
+    indices = np.arange(600)
+    scene, face, _ = populate(eyes.WORLD, indices, 0)
+    view = look(scene)
+    hidden = (view.pupil * (1 - view.opening)).sum((1, 2)) > 0.01
+    clear = ~hidden & (face.iris > 0.25) & (face.glint == 0)
+    assert clear.sum() > 10
+    images, labels = eyes.render(indices[clear])
+    off = []
+    columns, rows = np.meshgrid(np.arange(55), np.arange(35))
+    for image, (x, y) in zip(images.astype(float), labels["pupil"], strict=True):
+        near = np.hypot(columns - x, rows - y) < 5.5
+        dark = np.clip(np.median(image[near]) * 0.8 - image, 0, 40) * near
+        if dark.sum() < 200:  # a dark iris hides its pupil
+            continue
+        found = np.array([(dark * columns).sum(), (dark * rows).sum()]) / dark.sum()
+        off.append(np.abs(found - (x, y)).max())
+    assert len(off) > 20
+    assert np.median(off) <= 0.2
+    assert np.quantile(off, 0.9) <= 0.3  # of grey levels, not coverage: fibres and shadow tint some edges
+
+
+def test_pupils_are_where_gaze_and_eyeball_put_them():
+    scene, _, _ = populate(eyes.WORLD, np.arange(50), 0)
+    labels = eyes.render(range(50))[1]
+    iris = labels["iris"]
+    depth = np.sqrt(12**2 - 5.85**2)
+    for (ex, ey, ez), (gx, gy, gz), pupil in zip(scene.eyeball, labels["gaze"], labels["pupil"], strict=True):
+        z = ez + depth * gz
+        u, v = 880 * (ex + depth * gx) / z + 27, 880 * (ey + depth * gy) / z + 17
+        assert np.allclose((u, v), pupil, atol=1e-3)
+    assert np.allclose(iris.mean(1), labels["pupil"], atol=0.1)
+    assert (iris[:, 0, 0] < iris[:, 4, 0]).all()  # left, up, right, down
+    assert (iris[:, 2, 1] < iris[:, 6, 1]).all()
+
+
+@WORLDS
+def test_head_rotation_is_a_rotation_without_roll(world):
+    turn = world.render(range(50))[1]["head_rotation"].reshape(-1, 3, 3)
+    assert np.allclose(turn @ turn.transpose(0, 2, 1), np.eye(3), atol=1e-5)
+    assert np.allclose(np.linalg.det(turn), 1, atol=1e-5)
+    assert np.allclose(turn[:, 1, 0], 0)
+
+
+def test_lid_landmarks_lie_on_the_drawn_edges():
+    scene, _, _ = populate(eyes.WORLD, np.arange(100), 0)
+    view, lids = look(scene), eyes.render(range(100))[1]["lids"]
+    rows = np.arange(35)
+    for margin, landmarks in ((view.below_upper, lids[:, 1:6]), (-view.above_lower, lids[:, 7:])):
+        for distance, points in zip(margin, landmarks, strict=True):
+            for x, y in points:
+                left = int(np.clip(x, 0, 53))
+                here = [np.interp(0, distance[:, column], rows) for column in (left, left + 1)]
+                drawn = np.interp(x, (left, left + 1), here)
+                assert 0 <= drawn <= 34
+                assert abs(drawn - y) < 0.3
 
 
 @WORLDS

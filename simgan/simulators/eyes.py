@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from simgan.simulators.batches import in_batches
 from simgan.simulators.chance import numbers
 from simgan.simulators.geometry import HEIGHT, WIDTH, labels, look
 from simgan.simulators.painting import paint
@@ -21,13 +22,14 @@ WORLD = World(
     eye_yaw=(-25, 25),
     openness=(1.0, 0.1),
     pupil=(1.6, 3.2),
-    skin=(0.3, 0.7),
+    brow=(-4.5, 3.0),
+    lash_width=(0.8, 1.2),
+    skin=(0.35, 0.72),
     iris=(0.12, 0.5),
     sclera=(0.6, 0.95),
-    contrast=(0.25, 0.9),
+    contrast=(0.4, 1.2),
     sideways=1.0,
 )
-_BATCH = 32  # keeps a batch's arrays in the processor's cache
 
 
 def render(indices: Sequence[int] | np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -40,9 +42,11 @@ def render(indices: Sequence[int] | np.ndarray, *, seed: int = 0) -> tuple[np.nd
     wanted = numbers(indices)
     scene, face, person = populate(WORLD, wanted, seed)
     images = np.empty((len(wanted), HEIGHT, WIDTH), np.uint8)
-    for start in range(0, len(wanted), _BATCH):
-        part = slice(start, start + _BATCH)
+
+    def work(part: slice) -> None:
         some = scene.part(part)
         tones = paint(some, face.part(part), look(some))
         images[part] = np.clip(tones * 255, 0, 255).round()
+
+    in_batches(work, len(wanted))
     return images, {**labels(scene), "person": person}

@@ -38,6 +38,7 @@ class Scene:
     eyeball: np.ndarray  # (N, 3), centre
     pupil: np.ndarray  # radius
     half_width: np.ndarray
+    drop: np.ndarray  # how far below the eyeball's centre the line between the corners runs
     tilt: np.ndarray  # slope of the line between the corners, > 0 where the temporal corner is the higher one
     skew: np.ndarray
     lift: np.ndarray
@@ -72,9 +73,8 @@ def project(points: np.ndarray) -> np.ndarray:
 
 
 def place(scene: Scene, points: np.ndarray) -> np.ndarray:
-    """Points (N, ..., 3) of the head's frame, relative to the eyeball's centre, to camera coordinates."""
-    rotated = np.einsum("nij,n...j->n...i", scene.head_rotation, points)
-    return rotated + scene.eyeball.reshape(-1, *(1,) * (points.ndim - 2), 3)
+    """Points (N, K, 3) of the head's frame, relative to the eyeball's centre, to camera coordinates."""
+    return np.matmul(points, scene.head_rotation.transpose(0, 2, 1)) + scene.eyeball[:, None]
 
 
 def lid_points(scene: Scene, across: np.ndarray, upper: bool) -> np.ndarray:
@@ -86,7 +86,7 @@ def lid_points(scene: Scene, across: np.ndarray, upper: bool) -> np.ndarray:
         y = -scene.lift[col] * arch * (1 - scene.skew[col] * across)
     else:
         y = scene.sink[col] * arch * (1 + np.float32(0.7) * scene.skew[col] * across)
-    return np.stack([x, y - scene.tilt[col] * x, _lid_depth(x)], -1)
+    return np.stack([x, y + scene.drop[col] - scene.tilt[col] * x, _lid_depth(x)], -1)
 
 
 def _lid_depth(x: np.ndarray) -> np.ndarray:
@@ -146,7 +146,7 @@ def _lid_rows(scene: Scene, upper: bool) -> tuple[np.ndarray, np.ndarray]:
     size = scene.half_width[:, None]
     wanted = np.arange(WIDTH, dtype=np.float32)
     across = (wanted - project(scene.eyeball)[:, :1]) / (np.float32(PX_PER_MM) * size * turn[:, :1, 0])
-    for _ in range(4):
+    for _ in range(3):
         across = np.clip(across, np.float32(-1.4), np.float32(1.4))
         points = project(place(scene, lid_points(scene, across, upper)))
         slope = turn[:, :1, 0] + turn[:, :1, 2] * np.float32(0.052) * (across * size + 2)

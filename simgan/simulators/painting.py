@@ -13,20 +13,20 @@ _CORNEA, _CORNEA_DEPTH = 7.8, 5.4  # radius; its centre lies so far before the e
 # Bumps of a face, mm in the head's frame: x, y, z, widths in x and y (px), height. Eyeball, nose, brow ridge, cheek.
 _RELIEF = np.array(
     [
-        [0, 0, -12, 15, 10, 5.0],
-        [-27, 6, -16, 10, 24, 14.0],
-        [0, -17, -14, 40, 8, 7.0],
+        [0, 0, -12, 15, 10, 3.0],
+        [-29, 6, -16, 11, 24, 11.0],
+        [0, -17, -14, 40, 8, 5.0],
         [6, 24, -8, 30, 9, 4.0],
     ],
     np.float32,
 )
 
 
-def paint(scene: Scene, face: Face, view: View, extra: np.ndarray | None = None) -> np.ndarray:
-    """Tones (N, 35, 55) float32, about 0 to 1. `extra` (the same shape, around 0) is unevenness of the skin's tone."""
+def paint(scene: Scene, face: Face, view: View, tint: np.ndarray | None = None) -> np.ndarray:
+    """Tones (N, 35, 55) float32, about 0 to 1. `tint` (the same shape, about 1) is what skin and lashes add to them."""
     skin = paint_skin(scene, face, view)
-    if extra is not None:
-        skin *= 1 + extra
+    if tint is not None:
+        skin *= tint
     eye = paint_eyeball(scene, face, view)
     return skin + view.opening * (eye - skin)
 
@@ -71,10 +71,10 @@ def paint_skin(scene: Scene, face: Face, view: View) -> np.ndarray:
     # Upper lid: the plate between margin and fold catches the light, the fold is a dark line that ends at the corners.
     above = -view.below_upper
     inside = np.clip((np.float32(1.15) - np.abs(nasal)) * np.float32(3), 0, 1)
-    fold = _wide(face.crease) * np.clip(np.float32(1.3) - np.square(nasal - np.float32(0.15)), np.float32(0.25), 1)
+    fold = _wide(face.crease) * (np.float32(0.25) + np.float32(0.75) * np.exp(-np.square(nasal - np.float32(0.1))))
     skin *= 1 - inside * _wide(face.crease_depth) * _bell(above - fold, 1.1)
-    skin *= 1 + inside * np.float32(0.14) * _bell(above - np.float32(0.55) * fold, 1.8)
-    thick = np.float32(0.9) + np.float32(0.5) * np.clip(nasal, -1, 1)
+    skin *= 1 + inside * np.float32(0.1) * _bell(above - np.float32(0.55) * fold, 1.8)
+    thick = _wide(face.lash_width) * (np.float32(1) + np.float32(0.3) * np.clip(nasal, -1, 1))
     skin *= 1 - inside * _wide(face.lashes) * _bell(above, thick)
 
     # Lower lid: a moist rim, short lashes, the fold of the bag.

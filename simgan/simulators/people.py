@@ -25,6 +25,8 @@ class World:
     eye_yaw: tuple[float, float]
     openness: tuple[float, float]  # bell, 1 is a relaxed eye
     pupil: tuple[float, float]  # mm, range
+    brow: tuple[float, float]  # row of its lower edge, bell
+    lash_width: tuple[float, float]  # px, range
     skin: tuple[float, float]  # grey tones, ranges
     iris: tuple[float, float]
     sclera: tuple[float, float]
@@ -48,6 +50,7 @@ class Face:
     brow: np.ndarray  # row of the brow's lower edge
     brow_tone: np.ndarray
     lashes: np.ndarray  # darkness of the upper lashes
+    lash_width: np.ndarray
     lower_lashes: np.ndarray
     bag: np.ndarray  # depth of the fold below the eye
     bumps: np.ndarray  # (N, 4, 3): x, y, height of the face's own unevenness
@@ -65,8 +68,8 @@ def populate(world: World, numbers: np.ndarray, seed: int) -> tuple[Scene, Face,
     image = Dice(seed, world.stream, numbers)
     who = image.integer(world.persons)
     person = Dice(seed, world.stream + 1, who)
-    names = np.char.add(world.prefix, np.char.zfill(who.astype(str), 3))
-    return *_meet(world, person, image), names
+    names = np.array([f"{world.prefix}{number:03}" for number in range(world.persons)])
+    return *_meet(world, person, image), names[who]
 
 
 def _meet(world: World, person: Dice, image: Dice) -> tuple[Scene, Face]:
@@ -79,10 +82,11 @@ def _meet(world: World, person: Dice, image: Dice) -> tuple[Scene, Face]:
 
     squint = image.normal(*world.openness)
     follows = person.uniform(0.65, 0.85)
-    lift = np.maximum(person.normal(4.6, 0.6) * squint + follows * up, np.float32(0.2))
-    sink = np.maximum(person.normal(4.9, 0.5) * (half + half * squint) - np.float32(0.25) * up, np.float32(1.2))
+    drop = person.normal(1.9, 0.5)
+    lift = np.maximum(person.normal(4.4, 0.6) * squint + follows * up + drop, np.float32(0.4))
+    sink = np.maximum(person.normal(5.2, 0.5) * (half + half * squint) - np.float32(0.3) * up - drop, np.float32(1.0))
     shift = np.stack([image.normal(0, 0.45), image.normal(0, 0.45), np.zeros_like(up)], -1)
-    place = np.stack([person.normal(0, 0.4), person.normal(0, 0.4), np.full_like(up, DISTANCE)], -1)
+    place = np.stack([person.normal(0, 0.4), person.normal(-1.7, 0.4), np.full_like(up, DISTANCE)], -1)
     scene = Scene(
         pitch=pitch * _DEGREE,
         yaw=yaw * _DEGREE,
@@ -91,7 +95,8 @@ def _meet(world: World, person: Dice, image: Dice) -> tuple[Scene, Face]:
         eyeball=place + shift,
         pupil=image.uniform(*world.pupil),
         half_width=person.normal(14.4, 0.7),
-        tilt=person.normal(0.06, 0.05),
+        drop=drop,
+        tilt=person.normal(0.03, 0.05),
         skew=person.normal(0.12, 0.12),
         lift=lift,
         sink=sink,
@@ -107,15 +112,16 @@ def _meet(world: World, person: Dice, image: Dice) -> tuple[Scene, Face]:
         contrast=image.uniform(*world.contrast),
         crease=np.maximum(person.normal(4.2, 1.5) - np.float32(0.5) * up, np.float32(0.8)),
         crease_depth=person.uniform(0.1, 0.45),
-        hollow=person.uniform(0.05, 0.4),
-        brow=person.normal(-3.5, 3.0) + np.float32(0.2) * head_pitch,
+        hollow=person.uniform(0.0, 0.3),
+        brow=person.normal(*world.brow) + np.float32(0.2) * head_pitch,
         brow_tone=person.uniform(0.25, 0.75),
         lashes=person.uniform(0.45, 0.9),
+        lash_width=person.uniform(*world.lash_width),
         lower_lashes=person.uniform(0.05, 0.35),
-        bag=person.uniform(0.0, 0.25),
+        bag=person.uniform(0.0, 0.18),
         bumps=bumps,
         glint=image.uniform(0.2, 1.0) * image.happens(0.8),
-        fibres=person.uniform(0.03, 0.2),
+        fibres=person.uniform(0.02, 0.12),
         turn=person.uniform(0, 2 * np.pi),
     )
     return scene, face
