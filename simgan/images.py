@@ -22,11 +22,11 @@ MAXIMUM_PIXELS = 64_000_000
 MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 
 
-def open_image(path: str | Path) -> Image.Image:
-    """Read a still image of 8 or 16 bits whole; `ImageError` names a file that is none, and says why."""
-    path = Path(path)
+def open_image(source: str | Path | bytes, name: str | None = None) -> Image.Image:
+    """Read a still image of 8 or 16 bits whole, from a file or its bytes; `ImageError` names one that is none."""
+    path = name or ("the image" if isinstance(source, bytes) else str(source))
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             if (frames := getattr(image, "n_frames", 1)) > 1:
                 raise ImageError(f"{path} is animated ({frames} frames): save the frame to be refined")
             if image.width * image.height > MAXIMUM_PIXELS:
@@ -88,15 +88,11 @@ def to_array(tensor: Tensor, dtype: Any) -> Array:
 
 def decode(data: bytes | str | Path, name: str | None = None) -> Array:
     """Read a file or its bytes as a stored image; `ImageError` names it (or `name`) where it is none."""
-    if isinstance(data, bytes):
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                return to_stored(image, name or "the image")
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise ImageError(f"{name or 'the image'} cannot be read as an image: {error}") from error
-    return to_stored(open_image(data), str(data))
+    return to_stored(open_image(data, name), name or ("the image" if isinstance(data, bytes) else str(data)))
 
 
 def encode_png(array: Array) -> bytes:
-    """Give a stored image, (H, W) or (H, W, 3), as the bytes of a PNG file."""
-    return cv2.imencode(".png", array if array.ndim == 2 else array[..., ::-1])[1].tobytes()
+    """Give a stored image, (H, W) or (H, W, C), alpha included, as the bytes of a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    return file.getvalue()

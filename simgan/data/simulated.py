@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,3 +42,25 @@ def _read(world: str, seed: int, indices: range) -> list[Row]:
         | {name: values[place] for name, values in columns.items()}
         for place, (index, image) in enumerate(zip(indices, images, strict=True))
     ]
+
+
+def write_images(world: str, output: Path, *, count: int, seed: int) -> None:
+    """Write images 0 … count − 1 of a world as PNG files beside a metadata.jsonl of their labels, a new folder.
+
+    Written aside and renamed; `SourceError` where the folder exists or cannot be written.
+    """
+    if output.exists():
+        raise SourceError(f"{output} exists: give another output, or delete it")
+    aside = output.with_name(f".{output.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir(parents=True)
+        with (aside / "metadata.jsonl").open("w") as metadata:
+            for start in range(0, count, _BATCH):
+                for row in _read(world, seed, range(start, min(start + _BATCH, count))):
+                    (aside / row["file_name"]).write_bytes(row.pop("image")["bytes"])
+                    metadata.write(json.dumps(row, default=float) + "\n")
+        aside.rename(output)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise SourceError(f"{output} cannot be written: {error}") from error

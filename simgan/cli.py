@@ -1,0 +1,247 @@
+"""The command `simgan`: refine, prepare, simulate, evaluate. What a command needs is imported when it is called."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from simgan import __version__
+from simgan.errors import SimGANError, SourceError
+
+Input = Annotated[str, tyro.conf.Positional]
+Output = Annotated[Path, tyro.conf.Positional]
+
+
+def refine(
+    source: Input,
+    output: Output,
+    /,
+    model: str = "eyes",
+    strength: float = 1.0,
+    batch_size: int | None = None,
+    skip_bad: bool = False,
+) -> None:
+    """Make images look real. Labels, names, formats and bit depths stay; an interrupted run goes on where it was.
+
+    Args:
+        source: an image, a folder, an archive (.zip, .tar, .tar.gz) or a `datasets` data set (folder or .parquet).
+        output: where the refined ones go; the same kind.
+        model: a shipped refiner, a folder, or a Hub id (org/name).
+        strength: 0 gives the input back, 1 the refined image.
+        batch_size: images that are refined together.
+        skip_bad: leave broken images out and list them at the end.
+    """
+    from simgan import Refiner
+    from simgan.refining_files import refine_path
+
+    done = refine_path(
+        Refiner.from_pretrained(model),
+        Path(source),
+        output,
+        strength=strength,
+        batch_size=batch_size,
+        skip_bad=skip_bad,
+    )
+    already = f", {done.already} were done before" if done.already else ""
+    copied = f", {done.copied} other files copied" if done.copied else ""
+    print(f"{done.images} images refined into {output}{already}{copied}")
+    _tell_broken(done.broken)
+
+
+def prepare(
+    source: Input,
+    output: Output,
+    /,
+    align: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    skip_bad: bool = False,
+    processes: int | None = None,
+) -> None:
+    """Write a source once as Arrow shards of crops with their labels, for training.
+
+    Args:
+        source: such as unityeyes:DIR, syntheseyes:DIR, mpiigaze:DIR, folder:DIR, hub:org/name, simulator:eyes.
+        output: a folder that does not exist yet; training takes it as a source by its path.
+        align: a source of real images whose scale and centre the crops are brought to, without labels.
+        limit: at most so many images.
+        seed: draws them.
+        skip_bad: leave broken files out and list them at the end.
+        processes: that read at the same time; all cores if not given.
+    """
+    from simgan.data.prepare import prepare as write
+
+    done = write(source, output, align=align, limit=limit, seed=seed, skip_bad=skip_bad, processes=processes)
+    print(f"{done.count} crops in {output}")
+    if done.alignment is not None:
+        print(f"{done.alignment.told}; the mean images are in {output}-alignment.png")
+    _tell_broken(done.broken)
+
+
+def simulate(
+    world: Annotated[Literal["simulator", "camera"], tyro.conf.Positional],
+    output: Output,
+    /,
+    count: int = 1000,
+    seed: int = 0,
+) -> None:
+    """Write labelled eyes as PNG files and metadata.jsonl, which `folder:DIR` reads back.
+
+    Args:
+        world: simulator (clean renders), or camera (the look-alike of a webcam's).
+        output: a folder that does not exist yet.
+        count: how many.
+        seed: another one gives other persons.
+    """
+    from simgan.data.simulated import write_images
+
+    write_images(world, output, count=count, seed=seed)
+    print(f"{count} images and metadata.jsonl in {output}")
+
+
+def evaluate_realism(
+    synthetic: str, real: str, /, model: str = "eyes", limit: int = 500, seed: int = 0, output: Path | None = None
+) -> None:
+    """Compare patches of refined images with those of real ones: distance, floor, and share of the gap closed.
+
+    Args:
+        synthetic: a source of synthetic images.
+        real: a source of real ones that training did not see.
+        model: a shipped refiner, a folder, or a Hub id.
+        limit: at most so many images of each.
+        seed: draws them.
+        output: a JSON file for the figures.
+    """
+    from simgan import Refiner
+    from simgan.evaluation.compare import as_json, compare_realism
+
+    result = compare_realism(Refiner.from_pretrained(model), synthetic, real, limit=limit, seed=seed)
+    low, high = result.distance_interval
+    print(f"patch distance to real  {result.distance:.4f} (95 %: {low:.4f} to {high:.4f})")
+    print(f"before refining         {result.raw:.4f}")
+    print(f"between real images     {result.floor:.4f}")
+    low, high = result.closed_interval
+    print(f"share of the gap closed {result.closed:.0%} (95 %: {low:.0%} to {high:.0%})")
+    _write(output, as_json(result))
+
+
+def evaluate_shift(
+    synthetic: str, /, model: str = "eyes", limit: int = 1000, seed: int = 0, output: Path | None = None
+) -> None:
+    """Measure how far refining moves the iris, in pixels, beside the finder's own repeatability.
+
+    Args:
+        synthetic: a source of synthetic eyes.
+        model: a shipped refiner, a folder, or a Hub id.
+        limit: at most so many images.
+        seed: draws them.
+        output: a JSON file for the figures.
+    """
+    from simgan import Refiner
+    from simgan.evaluation.compare import as_json, compare_shift
+
+    result = compare_shift(Refiner.from_pretrained(model), synthetic, limit=limit, seed=seed)
+    low, high = result.mean_interval
+    print(f"mean                  {result.mean:.2f} px (95 %: {low:.2f} to {high:.2f}), sd {result.sd:.2f}")
+    print(f"without the worst 5 % {result.trimmed_mean:.2f} px")
+    low, high = result.median_interval
+    print(f"median                {result.median:.2f} px (95 %: {low:.2f} to {high:.2f})")
+    print(
+        f"beyond 3 px           {result.share_over_3px:.1%}, not found in {result.failed:.1%} of {result.count} pairs"
+    )
+    print(f"finder's own          {result.repeatability:.2f} px")
+    _write(output, as_json(result))
+
+
+def evaluate_gaze(
+    synthetic: str,
+    real: str,
+    /,
+    model: str = "eyes",
+    seeds: int = 3,
+    steps: int = 800,
+    limit: int | None = None,
+    output: Path | None = None,
+) -> None:
+    """Train gaze networks on raw and on refined images and test both on labelled real ones.
+
+    Args:
+        synthetic: a source of synthetic eyes with gaze labels.
+        real: a source of real eyes with gaze labels.
+        model: a shipped refiner, a folder, or a Hub id.
+        seeds: networks trained of each kind.
+        steps: of training.
+        limit: at most so many images of each source.
+        output: a JSON file for the figures.
+    """
+    from simgan import Refiner
+    from simgan.evaluation.compare import as_json, compare_gaze
+
+    results = compare_gaze(Refiner.from_pretrained(model), synthetic, real, seeds=seeds, steps=steps, limit=limit)
+    print("trained on  seed  error°  without offset°  correlation pitch, yaw")
+    for name, rows in results.items():
+        for row in rows:
+            print(
+                f"{name:10}  {row.seed:4}  {row.error:6.2f}  {row.error_without_offset:15.2f}  "
+                f"{row.correlation_pitch:.2f}, {row.correlation_yaw:.2f}"
+            )
+    print(f"always answering the mean of the test labels: {results['raw'][0].guessing:.2f}°")
+    _write(output, {name: [as_json(row) for row in rows] for name, rows in results.items()})
+
+
+def evaluate() -> None:
+    """Measure a refiner: `simgan evaluate realism | shift | gaze`."""
+    tyro.extras.subcommand_cli_from_dict(MEASURES, prog="simgan evaluate", args=["--help"])
+
+
+MEASURES: dict[str, Callable[..., Any]] = {
+    "realism": evaluate_realism,
+    "shift": evaluate_shift,
+    "gaze": evaluate_gaze,
+}
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "refine": refine,
+    "prepare": prepare,
+    "simulate": simulate,
+    "evaluate": evaluate,
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; what goes wrong on purpose ends as one sentence and exit status 1."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given == ["--version"]:
+        print(f"simgan {__version__}")
+        return
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    commands, name = COMMANDS, "simgan"
+    if given[:1] == ["evaluate"] and len(given) > 1:
+        commands, name, given = MEASURES, "simgan evaluate", given[1:]
+    try:
+        tyro.extras.subcommand_cli_from_dict(commands, prog=name, description=__doc__, args=given)
+    except SimGANError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; call it again to go on")
+
+
+def _tell_broken(broken: list[str]) -> None:
+    for line in broken:
+        print(f"left out: {line}", file=sys.stderr)
+
+
+def _write(output: Path | None, figures: dict[str, Any]) -> None:
+    if output is None:
+        return
+    try:
+        aside = output.with_name(f".{output.name}.part")
+        aside.write_text(json.dumps(figures, indent=2) + "\n")
+        aside.replace(output)
+    except OSError as error:
+        raise SourceError(f"{output} cannot be written: {error}") from error

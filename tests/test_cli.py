@@ -1,0 +1,80 @@
+"""The command `simgan` as a user calls it: what it prints, what it leaves, and how it ends."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from simgan import Discriminator, Refiner
+from simgan.cli import main
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    Refiner.from_preset("eyes").save_pretrained(folder)
+    Discriminator.from_preset("eyes").save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("worlds")
+    main(["simulate", "simulator", str(folder / "simulator"), "--count", "60"])
+    main(["simulate", "camera", str(folder / "camera"), "--count", "60"])
+    return folder
+
+
+def test_simulated_images_can_be_refined_with_their_labels(simulated, model, tmp_path, capsys):
+    main(["refine", str(simulated / "simulator"), str(tmp_path / "out"), "--model", model])
+    assert "60 images refined" in capsys.readouterr().out
+    labels = (tmp_path / "out" / "metadata.jsonl").read_text()
+    assert labels == (simulated / "simulator" / "metadata.jsonl").read_text()
+    assert len(json.loads(labels.splitlines()[0])["gaze"]) == 3
+
+
+def test_measures_are_printed_and_written(simulated, model, tmp_path, capsys):
+    synthetic, real = (f"folder:{simulated / world}" for world in ("simulator", "camera"))
+    main(["evaluate", "realism", synthetic, real, "--model", model, "--output", str(tmp_path / "realism.json")])
+    main(["evaluate", "shift", synthetic, "--model", model, "--output", str(tmp_path / "shift.json")])
+    main(["evaluate", "gaze", synthetic, real, "--model", model, "--seeds", "1", "--steps", "2"])
+    told = capsys.readouterr().out
+    assert "share of the gap closed" in told
+    assert "finder's own" in told
+    assert "always answering the mean" in told
+    realism = json.loads((tmp_path / "realism.json").read_text())
+    assert realism["distance"] == pytest.approx(realism["raw"], rel=1e-3)  # untrained, it gives its input back
+    assert realism["raw"] > realism["floor"]
+    shift = json.loads((tmp_path / "shift.json").read_text())
+    assert shift["count"] == 60
+    assert shift["median"] < 0.05
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["refine", "missing", "out"], "error: no model 'eyes'|error: missing does not exist"),
+        (["evaluate", "shift", "unknown:place", "--model", "MODEL"], "error: 'unknown:place' is neither"),
+        (["simulate", "simulator", "."], "error: . exists"),
+    ],
+)
+def test_what_goes_wrong_ends_in_one_sentence(arguments, sentence, model):
+    with pytest.raises(SystemExit, match=sentence):
+        main([model if argument == "MODEL" else argument for argument in arguments])
+
+
+def test_an_unknown_option_ends_with_status_2():
+    with pytest.raises(SystemExit) as caught:
+        main(["refine", "a", "b", "--colour", "red"])
+    assert caught.value.code == 2
+
+
+def test_help_and_import_are_quick_and_pull_in_nothing_heavy():
+    told = subprocess.run([sys.executable, "-m", "simgan", "--help"], capture_output=True, text=True).stdout
+    assert all(command in told for command in ("refine", "prepare", "simulate", "evaluate"))
+    code = "import sys, simgan.cli; print([m for m in ('gradio', 'datasets', 'matplotlib') if m in sys.modules])"
+    start = time.perf_counter()
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+    assert time.perf_counter() - start < 30  # a warm import takes about 2 s; this only catches something absurd

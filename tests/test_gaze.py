@@ -1,0 +1,51 @@
+"""The gaze network learns, is fixed by its seed, and its errors are angles."""
+
+import numpy as np
+import pytest
+
+from simgan import ImageError
+from simgan.evaluation.gaze import _error, _result, evaluate_gaze, gaze_vectors
+from simgan.simulators import eyes
+
+
+def labelled(indices):
+    images, labels = eyes.render(indices)
+    return images, np.stack([labels["pitch"], labels["yaw"]], 1)
+
+
+def test_errors_are_angles_between_directions():
+    straight = np.zeros((1, 2))
+    assert np.allclose(gaze_vectors(straight), [[0, 0, -1]])
+    assert _error(np.radians([[10.0, 0.0]]), straight) == pytest.approx(10)
+    assert _error(np.radians([[0.0, -7.0]]), straight) == pytest.approx(7)
+    truth = np.radians([[0.0, 0.0], [5.0, 10.0], [-5.0, 3.0]])
+    result = _result(gaze_vectors(truth + np.radians([2.0, -1.0])), truth, seed=0)
+    assert result.offset == pytest.approx((2, -1))
+    assert result.error_without_offset == pytest.approx(0, abs=1e-5)
+    assert result.correlation_pitch == pytest.approx(1)
+
+
+def test_a_network_learns_gaze_and_its_seed_fixes_it():
+    images, angles = labelled(np.arange(1500))
+    test, truth = labelled(np.arange(5000, 5200))
+    first, again = (
+        evaluate_gaze(images, angles, test, truth, seed=1, steps=150, batch=32, width=0.15) for _ in range(2)
+    )
+    assert first.error < 0.75 * first.guessing
+    assert np.array_equal(first.estimates, again.estimates)
+    assert (first.count, first.seed) == (200, 1)
+
+
+@pytest.mark.parametrize(
+    ("images", "angles", "sentence"),
+    [
+        (np.zeros((4, 35, 55), np.float32), np.zeros((4, 2)), "must be uint8"),
+        (np.zeros((4, 35, 55), np.uint8), np.zeros((3, 2)), r"must be \(4, 2\)"),
+        (np.zeros((4, 35, 55), np.uint8), np.full((4, 2), np.nan), "finite and in radians"),
+        (np.zeros((4, 35, 55), np.uint8), np.full((4, 2), 45.0), "finite and in radians"),
+    ],
+)
+def test_images_and_labels_that_do_not_fit_are_refused(images, angles, sentence):
+    whole, labels = labelled(np.arange(4))
+    with pytest.raises(ImageError, match=sentence):
+        evaluate_gaze(images, angles, whole, labels, seed=0, steps=1)

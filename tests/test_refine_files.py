@@ -1,0 +1,194 @@
+"""`simgan refine IN OUT`: every kind of input, names and labels untouched, nothing done twice, no half file."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset, Features, Value, load_from_disk
+from datasets import Image as ImageColumn
+from PIL import Image
+
+from simgan import ImageError, Refiner, SourceError
+from simgan.refining_files import RECORD, refine_path
+from simgan.simulators import eyes
+
+
+@pytest.fixture(scope="module")
+def refiner():
+    torch.manual_seed(0)
+    refiner = Refiner.from_preset("eyes")
+    torch.nn.init.normal_(refiner.head.weight, std=0.05)  # untrained, it would give its input back
+    return refiner
+
+
+@pytest.fixture
+def folder(tmp_path):
+    images = eyes.render(range(4))[0]
+    place = tmp_path / "in"
+    (place / "a" / "b").mkdir(parents=True)
+    Image.fromarray(images[0]).save(place / "a" / "0.png")
+    Image.fromarray(images[1]).convert("RGB").save(place / "a" / "b" / "1.jpg", exif=b"Exif\x00\x00")
+    Image.fromarray(images[2].astype(np.uint16) * 257).save(place / "2.tiff")
+    Image.fromarray(images[3]).save(place / "3.bmp")
+    (place / "a" / "labels.json").write_text('{"gaze": [0, 0, -1]}')
+    return place
+
+
+def files(place):
+    return sorted(path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file())
+
+
+def test_a_folder_keeps_names_kinds_and_labels(folder, tmp_path, refiner):
+    done = refine_path(refiner, folder, tmp_path / "out")
+    assert (done.images, done.copied) == (4, 1)
+    assert files(tmp_path / "out") == sorted([*files(folder), RECORD])
+    assert (tmp_path / "out/a/labels.json").read_bytes() == (folder / "a/labels.json").read_bytes()
+    for name in ("a/0.png", "a/b/1.jpg", "2.tiff", "3.bmp"):
+        with Image.open(folder / name) as before, Image.open(tmp_path / "out" / name) as after:
+            assert (before.format, before.mode, before.size) == (after.format, after.mode, after.size)
+            assert not np.array_equal(np.array(before), np.array(after))
+    before = np.array(Image.open(folder / "a/0.png"))
+    assert np.array_equal(np.array(Image.open(tmp_path / "out/a/0.png")), refiner.refine(before))
+
+
+def test_called_again_it_does_the_rest_and_nothing_twice(folder, tmp_path, refiner):
+    out = tmp_path / "out"
+    refine_path(refiner, folder, out)
+    (out / "3.bmp").unlink()
+    stamp = (out / "a/0.png").stat().st_mtime_ns
+    done = refine_path(refiner, folder, out)
+    assert (done.images, done.already, done.copied) == (1, 3, 0)
+    assert (out / "a/0.png").stat().st_mtime_ns == stamp
+    with pytest.raises(SourceError, match="another model or strength"):
+        refine_path(refiner, folder, out, strength=0.5)
+
+
+def test_a_killed_run_leaves_whole_files_and_goes_on(tmp_path, refiner):
+    place, out = tmp_path / "in", tmp_path / "out"
+    place.mkdir()
+    images = eyes.render(range(800))[0]
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(place / f"{number:04}.png")
+    refiner.save_pretrained(tmp_path / "model")
+    command = [sys.executable, "-m", "simgan", "refine", str(place), str(out), "--model", str(tmp_path / "model")]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    while len(list(out.glob("*.png"))) < 20 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = {path: path.stat().st_mtime_ns for path in out.glob("*.png")}
+    assert 20 <= len(finished) < 800
+    for path in finished:
+        assert Image.open(path).size == (55, 35)
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert f"{800 - len(finished)} images refined" in result.stdout
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in finished.items())
+    assert len(files(out)) == 801  # and the record: nothing half, nothing left over
+    assert np.array_equal(np.array(Image.open(out / "0799.png")), refiner.refine(images[799]))
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
+def test_an_archive_becomes_an_archive_or_a_folder(folder, tmp_path, refiner, suffix):
+    packed = tmp_path / f"in{suffix}"
+    if suffix == ".zip":
+        with zipfile.ZipFile(packed, "w") as archive:
+            for name in files(folder):
+                archive.write(folder / name, name)
+    else:
+        with tarfile.open(packed, "w:gz") as archive:
+            for name in files(folder):
+                archive.add(folder / name, name)
+    refine_path(refiner, packed, tmp_path / "out")
+    refine_path(refiner, packed, tmp_path / f"out{suffix}")
+    assert files(tmp_path / "out") == sorted([*files(folder), RECORD])
+    if suffix == ".zip":
+        with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+            names, data = archive.namelist(), archive.read("a/0.png")
+    else:
+        with tarfile.open(tmp_path / "out.tar.gz") as archive:
+            names = [member.name for member in archive.getmembers() if member.isfile()]
+            data = archive.extractfile(next(name for name in names if name.endswith("a/0.png"))).read()
+    assert {name.removeprefix("./") for name in names if not name.endswith("/")} == set(files(folder))
+    assert data == (tmp_path / "out/a/0.png").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["in", packed.name, "out", f"out{suffix}"])
+
+
+def test_an_archive_whose_names_lead_out_is_refused(tmp_path, refiner):
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
+        archive.writestr("../escaped.png", b"")
+    with pytest.raises(SourceError, match="leads out of it"):
+        refine_path(refiner, tmp_path / "bad.zip", tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["folder", "parquet"])
+def test_a_data_set_keeps_every_other_column(tmp_path, refiner, kind):
+    images, labels = eyes.render(range(10))
+    cells = []
+    for image in images:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "PNG")
+        cells.append({"bytes": file.getvalue(), "path": None})
+    columns = {"image": cells, "pitch": labels["pitch"].tolist(), "person": labels["person"].tolist()}
+    types = Features({"image": ImageColumn(), "pitch": Value("float32"), "person": Value("string")})
+    data = Dataset.from_dict(columns, features=types)
+    suffix = ".parquet" if kind == "parquet" else ""
+    if kind == "parquet":
+        data.to_parquet(tmp_path / "in.parquet")
+    else:
+        data.save_to_disk(tmp_path / "in")
+    refine_path(refiner, tmp_path / f"in{suffix}", tmp_path / f"out{suffix}")
+    out = Dataset.from_parquet(str(tmp_path / "out.parquet")) if suffix else load_from_disk(str(tmp_path / "out"))
+    assert out["pitch"] == data["pitch"]
+    assert out["person"] == data["person"]
+    assert np.array_equal(np.stack([np.array(image) for image in out["image"]]), np.stack(refiner.refine(list(images))))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"in{suffix}", f"out{suffix}"])
+
+
+def test_broken_images_stop_with_their_name_or_are_listed(folder, tmp_path, refiner):
+    whole = (folder / "a/0.png").read_bytes()
+    (folder / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ImageError, match=r"truncated\.png cannot be read"):
+        refine_path(refiner, folder, tmp_path / "out")
+    done = refine_path(refiner, folder, tmp_path / "out", skip_bad=True)
+    assert [line.split(":")[0] for line in done.broken] == ["truncated.png"]
+    assert not (tmp_path / "out/truncated.png").exists()
+
+
+def test_bad_places_are_refused(folder, tmp_path, refiner):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.txt").write_text("no image")
+    (tmp_path / "fake.zip").write_bytes(b"no archive")
+    for source, output, sentence in (
+        ("missing", "out", "does not exist"),
+        ("in", "in", "is (in) the input"),
+        ("in", "in/out", "is (in) the input"),
+        ("empty", "out", "holds no images"),
+        ("text", "out", "holds no images"),
+        ("fake.zip", "out", "cannot be read as an archive"),
+        ("in", "text", "was not begun by this command"),
+        ("in/3.bmp", "out.xyz", "has no image's suffix"),
+    ):
+        with pytest.raises(SourceError) as caught:
+            refine_path(refiner, tmp_path / source, tmp_path / output)
+        assert sentence in str(caught.value)
+
+
+def test_a_full_disk_ends_in_a_sentence(folder, tmp_path, refiner, monkeypatch):
+    def full(*arguments, **settings):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(SourceError, match="the disk is full: free some space"):
+        refine_path(refiner, folder, tmp_path / "out")
+    assert not [name for name in files(tmp_path / "out") if name.endswith(".part")]
