@@ -29,7 +29,8 @@ def test_a_network_learns_gaze_and_its_seed_fixes_it():
     images, angles = labelled(np.arange(1500))
     test, truth = labelled(np.arange(5000, 5200))
     first, again = (
-        evaluate_gaze(images, angles, test, truth, seed=1, steps=250, batch=32, width=0.25, learning_rate=2e-3) for _ in range(2)
+        evaluate_gaze(images, angles, test, truth, seed=1, steps=250, batch=32, width=0.25, learning_rate=2e-3)
+        for _ in range(2)
     )
     assert first.error < 0.75 * first.guessing
     assert np.array_equal(first.estimates, again.estimates)

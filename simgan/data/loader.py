@@ -43,7 +43,7 @@ class Crops:
             images[place] = image
         return images
 
-    def iris_masks(self, indices: Sequence[int] | np.ndarray, *, grow: float = 1.2) -> np.ndarray:
+    def iris_masks(self, indices: Sequence[int] | np.ndarray, *, grow: float = 1.5) -> np.ndarray:
         """Give soft discs float32 (N, H, W) in [0, 1], 1 over the iris: its circle `grow` times as large.
 
         The edge is 2 px wide; without landmarks the mask is zero.

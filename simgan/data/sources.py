@@ -10,15 +10,19 @@ from datasets import Dataset
 from simgan.data.columns import as_dataset
 from simgan.data.crop import Size
 from simgan.data.folder import open_folder
+from simgan.data.mpiigaze import open_mpiigaze
 from simgan.data.simulated import open_simulator
 from simgan.data.source import Source, pick
 from simgan.data.syntheseyes import open_syntheseyes
 from simgan.data.tables import is_prepared, open_table
+from simgan.data.unityeyes import open_unityeyes
 from simgan.errors import ConfigError, SourceError
 
 KINDS = {
     "folder": "DIR",
+    "unityeyes": "DIR",
     "syntheseyes": "DIR or FILE.parquet",
+    "mpiigaze": "DIR or DIR@evaluation",
     "hub": "ORG/NAME, ORG/NAME@SPLIT or a folder saved to disk",
     "simulator": "eyes",
     "camera": "eyes",
@@ -43,8 +47,12 @@ def open_source(source: str, *, size: Size | None = EYES, limit: int | None = No
         raise SourceError(f"{source!r} is neither a folder, a .parquet file nor a known source ({known})")
     if kind == "folder":
         return open_folder(rest, size)
+    if kind == "unityeyes":
+        return open_unityeyes(rest, size)
     if kind == "syntheseyes":
         return open_syntheseyes(rest, size)
+    if kind == "mpiigaze":
+        return open_mpiigaze(rest, size)
     if kind == "hub":
         return open_table(rest, size)
     return open_simulator(kind, rest, size, limit, seed)
