@@ -64,7 +64,7 @@ PRESETS = {
     # of the refiner needless; MPIIGaze's crops are histogram-equalized, so its rivals must be.
     "eyes": Preset(
         "eyes",
-        {"width": 24, "kernel_size": 3, "blocks": 4, "predict_residual": True, "equalize": True},
+        {"width": 24, "kernel_size": 3, "blocks": 4, "predict_residual": True, "equalize": True, "padding": "reflect"},
         {"layers": EYES_DISCRIMINATOR},
     ),
 }

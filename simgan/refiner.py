@@ -5,7 +5,7 @@ no stride, no pooling, no normalization: it changes pixels and leaves the geomet
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,8 @@ class RefinerConfig:
 
     `width` maps, `kernel_size` k and `blocks` N as in the paper's table. `predict_residual`: the network gives R(x) − x
     and starts as the identity (the paper's gives R(x)). `equalize`: images are histogram-equalized before they enter,
-    as MPIIGaze's crops are; `Refiner.refine` does it, the caller need not.
+    as MPIIGaze's crops are; `Refiner.refine` does it, the caller need not. `padding`: zeros as in the paper, or
+    reflect, which draws no lines along the border.
     """
 
     domain: str = "eyes"
@@ -33,25 +34,32 @@ class RefinerConfig:
     blocks: int = 4
     predict_residual: bool = False
     equalize: bool = False
+    padding: Literal["zeros", "reflect"] = "zeros"
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
             raise ConfigError(f"a refiner takes 1 or 3 channels, not {self.channels}")
         if self.kernel_size % 2 == 0:
             raise ConfigError(f"kernel_size must be odd so that the size is kept, not {self.kernel_size}")
+        if self.padding not in ("zeros", "reflect"):
+            raise ConfigError(f"padding must be zeros or reflect, not {self.padding!r}")
 
 
 class ResidualBlock(nn.Module):
     """Two k×k convolutions and a skip connection (appendix, figure of the residual block)."""
 
-    def __init__(self, width: int, kernel_size: int) -> None:
+    def __init__(self, width: int, kernel_size: int, padding: Literal["zeros", "reflect"]) -> None:
         super().__init__()
-        self.first = nn.Conv2d(width, width, kernel_size, padding=kernel_size // 2)
-        self.second = nn.Conv2d(width, width, kernel_size, padding=kernel_size // 2)
+        self.first = _convolution(width, width, kernel_size, padding)
+        self.second = _convolution(width, width, kernel_size, padding)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, width, H, W) to the same shape."""
         return torch.relu(x + self.second(torch.relu(self.first(x))))
+
+
+def _convolution(maps: int, width: int, kernel_size: int, padding: Literal["zeros", "reflect"]) -> nn.Conv2d:
+    return nn.Conv2d(maps, width, kernel_size, padding=kernel_size // 2, padding_mode=padding)
 
 
 class Refiner(Pretrained):
@@ -68,8 +76,8 @@ class Refiner(Pretrained):
         super().__init__()
         self.config: RefinerConfig = config or RefinerConfig()
         c = self.config
-        self.stem = nn.Conv2d(c.channels, c.width, c.kernel_size, padding=c.kernel_size // 2)
-        self.blocks = nn.Sequential(*(ResidualBlock(c.width, c.kernel_size) for _ in range(c.blocks)))
+        self.stem = _convolution(c.channels, c.width, c.kernel_size, c.padding)
+        self.blocks = nn.Sequential(*(ResidualBlock(c.width, c.kernel_size, c.padding) for _ in range(c.blocks)))
         self.head = nn.Conv2d(c.width, c.channels, 1)
         if c.predict_residual:
             nn.init.zeros_(self.head.weight)

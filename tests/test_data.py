@@ -166,8 +166,8 @@ def test_the_iris_mask_is_a_disc_over_the_landmarks():
         assert (mask[seen[:, 1], seen[:, 0]] > 0.5).all()
         assert mask[0, 0] == mask[-1, -1] == 0
     radius = np.linalg.norm(iris - iris.mean(1, keepdims=True), axis=-1).max(1)
-    whole = (iris.mean(1) > 11).all(1) & (iris.mean(1) < [43, 23]).all(1)
-    assert np.allclose(masks.sum((1, 2))[whole], np.pi * (1.2 * radius[whole]) ** 2, rtol=0.02)
+    whole = (iris.mean(1) > 13.5).all(1) & (iris.mean(1) < [40.5, 20.5]).all(1)
+    assert np.allclose(masks.sum((1, 2))[whole], np.pi * (1.5 * radius[whole]) ** 2, rtol=0.02)
 
 
 def test_without_landmarks_the_iris_mask_is_empty(tmp_path):

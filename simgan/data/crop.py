@@ -11,6 +11,25 @@ from PIL import Image
 from simgan.data.columns import POINTS, Row
 
 Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Correction:
+    """How every crop of a source is changed so that it agrees with real ones (`simgan.data.alignment` finds it).
+
+    The box becomes `scale` times as wide and as high, and its centre moves by `x` and `y` px of the crop.
+    """
+
+    scale: float = 1.0
+    x: float = 0.0
+    y: float = 0.0
+
+    def then(self, other: Correction) -> Correction:
+        """Give the correction that does this one, and then the other to what came of it."""
+        return Correction(self.scale * other.scale, self.x + self.scale * other.x, self.y + self.scale * other.y)
+
+
+NONE = Correction()
 CLOSE = 0.2
 """An image whose sides differ from the crop's by no more than this share is cut, not resized."""
 
@@ -39,6 +58,15 @@ class Crop:
         scale = min(frame[0] / size[0], frame[1] / size[1])
         width, height = size[0] * scale, size[1] * scale
         return cls((frame[0] - width) / 2, (frame[1] - height) / 2, width, height, size)
+
+    def corrected(self, correction: Correction) -> Crop:
+        """Give the box changed by a correction."""
+        if correction == NONE:
+            return self
+        width, height = self.width * correction.scale, self.height * correction.scale
+        x = self.left + self.width / 2 + correction.x * self.width / self.size[0]
+        y = self.top + self.height / 2 + correction.y * self.height / self.size[1]
+        return Crop(x - width / 2, y - height / 2, width, height, self.size)
 
     @property
     def scale(self) -> np.ndarray:

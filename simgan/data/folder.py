@@ -11,7 +11,7 @@ import pyarrow as pa
 from datasets import Features
 
 from simgan.data.columns import COLUMNS, Row, direction, image_cell
-from simgan.data.crop import Crop, Size, grey
+from simgan.data.crop import NONE, Correction, Crop, Size, grey
 from simgan.data.source import Source, folder_of
 from simgan.errors import SourceError
 from simgan.images import open_image, to_stored
@@ -20,7 +20,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm"}
 METADATA = ("metadata.csv", "metadata.jsonl")
 
 
-def open_folder(path: str, size: Size | None) -> Source:
+def open_folder(path: str, size: Size | None, correction: Correction = NONE) -> Source:
     """List the images; their names relative to the folder, with "/", become `file_name`. Hidden ones are left out.
 
     Images within 20 % of the size are cut from the centre, others resized with the crop's aspect kept; None keeps
@@ -45,17 +45,19 @@ def open_folder(path: str, size: Size | None) -> Source:
         columns = {"gaze": COLUMNS["gaze"]} | columns
     kept = {"image": COLUMNS["image"]} | columns | {"file_name": COLUMNS["file_name"]}
     tasks = [(name, labels.get(name, {"file_name": name})) for name in names]
-    return Source(f"folder:{folder}", tasks, partial(_read, folder=folder, size=size), Features(kept))
+    return Source(
+        f"folder:{folder}", tasks, partial(_read, folder=folder, size=size, correction=correction), Features(kept)
+    )
 
 
-def _read(task: tuple[str, Row], folder: Path, size: Size | None) -> list[Row]:
+def _read(task: tuple[str, Row], folder: Path, size: Size | None, correction: Correction) -> list[Row]:
     name, labels = task
     path = folder / name
     array = to_stored(open_image(path), str(path))
     row = dict(labels)
     if size is not None:
         array = grey(array)
-        crop = Crop.fitting((array.shape[1], array.shape[0]), size)
+        crop = Crop.fitting((array.shape[1], array.shape[0]), size).corrected(correction)
         array, row = crop.cut(array), crop.move_labels(row)
     if row.get("pitch") is not None and row.get("yaw") is not None and row.get("gaze") is None:
         row["gaze"] = direction(row["pitch"], row["yaw"])

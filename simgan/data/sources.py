@@ -8,7 +8,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from simgan.data.columns import as_dataset
-from simgan.data.crop import Size
+from simgan.data.crop import NONE, Correction, Size
 from simgan.data.folder import open_folder
 from simgan.data.mpiigaze import open_mpiigaze
 from simgan.data.simulated import open_simulator
@@ -27,16 +27,29 @@ KINDS = {
     "simulator": "eyes",
     "camera": "eyes",
 }
+CUT = ("folder", "unityeyes", "syntheseyes")
 EYES: Size = (55, 35)
 
 
-def open_source(source: str, *, size: Size | None = EYES, limit: int | None = None, seed: int = 0) -> Dataset | Source:
-    """Find out what a source is and list what it holds, without reading its images; arguments as for `load`."""
+def open_source(
+    source: str,
+    *,
+    size: Size | None = EYES,
+    limit: int | None = None,
+    seed: int = 0,
+    correction: Correction = NONE,
+) -> Dataset | Source:
+    """Find out what a source is and list what it holds, without reading its images; arguments as for `load`.
+
+    `correction` changes every crop of a source that is cut from frames; one that is no frames is a `ConfigError`.
+    """
     if limit is not None and limit < 1:
         raise ConfigError(f"a limit of {limit} leaves nothing: give at least 1, or none")
     if size is not None and min(size) < 16:
         raise ConfigError(f"a crop of {size[0]}×{size[1]} pixels is too small: at least 16×16 are needed")
     kind, colon, rest = source.partition(":")
+    if correction != NONE and kind not in CUT:
+        raise ConfigError(f"{source} is not cut from frames, so its crop cannot be corrected ({', '.join(CUT)} can)")
     path = Path(source).expanduser()
     if not colon or kind not in KINDS:
         if path.is_dir():
@@ -46,11 +59,11 @@ def open_source(source: str, *, size: Size | None = EYES, limit: int | None = No
         known = ", ".join(f"{kind}:{rest}" for kind, rest in KINDS.items())
         raise SourceError(f"{source!r} is neither a folder, a .parquet file nor a known source ({known})")
     if kind == "folder":
-        return open_folder(rest, size)
+        return open_folder(rest, size, correction)
     if kind == "unityeyes":
-        return open_unityeyes(rest, size)
+        return open_unityeyes(rest, size, correction)
     if kind == "syntheseyes":
-        return open_syntheseyes(rest, size)
+        return open_syntheseyes(rest, size, correction)
     if kind == "mpiigaze":
         return open_mpiigaze(rest, size)
     if kind == "hub":

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simgan.data.columns import Row, angles, features, image_cell
-from simgan.data.crop import Crop, Size, grey
+from simgan.data.crop import NONE, Correction, Crop, Size, grey
 from simgan.data.source import Source
 from simgan.data.tables import decode
 from simgan.errors import SourceError
@@ -32,7 +32,10 @@ CORNERS = (0, 6)
 FEATURES = features("image", "gaze", "pitch", "yaw", "head_rotation", "pupil", "iris", "lids", "person", "file_name")
 
 
-def open_syntheseyes(path: str, size: Size | None) -> Source:
+Where = tuple[Size, Correction]
+
+
+def open_syntheseyes(path: str, size: Size | None, correction: Correction = NONE) -> Source:
     """Read the folder as it is distributed (a folder a person, PNG and pickle), or a table of it.
 
     The table has columns image, person, look_vec, head_rotation, and pupil, iris, lids as flat lists x, y, x, y …
@@ -41,26 +44,28 @@ def open_syntheseyes(path: str, size: Size | None) -> Source:
     size = size or (55, 35)
     place = Path(path).expanduser()
     if place.suffix == ".parquet" and place.is_file():
-        return Source(f"syntheseyes:{place}", range(len(_table(place))), partial(_read_row, place, size), FEATURES)
+        return Source(
+            f"syntheseyes:{place}", range(len(_table(place))), partial(_read_row, place, (size, correction)), FEATURES
+        )
     if not place.is_dir():
         raise SourceError(f"syntheseyes: there is no folder or .parquet file {place}; give the path of one")
     files = sorted(place.rglob("*.png"))
     if not files:
         raise SourceError(f"syntheseyes: no PNG images below {place}; give the folder that holds f01, f02 …")
-    return Source(f"syntheseyes:{place}", files, partial(_read_file, place, size), FEATURES)
+    return Source(f"syntheseyes:{place}", files, partial(_read_file, place, (size, correction)), FEATURES)
 
 
-def crop_of(lids: np.ndarray, size: Size) -> Crop:
+def crop_of(lids: np.ndarray, size: Size, correction: Correction = NONE) -> Crop:
     """Box around landmarks (12, 2) of the lids."""
     centre = lids[list(CORNERS)].mean(0) + np.array(OFFSET) * (WIDTH / 55)
-    return Crop.around(centre, WIDTH, size)
+    return Crop.around(centre, WIDTH, size).corrected(correction)
 
 
-def _row(frame: np.ndarray, labels: Mapping[str, Any], size: Size, name: str) -> Row:
+def _row(frame: np.ndarray, labels: Mapping[str, Any], where: Where, name: str) -> Row:
     points = {key: np.reshape(labels[key], (-1, 2)).astype(float) for key in ("pupil", "iris", "lids")}
     if len(points["lids"]) != 12:
         raise SourceError(f"{name} has {len(points['lids'])} landmarks of the lids where SynthesEyes has 12")
-    crop = crop_of(points["lids"], size)
+    crop = crop_of(points["lids"], *where)
     return {
         "image": image_cell(crop.cut(grey(frame))),
         **angles(labels["look_vec"]),
@@ -73,7 +78,7 @@ def _row(frame: np.ndarray, labels: Mapping[str, Any], size: Size, name: str) ->
     }
 
 
-def _read_file(folder: Path, size: Size, path: Path) -> list[Row]:
+def _read_file(folder: Path, where: Where, path: Path) -> list[Row]:
     beside = path.with_suffix(".pkl")
     if not beside.is_file():
         raise SourceError(f"{path} has no labels: {beside.name} is missing beside it")
@@ -83,7 +88,7 @@ def _read_file(folder: Path, size: Size, path: Path) -> list[Row]:
         labels = {key: landmarks[f"ldmks_{key}_2d"] for key in ("pupil", "iris", "lids")}
         labels |= {"look_vec": content["look_vec"], "head_rotation": content["head_pose"]}
         labels |= {"person": path.parent.name, "file_name": path.relative_to(folder).as_posix()}
-        return [_row(to_stored(open_image(path), str(path)), labels, size, str(beside))]
+        return [_row(to_stored(open_image(path), str(path)), labels, where, str(beside))]
     except (KeyError, TypeError, IndexError) as error:
         raise SourceError(f"{beside} is not laid out as SynthesEyes' labels are: {error!r}") from error
 
@@ -115,7 +120,7 @@ def _table(path: Path) -> pa.Table:
     return table
 
 
-def _read_row(path: Path, size: Size, number: int) -> list[Row]:
+def _read_row(path: Path, where: Where, number: int) -> list[Row]:
     labels = _table(path).slice(number, 1).to_pylist()[0]
     name = labels["image"]["path"] or f"{path.stem}_{number:06}.png"
-    return [_row(decode(labels["image"], f"row {number} of {path}"), labels | {"file_name": name}, size, name)]
+    return [_row(decode(labels["image"], f"row {number} of {path}"), labels | {"file_name": name}, where, name)]

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from simgan.data.columns import Row, angles, features, image_cell
-from simgan.data.crop import Crop, Size, grey
+from simgan.data.crop import NONE, Correction, Crop, Size, grey
 from simgan.data.source import Source, folder_of
 from simgan.data.syntheseyes import OFFSET
 from simgan.errors import SourceError
@@ -29,16 +29,16 @@ CORNERS = (0, 8)
 FEATURES = features("image", "gaze", "pitch", "yaw", "head_rotation", "pupil", "iris", "lids", "file_name")
 
 
-def open_unityeyes(path: str, size: Size | None) -> Source:
+def open_unityeyes(path: str, size: Size | None, correction: Correction = NONE) -> Source:
     """List the JPG files below a folder; each needs the JSON of the same name beside it."""
     folder = folder_of(path, "unityeyes")
     files = sorted(file for suffix in ("*.jpg", "*.jpeg", "*.png") for file in folder.rglob(suffix))
     if not files:
         raise SourceError(f"unityeyes: no images below {folder}; give the folder that holds 1.jpg, 1.json …")
-    return Source(f"unityeyes:{folder}", files, partial(_read, folder, size or (55, 35)), FEATURES)
+    return Source(f"unityeyes:{folder}", files, partial(_read, folder, size or (55, 35), correction), FEATURES)
 
 
-def _read(folder: Path, size: Size, path: Path) -> list[Row]:
+def _read(folder: Path, size: Size, correction: Correction, path: Path) -> list[Row]:
     beside = path.with_suffix(".json")
     if not beside.is_file():
         raise SourceError(f"{path} has no labels: {beside.name} is missing beside it")
@@ -53,7 +53,7 @@ def _read(folder: Path, size: Size, path: Path) -> list[Row]:
     except (KeyError, TypeError, ValueError, IndexError, cv2.error) as error:
         raise SourceError(f"{beside} is not laid out as UnityEyes' labels are: {error!r}") from error
     width = 55 * diameter / IRIS
-    crop = Crop.around(corners + np.array(OFFSET) * width / 55, width, size)
+    crop = Crop.around(corners + np.array(OFFSET) * width / 55, width, size).corrected(correction)
     return [
         {
             "image": image_cell(crop.cut(frame)),

@@ -224,8 +224,8 @@ class Run:
         )
         return {
             "step": trainer.counters.step,
-            "realism": patch_swd(_grey(after), _grey(real)),
-            "realism_raw": patch_swd(_grey(before), _grey(real)),
+            "realism": self._realism(after, real),
+            "realism_raw": self._realism(before, real),
             "realism_floor": patch_swd(*map(_grey, halves)),
             "shift": shift.trimmed_mean * scale,
             "shift_median": shift.median * scale,
@@ -237,6 +237,11 @@ class Run:
             "contrast": float(after.std() / max(before.std(), 1e-6)),
             "regularization_weight": trainer.regularization_weight,
         }
+
+    def _realism(self, images: NDArray[np.uint8], real: NDArray[np.uint8]) -> float:
+        """Mean over the synthetic sources: each has to become real, not their mixture."""
+        sources = len(self.held_out_synthetic)
+        return float(np.mean([patch_swd(_grey(images[k::sources]), _grey(real)) for k in range(sources)]))
 
     def _refine(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         refined = self.trainer.average(to_tensor(images).to(self.accelerator.device))
