@@ -2,6 +2,8 @@
 
 A *stored* image is uint8 (H, W) or (H, W, 3), or uint16 (H, W); a model tensor is (B, C, H, W) float32 in [−1, 1].
 Alpha is kept as it is. Of a colour image a one-channel model refines the luminance and leaves the chroma alone.
+Modes of Pillow that say the same otherwise (grey palettes, 16 bits in 32 or big-endian) are taken and come back; what
+would lose something on the way (colour palettes, 1 bit, CMYK, floats of unknown range) is refused.
 """
 
 import io
@@ -20,6 +22,12 @@ from simgan.errors import ImageError
 Array = NDArray[Any]
 MAXIMUM_PIXELS = 64_000_000
 MODES = ("L", "LA", "RGB", "RGBA", "I;16")
+REMEDIES = {
+    "P": "it has a colour palette, which refined colours do not fit: convert it to RGB",
+    "1": "it has 1 bit, and a refined image needs 8: convert it to L",
+    "I": "it has values that do not fit 16 bits: scale it to 16",
+    "F": "its floats have no known range: save it with 8 or 16 bits, or give a tensor in [-1, 1]",
+}
 
 
 def open_image(source: str | Path | bytes, name: str | None = None) -> Image.Image:
@@ -31,8 +39,10 @@ def open_image(source: str | Path | bytes, name: str | None = None) -> Image.Ima
                 raise ImageError(f"{path} is animated ({frames} frames): save the frame to be refined")
             if image.width * image.height > MAXIMUM_PIXELS:
                 raise ImageError(f"{path} has {image.width}×{image.height} pixels, more than {MAXIMUM_PIXELS:,}")
+            if image.mode in ("LA", "RGB", "RGBA") and any(";16" in str(tile[3]) for tile in image.tile):
+                raise ImageError(f"{path} has 16 bits a channel, of which Pillow keeps 8: read it as an array instead")
             image.load()
-            return image.copy()
+            return image
     except FileNotFoundError as error:
         raise ImageError(f"{path} does not exist") from error
     except Image.DecompressionBombError as error:
@@ -44,10 +54,31 @@ def open_image(source: str | Path | bytes, name: str | None = None) -> Image.Ima
 
 
 def to_stored(image: Image.Image, name: str = "the image") -> Array:
-    """Give a PIL image of one of `MODES` as an array (H, W) or (H, W, C), alpha included, in its own bit depth."""
-    if image.mode not in MODES:
-        raise ImageError(f"{name} has mode {image.mode}: convert it to one of {', '.join(MODES)}")
-    return np.array(image)
+    """Give a PIL image as an array (H, W) or (H, W, C), alpha included, in its own bit depth; `to_pil` goes back."""
+    if image.mode in MODES:
+        return np.array(image)
+    if image.mode == "P" and _has_grey_palette(image):
+        return np.array(image.convert("L"))
+    if image.mode in ("I;16B", "I;16L", "I;16N", "I"):
+        values = np.array(image)
+        if values.min() >= 0 and values.max() <= 65535:
+            return values.astype(np.uint16)
+    remedy = REMEDIES.get(image.mode, f"convert it to one of {', '.join(MODES)}")
+    raise ImageError(f"{name} has mode {image.mode}: {remedy}")
+
+
+def to_pil(array: Array, mode: str) -> Image.Image:
+    """Give a stored image as a PIL image of a mode that `to_stored` takes."""
+    if mode == "P":
+        return Image.fromarray(array).convert("P")  # with the grey palette
+    if mode == "I":
+        return Image.fromarray(array.astype(np.int32))
+    return Image.fromarray(array.astype(">u2") if mode == "I;16B" else array)
+
+
+def _has_grey_palette(image: Image.Image) -> bool:
+    palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
+    return "transparency" not in image.info and bool((palette == palette[:, :1]).all())
 
 
 def check_stored(array: Array, name: str = "the image") -> None:

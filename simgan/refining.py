@@ -1,7 +1,7 @@
 """What `Refiner.refine` does: images of any kind in, the same kind, size, mode, bit depth and order out."""
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +12,23 @@ from PIL import Image
 from torch import Tensor
 
 from simgan.errors import ImageError
-from simgan.images import Array, check_stored, equalize, open_image, to_array, to_stored, to_tensor
+from simgan.images import Array, check_stored, equalize, open_image, to_array, to_pil, to_stored, to_tensor
+from simgan.runtime import has_fast_bfloat16
 
 if TYPE_CHECKING:
     from simgan.refiner import Refiner
 
-BATCH = 32
+BATCH = 32  # images that are read ahead
+PIECE = 2**14  # pixels that go through the network together: their maps fit the cache
+STRIP = 2**20  # pixels of a strip of a large image, so that memory does not grow with it
 
 
 def refine(refiner: "Refiner", images: Any, strength: float = 1.0, batch_size: int | None = None) -> Any:
     """Refine one image or many; see `Refiner.refine`."""
     if not 0 <= strength <= 1:
         raise ImageError(f"strength must lie between 0 (the input) and 1 (refined), not {strength}")
+    if batch_size is not None and batch_size < 1:
+        raise ImageError(f"a batch of {batch_size} images cannot be refined: give at least 1, or none")
     size = batch_size or BATCH
     if isinstance(images, str | Path | Image.Image | np.ndarray | Tensor):
         return next(_refine_many(refiner, [images], strength, 1))
@@ -38,20 +43,19 @@ def _refine_many(refiner: "Refiner", images: Iterable[Any], strength: float, bat
     """Read `batch_size` images ahead, no more, and refine those of one size together."""
     source, first = iter(images), 0
     while batch := list(islice(source, batch_size)):
-        inputs = [_open(image, f"image {first + i}") for i, image in enumerate(batch)]
-        yield from _refine_batch(refiner, inputs, strength, first)
+        named = [_open(image, f"image {first + i}") for i, image in enumerate(batch)]
+        yield from _refine_batch(refiner, named, strength)
         first += len(batch)
 
 
-def _open(image: Any, name: str) -> Any:
-    return open_image(image) if isinstance(image, str | Path) else image
+def _open(image: Any, name: str) -> tuple[str, Any]:
+    return (str(image), open_image(image)) if isinstance(image, str | Path) else (name, image)
 
 
-def _refine_batch(refiner: "Refiner", inputs: list[Any], strength: float, first: int) -> list[Any]:
-    results: list[Any] = [None] * len(inputs)
+def _refine_batch(refiner: "Refiner", named: list[tuple[str, Any]], strength: float) -> list[Any]:
+    results: list[Any] = [None] * len(named)
     groups: dict[tuple[Any, ...], list[tuple[int, Array]]] = {}
-    for i, image in enumerate(inputs):
-        name = f"image {first + i}"
+    for i, (name, image) in enumerate(named):
         if isinstance(image, Tensor):
             results[i] = _refine_tensor(refiner, image, strength, name)
             continue
@@ -66,14 +70,40 @@ def _refine_batch(refiner: "Refiner", inputs: list[Any], strength: float, first:
     for members in groups.values():
         refined = _refine_stored(refiner, np.stack([stored for _, stored in members]), strength)
         for (i, _), array in zip(members, refined, strict=True):
-            results[i] = Image.fromarray(array) if isinstance(inputs[i], Image.Image) else array
+            image = named[i][1]
+            results[i] = to_pil(array, image.mode) if isinstance(image, Image.Image) else array
     return results
 
 
-def _network(refiner: "Refiner", x: Tensor) -> Tensor:
-    with torch.inference_mode():
-        weights = next(refiner.parameters())
-        return refiner(x.to(weights).contiguous(memory_format=torch.channels_last)).float().cpu()
+def _network(refiner: "Refiner", x: Tensor, *, fast: bool = False) -> Tensor:
+    """R(x) in float32 on the CPU, clamped. `fast`: bfloat16 will do (its error is a fraction of an 8-bit level)."""
+    layout: Any = {"memory_format": torch.channels_last}
+    if not all(kernel.is_contiguous(**layout) for kernel in refiner.parameters() if kernel.ndim == 4):
+        refiner.to(**layout)  # values stay; only the first call has to move them
+    weights = next(refiner.parameters())
+    device = weights.device.type
+    fast = fast and weights.dtype == torch.float32 and has_fast_bfloat16(device)
+    pixels = x.shape[2] * x.shape[3]
+    count = max(1, (PIECE if device == "cpu" else STRIP) // pixels)
+    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=fast):
+        pieces = [_strips(refiner, piece.to(weights)).float().cpu() for piece in x.split(count)]
+        return torch.cat(pieces).clamp_(-1, 1)
+
+
+def _strips(refiner: "Refiner", x: Tensor) -> Tensor:
+    """R(x), a large image in strips that overlap by what a pixel of R sees: the same as at once, in less memory."""
+    height, width = x.shape[2:]
+    number = min(-(-height * width // STRIP), height // 16)
+    if number < 2:
+        return refiner(x)
+    reach = (refiner.config.kernel_size // 2) * (1 + 2 * refiner.config.blocks)
+    edges = [height * i // number for i in range(number + 1)]
+    strips = []
+    for top, bottom in pairwise(edges):
+        above = min(top, reach)
+        refined = refiner(x[:, :, top - above : bottom + reach])
+        strips.append(refined[:, :, above : above + bottom - top])
+    return torch.cat(strips, 2)
 
 
 def _refine_tensor(refiner: "Refiner", image: Tensor, strength: float, name: str) -> Tensor:
@@ -91,7 +121,7 @@ def _refine_tensor(refiner: "Refiner", image: Tensor, strength: float, name: str
     if refiner.config.equalize:
         planes = to_array(x.flatten(0, 1)[:, None], np.uint8)
         entering = to_tensor(np.stack([equalize(plane) for plane in planes])).reshape(x.shape)
-    refined = _network(refiner, entering).clamp(-1, 1).to(image)
+    refined = _network(refiner, entering).to(image)
     return (x + strength * (refined - x)).reshape(image.shape)
 
 
@@ -129,5 +159,5 @@ def _blend(refiner: "Refiner", planes: Array, strength: float) -> Array:
         entering = np.stack([equalize(plane) for plane in flat])
         if planes.ndim == 4:
             entering = np.moveaxis(entering.reshape(len(planes), -1, *planes.shape[1:3]), 1, -1)
-    refined = _network(refiner, to_tensor(entering)).clamp(-1, 1)
+    refined = _network(refiner, to_tensor(entering), fast=planes.dtype == np.uint8)
     return to_array(x + strength * (refined - x), planes.dtype)

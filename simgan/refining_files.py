@@ -1,37 +1,38 @@
 """Refine what lies on disk: an image, a folder, an archive or a `datasets` data set; labels and names pass untouched.
 
 Work is done into a folder beside the output (a folder of files: into the output itself), one whole file at a time,
-each written aside and renamed. So a run that was killed goes on where it was, and no half file is ever seen.
+each written aside and renamed. So a run that was killed goes on where it was, and no half file is ever seen. A JPEG
+file keeps its own quantization tables and subsampling; all other formats are written without loss.
 """
 
 import errno
 import hashlib
 import json
+import re
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from PIL.JpegImagePlugin import get_sampling
+from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
 from simgan.errors import ImageError, SourceError
-from simgan.images import decode, encode_png, open_image
+from simgan.images import Array, check_stored, decode, encode_png, open_image, to_stored
 from simgan.refiner import Refiner
 
-ARCHIVES = {".zip": "zip", ".tar": "tar", ".tgz": "gztar", ".tar.gz": "gztar"}
-IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm"}
+ARCHIVES = {".zip": "zip", ".tar": "w", ".tgz": "w:gz", ".tar.gz": "w:gz"}  # else tarfile's mode
+IMAGES = {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".jp2", ".pgm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
 RECORD = ".simgan-refine.json"
 AHEAD = 256  # files, or rows of a data set, that are read before they are refined together
+PIXELS = 2**24  # of them at most, so that large images do not fill the memory
 SHARD = 4096  # rows of a data set that are written at a time
-SAVING: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95, "subsampling": 0},  # the only format here that loses anything
-    "WEBP": {"lossless": True, "exact": True},
-}
 
 
 @dataclass
@@ -105,14 +106,14 @@ class _Job:
         folder.mkdir(parents=True, exist_ok=True)
         _write(note, self.record().encode())
 
-    def read(self, name: str, read: Callable[[], Any]) -> Any:
+    def read(self, read: Callable[[], Any]) -> Any:
         """Give what `read` gives; None for a broken image that is skipped."""
         try:
             return read()
         except ImageError as error:
             if not self.skip_bad:
                 raise
-            self.done.broken.append(f"{name}: {error}")
+            self.done.broken.append(str(error))
             return None
 
     def refine(self, images: list[Any]) -> list[Any]:
@@ -122,10 +123,13 @@ class _Job:
 
 
 def _refine_file(job: _Job, source: Path, output: Path) -> Refined:
+    place = output / source.name if output.is_dir() else output
+    if place.suffix.lower() not in IMAGES:
+        raise SourceError(f"{place} has no image's suffix: give a name that ends in {', '.join(sorted(IMAGES))}")
+    if place.resolve() == source.resolve():
+        raise SourceError(f"the output {place} is the input: give another place")
     image = open_image(source)
-    if output.suffix.lower() not in IMAGES:
-        raise SourceError(f"{output} has no image's suffix: give a name that ends in {', '.join(sorted(IMAGES))}")
-    _save(output, job.refine([image])[0], image.info)
+    _save(place, job.refine([image])[0], image, Image.registered_extensions()[place.suffix.lower()])
     return job.done
 
 
@@ -134,14 +138,15 @@ def _refine_file(job: _Job, source: Path, output: Path) -> Refined:
 
 def _refine_files(job: _Job, source: Path, output: Path) -> Refined:
     packed = _archive(output)
-    if packed and output.is_file():
+    if packed and output.exists():
         raise SourceError(f"{output} exists: give another output, or delete it")
-    folder = output.parent / f".{output.name}.parts" if packed else output
+    parts = output.parent / f".{output.name}.parts"
+    folder = parts / "files" if packed else output
     names, opened = _listing(source)
     pictures = [name for name in names if Path(name).suffix.lower() in IMAGES]
     if not pictures:
         raise SourceError(f"{source} holds no images; their names end in {', '.join(sorted(IMAGES))}")
-    job.begin(folder)
+    job.begin(parts if packed else folder)
     wanted = set(pictures)
     for name in names:
         if name not in wanted and not (folder / name).is_file():
@@ -150,44 +155,74 @@ def _refine_files(job: _Job, source: Path, output: Path) -> Refined:
     left = [name for name in pictures if not (folder / name).is_file()]
     job.done.already = len(pictures) - len(left)
     with tqdm(total=len(pictures), initial=job.done.already, desc="refining", unit=" images") as bar:
-        for batch in _chunks(left, AHEAD):
-            read = ((name, job.read(name, lambda name=name: _image(opened(name), name))) for name in batch)  # type: ignore[misc]
-            found = [(name, image) for name, image in read if image is not None]
-            for (name, image), refined in zip(found, job.refine([image for _, image in found]), strict=True):
-                _save(folder / name, refined, image.info)
+
+        def read(name: str) -> tuple[str, Image.Image] | None:
+            image = job.read(lambda: _image(opened(name), name))
+            bar.update(image is None)
+            return None if image is None else (name, image)
+
+        for batch in _batches(map(read, left), lambda pair: pair[1].width * pair[1].height):
+            for (name, image), refined in zip(batch, job.refine([image for _, image in batch]), strict=True):
+                _save(folder / name, refined, image, image.format)
             bar.update(len(batch))
     if packed:
-        aside = output.parent / f".{output.name}"
-        (folder / RECORD).unlink()
-        made = Path(shutil.make_archive(str(aside), packed, folder))
-        made.replace(output)
-        shutil.rmtree(folder)
+        aside = output.parent / f".{output.name}.part"
+        _pack(packed, aside, folder, [name for name in names if (folder / name).is_file()])
+        aside.replace(output)
+        shutil.rmtree(parts)
     return job.done
 
 
 def _listing(source: Path) -> tuple[list[str], Callable[[str], bytes]]:
     """Names of all files below a folder or in an archive, and the function that reads one of them."""
+    read: Callable[[str], bytes]
     if source.is_dir():
         paths = sorted(path for path in source.rglob("*") if path.is_file())
-        return [path.relative_to(source).as_posix() for path in paths], lambda name: (source / name).read_bytes()
-    try:
-        if _archive(source) == "zip":
-            packed = zipfile.ZipFile(source)
-            names, read = [info.filename for info in packed.infolist() if not info.is_dir()], packed.read
-        else:
-            tape = tarfile.open(source)  # noqa: SIM115  (read from until the end)
-            names = [member.name for member in tape.getmembers() if member.isfile()]
-
-            def read(name: str) -> bytes:  # type: ignore[misc]
-                member = tape.extractfile(name)
-                assert member is not None  # only files are listed
-                return member.read()
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise SourceError(f"{source} cannot be read as an archive: {error}") from error
+        names, read = [path.relative_to(source).as_posix() for path in paths], lambda name: (source / name).read_bytes()
+    else:
+        try:
+            names, read = _zip(source) if _archive(source) == "zip" else _tar(source)
+        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError) as error:
+            raise SourceError(f"{source} cannot be read as an archive: {error}") from error
     for name in names:
-        if name.startswith(("/", "\\")) or ".." in Path(name).parts:
+        if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
             raise SourceError(f"{source} holds {name!r}, a name that leads out of it: pack it again")
-    return names, read
+
+    def opened(name: str) -> bytes:
+        try:
+            return read(name)
+        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError) as error:
+            raise ImageError(f"{name} in {source} cannot be read: {error}") from error
+
+    return names, opened
+
+
+def _zip(source: Path) -> tuple[list[str], Callable[[str], bytes]]:
+    packed = zipfile.ZipFile(source)
+    return list(dict.fromkeys(info.filename for info in packed.infolist() if not info.is_dir())), packed.read
+
+
+def _tar(source: Path) -> tuple[list[str], Callable[[str], bytes]]:
+    tape = tarfile.open(source)  # noqa: SIM115  (read from until the end)
+
+    def read(name: str) -> bytes:
+        member = tape.extractfile(name)
+        assert member is not None  # only files are listed
+        return member.read()
+
+    return list(dict.fromkeys(member.name for member in tape.getmembers() if member.isfile())), read
+
+
+def _pack(kind: str, output: Path, folder: Path, names: list[str]) -> None:
+    """Put files of a folder into an archive, under the same names and in their order."""
+    if kind == "zip":
+        with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as packed:
+            for name in names:
+                packed.write(folder / name, name)
+    else:
+        with tarfile.open(output, kind) as tape:  # type: ignore[call-overload]
+            for name in names:
+                tape.add(folder / name, name)
 
 
 def _archive(path: Path) -> str | None:
@@ -197,17 +232,33 @@ def _archive(path: Path) -> str | None:
 
 
 def _image(data: bytes, name: str) -> Image.Image:
-    return open_image(data, name)
+    """Decode an image and make sure that it can be refined, so that what cannot is told by its name."""
+    image = open_image(data, name)
+    check_stored(to_stored(image, name), name)
+    return image
 
 
-def _save(path: Path, image: Image.Image, info: Mapping[Any, Any]) -> None:
-    """Write an image aside and rename; colour profile and EXIF of the input stay."""
-    kind = Image.registered_extensions()[path.suffix.lower()]
-    kept = {key: info[key] for key in ("icc_profile", "exif", "dpi") if info.get(key)}
+def _save(path: Path, image: Image.Image, source: Image.Image, kind: str | None) -> None:
+    """Write an image aside and rename; what the format holds beside pixels (profile, EXIF, texts) is the source's."""
+    info = source.info
+    settings: dict[str, Any] = {key: info[key] for key in ("icc_profile", "exif", "dpi") if info.get(key)}
+    if kind == "JPEG":
+        kept = getattr(source, "quantization", None)
+        settings |= (
+            {"qtables": kept, "subsampling": get_sampling(source)} if kept else {"quality": 95, "subsampling": 0}
+        )
+    elif kind == "WEBP":
+        settings |= {"lossless": True, "exact": True}
+    elif kind == "PNG":
+        settings["pnginfo"] = PngInfo()
+        for key, text in getattr(source, "text", {}).items():
+            settings["pnginfo"].add_itxt(key, text)
+    elif kind == "TIFF" and info.get("compression") in ("tiff_lzw", "tiff_adobe_deflate", "packbits"):
+        settings["compression"] = info["compression"]
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.part")
     try:
-        image.save(aside, kind, **kept, **SAVING.get(kind, {}))
+        image.save(aside, kind, **settings)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
@@ -223,10 +274,20 @@ def _write(path: Path, data: bytes) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _chunks(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(values)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
+def _batches(values: Iterable[Any], pixels: Callable[[Any], int]) -> Iterator[list[Any]]:
+    """Up to `AHEAD` of the values that are not None, or up to `PIXELS` (and one more image)."""
+    batch: list[Any] = []
+    seen = 0
+    for value in values:
+        if value is None:
+            continue
+        batch.append(value)
+        seen += pixels(value)
+        if len(batch) == AHEAD or seen >= PIXELS:
+            yield batch
+            batch, seen = [], 0
+    if batch:
+        yield batch
 
 
 # Data sets
@@ -237,32 +298,43 @@ def _is_dataset(source: Path) -> bool:
 
 
 def _refine_dataset(job: _Job, source: Path, output: Path) -> Refined:
-    """Refine the column `image`, a shard of rows at a time; all other columns pass as they are."""
+    """Refine the column of images, a shard of rows at a time; all other columns pass as they are."""
     from datasets import Dataset, concatenate_datasets, load_from_disk
     from datasets import Image as ImageColumn
 
     if output.exists():
         raise SourceError(f"{output} exists: give another output, or delete it")
-    dataset = Dataset.from_parquet(str(source)) if source.is_file() else load_from_disk(str(source))
-    if "image" not in dataset.column_names or not len(dataset):
-        raise SourceError(f"{source} has no rows with a column image: it has {', '.join(dataset.column_names)}")
-    dataset = dataset.cast_column("image", ImageColumn(decode=False))
     parts = output.parent / f".{output.name}.parts"
     job.begin(parts)
+    cache = str(parts / "cache")
+    try:
+        dataset = load_from_disk(str(source)) if source.is_dir() else Dataset.from_parquet(str(source), cache_dir=cache)
+    except Exception as error:  # datasets and Arrow raise all kinds for a broken file
+        raise SourceError(f"{source} cannot be read as a data set: {error.__cause__ or error}") from error
+    columns = [name for name, kind in dataset.features.items() if name == "image" or isinstance(kind, ImageColumn)]
+    if len(columns) != 1 or not len(dataset):
+        raise SourceError(f"{source} has no rows with one column of images: it has {', '.join(dataset.column_names)}")
+    (column,) = columns
+    dataset = dataset.cast_column(column, ImageColumn(decode=False))
     files = []
     with tqdm(total=len(dataset), desc="refining", unit=" images") as bar:
         for start in range(0, len(dataset), SHARD):
             rows = range(start, min(start + SHARD, len(dataset)))
             files.append(parts / f"{start:09}.parquet")
+            left_out = files[-1].with_suffix(".txt")
             if files[-1].is_file():
-                job.done.already += len(rows)
+                broken = left_out.read_text().splitlines()
+                job.done.already += len(rows) - len(broken)
+                job.done.broken += broken
             else:
-                shard = _refine_rows(job, dataset.select(rows), source, start)
+                before = len(job.done.broken)
+                shard = _refine_rows(job, dataset.select(rows), column, source, start)
+                _write(left_out, "\n".join(job.done.broken[before:]).encode())
                 aside = files[-1].with_suffix(".part")
                 shard.to_parquet(str(aside))
                 aside.replace(files[-1])
             bar.update(len(rows))
-    whole = concatenate_datasets([Dataset.from_parquet(str(file), cache_dir=str(parts / "cache")) for file in files])
+    whole = concatenate_datasets([Dataset.from_parquet(str(file), cache_dir=cache) for file in files])
     aside = output.parent / f".{output.name}.part"
     if output.suffix == ".parquet":
         whole.to_parquet(str(aside))
@@ -274,20 +346,20 @@ def _refine_dataset(job: _Job, source: Path, output: Path) -> Refined:
     return job.done
 
 
-def _refine_rows(job: _Job, rows: Any, source: Path, start: int) -> Any:
+def _refine_rows(job: _Job, rows: Any, column: str, source: Path, start: int) -> Any:
     from datasets import Image as ImageColumn
 
     cells: dict[int, dict[str, Any]] = {}
-    for batch in _chunks(range(len(rows)), AHEAD):
-        found = []
-        for place in batch:
-            cell = rows[place]["image"]
-            name = f"row {start + place} of {source}"
-            array = job.read(name, lambda cell=cell, name=name: decode(cell["bytes"] or cell["path"], name))  # type: ignore[misc]
-            if array is not None:
-                found.append((place, cell["path"], array))
-        for (place, path, _), refined in zip(found, job.refine([array for *_, array in found]), strict=True):
+
+    def read(place: int) -> tuple[int, str | None, Array] | None:
+        cell, name = rows[place][column] or {"bytes": b"", "path": None}, f"row {start + place} of {source}"
+        array = job.read(lambda: decode(cell["path"] if cell["bytes"] is None else cell["bytes"], name))
+        return None if array is None else (place, cell["path"], array)
+
+    for batch in _batches(map(read, range(len(rows))), lambda found: found[2].size):
+        for (place, path, _), refined in zip(batch, job.refine([array for *_, array in batch]), strict=True):
             kept = Path(path).with_suffix(".png").name if path else None
             cells[place] = {"bytes": encode_png(refined), "path": kept}
-    whole = rows.select(sorted(cells)).remove_columns("image")
-    return whole.add_column("image", [cells[place] for place in sorted(cells)], feature=ImageColumn())
+    whole = rows.select(sorted(cells)).remove_columns(column)
+    whole = whole.add_column(column, [cells[place] for place in sorted(cells)], feature=ImageColumn())
+    return whole.select_columns(rows.column_names)

@@ -5,6 +5,7 @@ that were held out: realism (patch distance to real images) and annotation shift
 by the shift, and the refiner that ships is the most real one whose shift stays within its bounds.
 """
 
+import functools
 import json
 import signal
 import subprocess
@@ -67,6 +68,7 @@ class Run:
         if self.accelerator.is_main_process:
             config.output.mkdir(parents=True, exist_ok=True)
             config.save(config.output / "training.json")
+        _commit()  # of the code as it is now, whatever happens to it while this runs
         self.accelerator.init_trackers("training")
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
@@ -307,6 +309,7 @@ def _grey(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return images if images.ndim == 3 else images.mean(-1).round().astype(np.uint8)
 
 
+@functools.cache
 def _commit() -> str:
     """Name the commit of the code that trains, "unknown" outside a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]

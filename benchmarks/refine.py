@@ -1,0 +1,70 @@
+"""Refining: our default against the plain float32 NCHW loop with the same network, and memory over many crops.
+
+`python benchmarks/refine.py [--crops 100000]`. The plain loop is what re-implementations do, batches of 32 at a time.
+"""
+
+import argparse
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from simgan import Refiner
+from simgan.images import equalize, to_array, to_tensor
+from simgan.runtime import has_fast_bfloat16
+from simgan.simulators import eyes
+
+ROUNDS, BATCH = 7, 32
+
+
+def plain(refiner: Refiner, images: list[np.ndarray]) -> list[np.ndarray]:
+    out: list[np.ndarray] = []
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH]
+        if refiner.config.equalize:
+            batch = [equalize(image) for image in batch]
+        with torch.no_grad():
+            out.extend(to_array(refiner(to_tensor(np.stack(batch))), np.uint8))
+    return out
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--crops", type=int, default=100_000, help="crops for the memory's figure")
+    count = parser.parse_args().crops
+    images = list(eyes.render(np.arange(256))[0])
+    print(f"256 crops of 55 x 35, {torch.get_num_threads()} threads, fast bfloat16: {has_fast_bfloat16()}")
+    for name in ("eyes-paper", "eyes"):
+        ours, theirs = Refiner.from_preset(name).eval(), Refiner.from_preset(name).eval()
+        pairs = []
+        for turn in range(ROUNDS + 1):
+            pair = (seconds(lambda: plain(theirs, images)), seconds(lambda: ours.refine(images)))  # noqa: B023
+            if turn:  # the first one compiles kernels
+                pairs.append(pair)
+        slow, fast = (statistics.median(values) for values in zip(*pairs, strict=True))
+        ratio = statistics.median(a / b for a, b in pairs)
+        one = statistics.median(seconds(lambda: ours.refine(images[0])) for _ in range(30))  # noqa: B023
+        print(
+            f"{name:12} plain {256 / slow:6.0f} crops/s, ours {256 / fast:6.0f} crops/s: {ratio:.2f} times as fast; "
+            f"one crop {1000 * one:.1f} ms"
+        )
+    many: Iterator[np.ndarray] = (images[i % 256] for i in range(count))
+    before = 0
+    for number, _ in enumerate(ours.refine(many), 1):
+        if number == min(2000, count):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"peak memory after 2,000 crops {before // 1024} MiB, after {count:,} {after // 1024} MiB")
+
+
+if __name__ == "__main__":
+    main()
