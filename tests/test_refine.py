@@ -3,12 +3,13 @@
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from simgan import ImageError, Refiner, RefinerConfig
+from simgan import ImageError, Refiner, RefinerConfig, refining
 from simgan.images import equalize, to_array, to_tensor
 
 
@@ -56,6 +57,17 @@ def test_kind_size_mode_and_depth_come_back(refiner, name, as_pil):
 @pytest.mark.parametrize("name", IMAGES)
 def test_strength_zero_gives_the_input_back(equalizing, name):
     assert np.array_equal(equalizing.refine(IMAGES[name], strength=0), IMAGES[name])
+
+
+@pytest.mark.parametrize("mode", ["P", "I", "I;16B"])
+def test_modes_that_say_the_same_otherwise_come_back(refiner, mode):
+    array = IMAGES["grey" if mode == "P" else "depth"]
+    image = Image.fromarray(array.astype({"P": "u1", "I": "i4", "I;16B": ">u2"}[mode]))
+    image = image.convert("P") if mode == "P" else image
+    assert image.mode == mode
+    out = refiner.refine(image)
+    assert out.mode == mode
+    assert np.array_equal(np.array(out.convert("L") if mode == "P" else out), refiner.refine(array))
 
 
 def test_strength_blends_input_and_refined(refiner):
@@ -128,7 +140,13 @@ def test_stored_images_become_tensors_and_come_back(dtype):
         (np.zeros((10, 20), np.uint8), "20×10 pixels: at least 16×16"),
         (torch.full((1, 20, 20), torch.nan), r"not float in \[-1, 1\]"),
         (torch.zeros(2, 20, 20), "C = 1"),
-        (Image.new("CMYK", (20, 20)), "mode CMYK"),
+        (np.zeros((0, 0), np.uint8), "0×0 pixels: at least 16×16"),
+        (np.zeros((20, 20, 1), np.uint8), r"shape \(20, 20, 1\)"),
+        (Image.new("CMYK", (20, 20)), "mode CMYK: convert it to one of"),
+        (Image.new("RGB", (20, 20), "red").quantize(), "mode P: it has a colour palette"),
+        (Image.new("1", (20, 20)), "mode 1: it has 1 bit"),
+        (Image.new("I", (20, 20), -1), "mode I: it has values that do not fit 16 bits"),
+        (Image.new("F", (20, 20)), "mode F: its floats have no known range"),
         ([np.zeros((20, 20), np.uint8), "no-such.png"], "no-such.png does not exist"),
         (7, "cannot refine a int"),
     ],
@@ -163,7 +181,48 @@ def test_a_gigapixel_image_is_refused_before_it_is_decoded(refiner, tmp_path):
         refiner.refine(tmp_path / "huge.png")
 
 
+def test_an_image_without_pixels_or_with_more_bits_than_pillow_reads_is_refused(refiner, tmp_path):
+    whole = cv2.imencode(".png", noise(20, 20, 3, dtype="uint16"))[1].tobytes()
+    (tmp_path / "deep.png").write_bytes(whole)
+    with pytest.raises(ImageError, match=r"deep.png has 16 bits a channel, of which Pillow keeps 8"):
+        refiner.refine(tmp_path / "deep.png")
+    header = struct.pack(">IIBBBBB", 0, 0, 8, 0, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    (tmp_path / "none.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+    with pytest.raises(ImageError, match=r"none.png (cannot be read|has)"):
+        refiner.refine(tmp_path / "none.png")
+
+
+def test_strips_of_a_large_image_are_the_image_at_once(refiner, monkeypatch):
+    large = noise(100, 40)
+    whole = refiner.refine(large)
+    monkeypatch.setattr(refining, "STRIP", 40 * 30)
+    assert np.abs(refiner.refine(large).astype(int) - whole).max() <= 1
+    tensor = to_tensor(large[None])
+    assert torch.allclose(refining._strips(refiner, tensor), refiner(tensor), atol=1e-5)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_bfloat16_changes_eight_bits_by_a_level_and_sixteen_not_at_all(monkeypatch, fast):
+    torch.manual_seed(0)
+    refiner = Refiner.from_preset("eyes").eval()
+    torch.nn.init.normal_(refiner.head.weight, std=0.1)
+    monkeypatch.setattr(refining, "has_fast_bfloat16", lambda device: fast)
+    with torch.no_grad():
+        for array, tolerance in ((equalize(IMAGES["grey"]), 1), (equalize(IMAGES["depth"]), 1)):
+            expected = to_array(refiner(to_tensor(array[None])), array.dtype)[0]
+            assert np.abs(refiner.refine(array).astype(int) - expected).max() <= tolerance
+
+
+def test_an_error_names_the_file_of_a_path(refiner, tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "tiny.png")
+    with pytest.raises(ImageError, match=r"tiny\.png is 8×8 pixels: at least 16×16"):
+        refiner.refine([tmp_path / "tiny.png"])
+
+
 @pytest.mark.parametrize("strength", [-0.1, 1.5])
 def test_a_strength_out_of_range_is_refused(refiner, strength):
     with pytest.raises(ImageError, match="between 0"):
         refiner.refine(IMAGES["grey"], strength=strength)
+    with pytest.raises(ImageError, match="batch of 0 images"):
+        refiner.refine(IMAGES["grey"], batch_size=0)

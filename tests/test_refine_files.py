@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,10 @@ import torch
 from datasets import Dataset, Features, Value, load_from_disk
 from datasets import Image as ImageColumn
 from PIL import Image
+from PIL.JpegImagePlugin import get_sampling
+from PIL.PngImagePlugin import PngInfo
 
-from simgan import ImageError, Refiner, SourceError
+from simgan import ImageError, Refiner, SourceError, refining_files
 from simgan.refining_files import RECORD, refine_path
 from simgan.simulators import eyes
 
@@ -43,6 +46,11 @@ def folder(tmp_path):
     return place
 
 
+def alike(image, other):
+    """To a grey level, which rounding may take or give with the size of a batch."""
+    return np.abs(np.array(image).astype(int) - np.array(other)).max() <= 1
+
+
 def files(place):
     return sorted(path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file())
 
@@ -57,7 +65,7 @@ def test_a_folder_keeps_names_kinds_and_labels(folder, tmp_path, refiner):
             assert (before.format, before.mode, before.size) == (after.format, after.mode, after.size)
             assert not np.array_equal(np.array(before), np.array(after))
     before = np.array(Image.open(folder / "a/0.png"))
-    assert np.array_equal(np.array(Image.open(tmp_path / "out/a/0.png")), refiner.refine(before))
+    assert alike(Image.open(tmp_path / "out/a/0.png"), refiner.refine(before))
 
 
 def test_called_again_it_does_the_rest_and_nothing_twice(folder, tmp_path, refiner):
@@ -94,7 +102,7 @@ def test_a_killed_run_leaves_whole_files_and_goes_on(tmp_path, refiner):
     assert f"{800 - len(finished)} images refined" in result.stdout
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in finished.items())
     assert len(files(out)) == 801  # and the record: nothing half, nothing left over
-    assert np.array_equal(np.array(Image.open(out / "0799.png")), refiner.refine(images[799]))
+    assert alike(Image.open(out / "0799.png"), refiner.refine(images[799]))
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
@@ -117,10 +125,26 @@ def test_an_archive_becomes_an_archive_or_a_folder(folder, tmp_path, refiner, su
     else:
         with tarfile.open(tmp_path / "out.tar.gz") as archive:
             names = [member.name for member in archive.getmembers() if member.isfile()]
-            data = archive.extractfile(next(name for name in names if name.endswith("a/0.png"))).read()
-    assert {name.removeprefix("./") for name in names if not name.endswith("/")} == set(files(folder))
+            data = archive.extractfile("a/0.png").read()
+    assert names == files(folder)
     assert data == (tmp_path / "out/a/0.png").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["in", packed.name, "out", f"out{suffix}"])
+
+
+def test_an_archive_goes_on_where_packing_was_interrupted(folder, tmp_path, refiner, monkeypatch):
+    packed = Path(shutil.make_archive(str(tmp_path / "in"), "zip", folder))
+
+    def killed(kind, output, *_):
+        output.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(refining_files, "_pack", killed)
+        refine_path(refiner, packed, tmp_path / "out.zip")
+    done = refine_path(refiner, packed, tmp_path / "out.zip")
+    assert (done.images, done.already) == (0, 4)
+    assert zipfile.ZipFile(tmp_path / "out.zip").testzip() is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "in.zip", "out.zip"]
 
 
 def test_an_archive_whose_names_lead_out_is_refused(tmp_path, refiner):
@@ -150,7 +174,8 @@ def test_a_data_set_keeps_every_other_column(tmp_path, refiner, kind):
     out = Dataset.from_parquet(str(tmp_path / "out.parquet")) if suffix else load_from_disk(str(tmp_path / "out"))
     assert out["pitch"] == data["pitch"]
     assert out["person"] == data["person"]
-    assert np.array_equal(np.stack([np.array(image) for image in out["image"]]), np.stack(refiner.refine(list(images))))
+    assert all(map(alike, out["image"], refiner.refine(list(images))))
+    assert out.column_names == data.column_names
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"in{suffix}", f"out{suffix}"])
 
 
@@ -159,8 +184,9 @@ def test_broken_images_stop_with_their_name_or_are_listed(folder, tmp_path, refi
     (folder / "truncated.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ImageError, match=r"truncated\.png cannot be read"):
         refine_path(refiner, folder, tmp_path / "out")
+    Image.new("L", (8, 8)).save(folder / "u-tiny.png")
     done = refine_path(refiner, folder, tmp_path / "out", skip_bad=True)
-    assert [line.split(":")[0] for line in done.broken] == ["truncated.png"]
+    assert [line.split()[0] for line in done.broken] == ["truncated.png", "u-tiny.png"]
     assert not (tmp_path / "out/truncated.png").exists()
 
 
@@ -192,3 +218,108 @@ def test_a_full_disk_ends_in_a_sentence(folder, tmp_path, refiner, monkeypatch):
     with pytest.raises(SourceError, match="the disk is full: free some space"):
         refine_path(refiner, folder, tmp_path / "out")
     assert not [name for name in files(tmp_path / "out") if name.endswith(".part")]
+
+
+def test_what_a_format_holds_beside_pixels_stays(tmp_path, refiner):
+    place = tmp_path / "in"
+    place.mkdir()
+    image = Image.fromarray(eyes.render([0])[0][0])
+    image.getexif()[0x010E] = "an eye"
+    text = PngInfo()
+    text.add_text("simulator", "eyes")
+    image.save(place / "0.png", icc_profile=b"profile", exif=image.getexif(), pnginfo=text, dpi=(72, 72))
+    image.convert("RGB").save(place / "1.jpg", quality=40, subsampling=1, exif=image.getexif(), icc_profile=b"profile")
+    image.save(place / "2.tiff", compression="tiff_lzw")
+    refine_path(refiner, place, tmp_path / "out")
+    with Image.open(tmp_path / "out/0.png") as out:
+        assert out.info["icc_profile"] == b"profile"
+        assert out.text == {"simulator": "eyes"}
+        assert out.getexif()[0x010E] == "an eye"
+    with Image.open(place / "1.jpg") as before, Image.open(tmp_path / "out/1.jpg") as out:
+        assert (out.quantization, get_sampling(out)) == (before.quantization, 1)
+        assert out.getexif()[0x010E] == "an eye"
+        assert out.info["icc_profile"] == b"profile"
+    with Image.open(tmp_path / "out/2.tiff") as out:
+        assert out.info["compression"] == "tiff_lzw"
+
+
+def test_an_image_may_go_into_a_folder_and_change_its_format(folder, tmp_path, refiner):
+    (tmp_path / "out").mkdir()
+    refine_path(refiner, folder / "3.bmp", tmp_path / "out")
+    refine_path(refiner, folder / "3.bmp", tmp_path / "3.png")
+    assert Image.open(tmp_path / "out/3.bmp").format == "BMP"
+    assert Image.open(tmp_path / "3.png").format == "PNG"
+
+
+def test_a_broken_member_of_an_archive_is_named(folder, tmp_path, refiner):
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        for name in files(folder):
+            archive.write(folder / name, name)
+        begin = archive.getinfo("3.bmp").header_offset
+    data = bytearray((tmp_path / "in.zip").read_bytes())
+    data[begin + 200] ^= 255
+    (tmp_path / "in.zip").write_bytes(data)
+    with pytest.raises(ImageError, match=r"3\.bmp in .*in\.zip cannot be read: Bad CRC"):
+        refine_path(refiner, tmp_path / "in.zip", tmp_path / "out.zip")
+    done = refine_path(refiner, tmp_path / "in.zip", tmp_path / "out.zip", skip_bad=True)
+    assert (done.images + done.already, len(done.broken)) == (3, 1)
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert archive.namelist() == [name for name in files(folder) if name != "3.bmp"]
+
+
+def test_a_data_set_goes_on_by_shards_and_still_lists_what_is_broken(tmp_path, refiner, monkeypatch):
+    monkeypatch.setattr(refining_files, "SHARD", 4)
+    file = io.BytesIO()
+    Image.fromarray(eyes.render([0])[0][0]).save(file, "PNG")
+    cells = [{"bytes": file.getvalue() if row != 1 else b"no image", "path": f"{row}.png"} for row in range(10)]
+    Dataset.from_dict(
+        {"eye": cells, "row": list(range(10))}, features=Features({"eye": ImageColumn(), "row": Value("int64")})
+    ).save_to_disk(tmp_path / "in")
+    place, out = tmp_path / "in", tmp_path / "out"
+    with pytest.raises(ImageError, match=r"row 1 of .* cannot be read as an image"):
+        refine_path(refiner, place, out)
+
+    def killed(self, images):
+        if self.done.images == 7:
+            raise KeyboardInterrupt
+        self.done.images += len(images)
+        return self.refiner.refine(images)
+
+    monkeypatch.setattr(refining_files._Job, "refine", killed)
+    with pytest.raises(KeyboardInterrupt):
+        refine_path(refiner, place, out, skip_bad=True)
+    monkeypatch.undo()
+    monkeypatch.setattr(refining_files, "SHARD", 4)
+    done = refine_path(refiner, place, out, skip_bad=True)
+    assert (done.images, done.already) == (2, 7)
+    assert [line.split(" of ")[0] for line in done.broken] == ["row 1"]
+    result = load_from_disk(str(out))
+    assert result["row"] == [0, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert result.cast_column("eye", ImageColumn(decode=False))[0]["eye"]["path"] == "0.png"
+
+
+def test_large_images_are_read_a_few_at_a_time(tmp_path, refiner, monkeypatch):
+    monkeypatch.setattr(refining_files, "PIXELS", 3 * 55 * 35)
+    place = tmp_path / "in"
+    place.mkdir()
+    for number, image in enumerate(eyes.render(range(8))[0]):
+        Image.fromarray(image).save(place / f"{number}.png")
+    together = []
+    monkeypatch.setattr(refiner, "refine", lambda images, *_: together.append(len(images)) or images)
+    refine_path(refiner, place, tmp_path / "out")
+    assert together == [3, 3, 2]
+
+
+def test_a_broken_data_set_is_refused(tmp_path, refiner):
+    (tmp_path / "in.parquet").write_bytes(b"no parquet")
+    with pytest.raises(SourceError, match=r"in\.parquet cannot be read as a data set"):
+        refine_path(refiner, tmp_path / "in.parquet", tmp_path / "out.parquet")
+    Dataset.from_dict({"label": [1]}).save_to_disk(tmp_path / "labels")
+    with pytest.raises(SourceError, match="no rows with one column of images: it has label"):
+        refine_path(refiner, tmp_path / "labels", tmp_path / "out")
+
+
+def test_a_place_that_cannot_be_written_ends_in_a_sentence(folder, tmp_path, refiner):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SourceError, match="file/out cannot be written"):
+        refine_path(refiner, folder, tmp_path / "file" / "out")
