@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -14,6 +15,7 @@ import tyro
 from simgan import __version__
 from simgan.errors import SimGANError, SourceError
 
+DESCRIPTION = "SimGAN: make labelled synthetic images look real without losing their labels."
 Input = Annotated[str, tyro.conf.Positional]
 Output = Annotated[Path, tyro.conf.Positional]
 
@@ -26,16 +28,19 @@ def refine(
     strength: float = 1.0,
     batch_size: int | None = None,
     skip_bad: bool = False,
+    copy: tuple[str, ...] = (),
 ) -> None:
     """Make images look real. Labels, names, formats and bit depths stay; an interrupted run goes on where it was.
 
     Args:
         source: an image, a folder, an archive (.zip, .tar, .tar.gz) or a `datasets` data set (folder or .parquet).
-        output: where the refined ones go; the same kind.
+        output: where the refined ones go; the same kind (an archive may become a folder). JPEG files keep their own
+            quality, all else is written without loss.
         model: a shipped refiner, a folder, or a Hub id (org/name).
         strength: 0 gives the input back, 1 the refined image.
         batch_size: images that are refined together.
         skip_bad: leave broken images out and list them at the end.
+        copy: patterns of images that are labels, such as "masks/*": copied as they are.
     """
     from simgan import Refiner
     from simgan.refining_files import refine_path
@@ -47,6 +52,7 @@ def refine(
         strength=strength,
         batch_size=batch_size,
         skip_bad=skip_bad,
+        copy=copy,
     )
     already = f", {done.already} were done before" if done.already else ""
     copied = f", {done.copied} other files copied" if done.copied else ""
@@ -59,6 +65,7 @@ def prepare(
     output: Output,
     /,
     align: str | None = None,
+    size: tuple[int, int] = (55, 35),
     limit: int | None = None,
     seed: int = 0,
     skip_bad: bool = False,
@@ -70,6 +77,7 @@ def prepare(
         source: such as unityeyes:DIR, syntheseyes:DIR, mpiigaze:DIR, folder:DIR, hub:org/name, simulator:eyes.
         output: a folder that does not exist yet; training takes it as a source by its path.
         align: a source of real images whose scale and centre the crops are brought to, without labels.
+        size: width and height of a crop.
         limit: at most so many images.
         seed: draws them.
         skip_bad: leave broken files out and list them at the end.
@@ -77,7 +85,7 @@ def prepare(
     """
     from simgan.data.prepare import prepare as write
 
-    done = write(source, output, align=align, limit=limit, seed=seed, skip_bad=skip_bad, processes=processes)
+    done = write(source, output, align=align, size=size, limit=limit, seed=seed, skip_bad=skip_bad, processes=processes)
     print(f"{done.count} crops in {output}")
     if done.alignment is not None:
         print(f"{done.alignment.told}; the mean images are in {output}-alignment.png")
@@ -85,7 +93,7 @@ def prepare(
 
 
 def simulate(
-    world: Annotated[Literal["simulator", "camera"], tyro.conf.Positional],
+    world: Annotated[Literal["simulator:eyes", "camera:eyes"], tyro.conf.Positional],
     output: Output,
     /,
     count: int = 1000,
@@ -94,14 +102,14 @@ def simulate(
     """Write labelled eyes as PNG files and metadata.jsonl, which `folder:DIR` reads back.
 
     Args:
-        world: simulator (clean renders), or camera (the look-alike of a webcam's).
+        world: clean renders, or the look-alike of a webcam's images.
         output: a folder that does not exist yet.
         count: how many.
         seed: another one gives other persons.
     """
     from simgan.data.simulated import write_images
 
-    write_images(world, output, count=count, seed=seed)
+    write_images(world.partition(":")[0], output, count=count, seed=seed)
     print(f"{count} images and metadata.jsonl in {output}")
 
 
@@ -167,6 +175,8 @@ def evaluate_gaze(
     seeds: int = 3,
     steps: int = 800,
     limit: int | None = None,
+    pitch: float = 90.0,
+    yaw: float = 90.0,
     output: Path | None = None,
 ) -> None:
     """Train gaze networks on raw and on refined images and test both on labelled real ones.
@@ -178,12 +188,16 @@ def evaluate_gaze(
         seeds: networks trained of each kind.
         steps: of training.
         limit: at most so many images of each source.
+        pitch: train only on gaze within so many degrees up and down,
+        yaw: and to either side.
         output: a JSON file for the figures.
     """
     from simgan import Refiner
     from simgan.evaluation.compare import as_json, compare_gaze
 
-    results = compare_gaze(Refiner.from_pretrained(model), synthetic, real, seeds=seeds, steps=steps, limit=limit)
+    results = compare_gaze(
+        Refiner.from_pretrained(model), synthetic, real, seeds=seeds, steps=steps, limit=limit, pitch=pitch, yaw=yaw
+    )
     print("trained on  seed  error°  without offset°  correlation pitch, yaw")
     for name, rows in results.items():
         for row in rows:
@@ -191,6 +205,8 @@ def evaluate_gaze(
                 f"{name:10}  {row.seed:4}  {row.error:6.2f}  {row.error_without_offset:15.2f}  "
                 f"{row.correlation_pitch:.2f}, {row.correlation_yaw:.2f}"
             )
+    raw, refined = ([row.error_without_offset for row in results[name]] for name in ("raw", "refined"))
+    print(f"without offset, mean of {seeds} seeds: raw {mean(raw):.2f}°, refined {mean(refined):.2f}°")
     print(f"always answering the mean of the test labels: {results['raw'][0].guessing:.2f}°")
     _write(output, {name: [as_json(row) for row in rows] for name, rows in results.items()})
 
@@ -224,7 +240,7 @@ def main(arguments: list[str] | None = None) -> None:
     if given[:1] == ["evaluate"] and len(given) > 1:
         commands, name, given = MEASURES, "simgan evaluate", given[1:]
     try:
-        tyro.extras.subcommand_cli_from_dict(commands, prog=name, description=__doc__, args=given)
+        tyro.extras.subcommand_cli_from_dict(commands, prog=name, description=DESCRIPTION, args=given)
     except SimGANError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -13,8 +13,9 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,13 @@ def refine_path(
     strength: float = 1.0,
     batch_size: int | None = None,
     skip_bad: bool = False,
+    copy: Sequence[str] = (),
 ) -> Refined:
     """Refine an image file, a folder, an archive (.zip, .tar, .tar.gz) or a `datasets` data set into the same kind.
 
-    Relative names, formats, modes and bit depths stay; files that are no images, such as labels, are copied. An archive
-    becomes a folder where `output` has no archive's suffix. Called again after an interruption, it does the rest.
+    Relative names, formats, modes and bit depths stay; files that are no images, such as labels, are copied, and so are
+    images whose relative names match a pattern of `copy`, such as "masks/*". An archive becomes a folder where `output`
+    has no archive's suffix. Called again after an interruption, it does the rest.
 
     Raises:
         SourceError: nothing to refine, or an output that is the input, or was begun with another model or strength.
@@ -68,7 +71,7 @@ def refine_path(
         raise SourceError(f"{source} does not exist: give an image, a folder, an archive or a data set")
     if source.resolve() == output.resolve() or source.resolve() in output.resolve().parents:
         raise SourceError(f"the output {output} is (in) the input: give another place")
-    job = _Job(refiner, strength, batch_size, skip_bad)
+    job = _Job(refiner, strength, batch_size, skip_bad, tuple(copy))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         if source.suffix == ".parquet" or _is_dataset(source):
@@ -87,20 +90,28 @@ class _Job:
     strength: float
     batch_size: int | None
     skip_bad: bool
+    copy: tuple[str, ...]
     done: Refined = field(default_factory=Refined)
 
     def record(self) -> str:
-        """Name what an output was made with: weights, settings and strength."""
+        """Name what an output was made with: weights, settings, strength and what is copied."""
         digest = hashlib.sha256(repr(self.refiner.config).encode())
         for value in self.refiner.state_dict().values():
             digest.update(value.cpu().numpy().tobytes())
-        return json.dumps({"refiner": digest.hexdigest(), "strength": self.strength}) + "\n"
+        return json.dumps({"refiner": digest.hexdigest(), "strength": self.strength, "copy": self.copy}) + "\n"
+
+    def refines(self, name: str) -> bool:
+        """Whether a file of that relative name is an image that is not to be copied as it is."""
+        return Path(name).suffix.lower() in IMAGES and not any(fnmatchcase(name, pattern) for pattern in self.copy)
 
     def begin(self, folder: Path) -> None:
         """Take up a folder that is new, or was begun with the same refiner and strength."""
         note = folder / RECORD
         if note.is_file() and note.read_text() != self.record():
-            raise SourceError(f"{folder} was begun with another model or strength: give another output, or delete it")
+            raise SourceError(
+                f"{folder} was begun with another model or strength, or other files to copy: give another output, or "
+                "delete it"
+            )
         if not note.is_file() and folder.is_dir() and any(folder.iterdir()):
             raise SourceError(f"{folder} is not empty and was not begun by this command: give another output")
         folder.mkdir(parents=True, exist_ok=True)
@@ -143,7 +154,7 @@ def _refine_files(job: _Job, source: Path, output: Path) -> Refined:
     parts = output.parent / f".{output.name}.parts"
     folder = parts / "files" if packed else output
     names, opened = _listing(source)
-    pictures = [name for name in names if Path(name).suffix.lower() in IMAGES]
+    pictures = [name for name in names if job.refines(name)]
     if not pictures:
         raise SourceError(f"{source} holds no images; their names end in {', '.join(sorted(IMAGES))}")
     job.begin(parts if packed else folder)

@@ -68,6 +68,14 @@ def test_a_folder_keeps_names_kinds_and_labels(folder, tmp_path, refiner):
     assert alike(Image.open(tmp_path / "out/a/0.png"), refiner.refine(before))
 
 
+def test_images_that_are_labels_are_copied_where_told(folder, tmp_path, refiner):
+    done = refine_path(refiner, folder, tmp_path / "out", copy=["a/*"])
+    assert (done.images, done.copied) == (2, 3)
+    assert (tmp_path / "out/a/b/1.jpg").read_bytes() == (folder / "a/b/1.jpg").read_bytes()
+    with pytest.raises(SourceError, match="other files to copy"):
+        refine_path(refiner, folder, tmp_path / "out")
+
+
 def test_called_again_it_does_the_rest_and_nothing_twice(folder, tmp_path, refiner):
     out = tmp_path / "out"
     refine_path(refiner, folder, out)
