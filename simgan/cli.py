@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -16,8 +17,10 @@ from simgan import __version__
 from simgan.errors import SimGANError, SourceError
 
 DESCRIPTION = "SimGAN: make labelled synthetic images look real without losing their labels."
-Input = Annotated[str, tyro.conf.Positional]
-Output = Annotated[Path, tyro.conf.Positional]
+Input = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
+Output = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
+Synthetic = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYNTHETIC")]
+Real = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="REAL")]
 
 
 def refine(
@@ -28,7 +31,7 @@ def refine(
     strength: float = 1.0,
     batch_size: int | None = None,
     skip_bad: bool = False,
-    copy: tuple[str, ...] = (),
+    copy: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
 ) -> None:
     """Make images look real. Labels, names, formats and bit depths stay; an interrupted run goes on where it was.
 
@@ -40,7 +43,7 @@ def refine(
         strength: 0 gives the input back, 1 the refined image.
         batch_size: images that are refined together.
         skip_bad: leave broken images out and list them at the end.
-        copy: patterns of images that are labels, such as "masks/*": copied as they are.
+        copy: pattern of images that are labels, such as "masks/*": copied as they are. May be given several times.
     """
     from simgan import Refiner
     from simgan.refining_files import refine_path
@@ -114,7 +117,13 @@ def simulate(
 
 
 def evaluate_realism(
-    synthetic: str, real: str, /, model: str = "eyes", limit: int = 500, seed: int = 0, output: Path | None = None
+    synthetic: Synthetic,
+    real: Real,
+    /,
+    model: str = "eyes",
+    limit: int = 500,
+    seed: int = 0,
+    output: Path | None = None,
 ) -> None:
     """Compare patches of refined images with those of real ones: distance, floor, and share of the gap closed.
 
@@ -140,7 +149,7 @@ def evaluate_realism(
 
 
 def evaluate_shift(
-    synthetic: str, /, model: str = "eyes", limit: int = 1000, seed: int = 0, output: Path | None = None
+    synthetic: Synthetic, /, model: str = "eyes", limit: int = 1000, seed: int = 0, output: Path | None = None
 ) -> None:
     """Measure how far refining moves the iris, in pixels, beside the finder's own repeatability.
 
@@ -168,8 +177,8 @@ def evaluate_shift(
 
 
 def evaluate_gaze(
-    synthetic: str,
-    real: str,
+    synthetic: Synthetic,
+    real: Real,
     /,
     model: str = "eyes",
     seeds: int = 3,
@@ -243,6 +252,9 @@ def main(arguments: list[str] | None = None) -> None:
         tyro.extras.subcommand_cli_from_dict(commands, prog=name, description=DESCRIPTION, args=given)
     except SimGANError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:  # of `simgan … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit("interrupted; call it again to go on")
 

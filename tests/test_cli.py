@@ -29,8 +29,8 @@ def simulated(tmp_path_factory):
 
 
 def test_simulated_images_can_be_refined_with_their_labels(simulated, model, tmp_path, capsys):
-    main(["refine", str(simulated / "simulator"), str(tmp_path / "out"), "--model", model])
-    assert "60 images refined" in capsys.readouterr().out
+    main(["refine", "--copy", "*_000001?.png", str(simulated / "simulator"), str(tmp_path / "out"), "--model", model])
+    assert "50 images refined" in capsys.readouterr().out
     labels = (tmp_path / "out" / "metadata.jsonl").read_text()
     assert labels == (simulated / "simulator" / "metadata.jsonl").read_text()
     assert len(json.loads(labels.splitlines()[0])["gaze"]) == 3
