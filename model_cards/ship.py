@@ -1,8 +1,8 @@
 """Make a run the shipped refiner NAME: `python model_cards/ship.py RUN NAME [--seeds RUN …]`.
 
-Copies the networks to `simgan/pretrained/NAME` and renders the card there and here. Facts that no run knows (terms, what
-was held out, what was tried) are in `NAME.json` beside this file; every figure comes from the run's own records or is
-measured now, on the sources that the facts name.
+Copies the networks to `simgan/pretrained/NAME` and renders the card there and here. Facts that no run knows (terms,
+what was held out, what was tried) are in `NAME.json` beside this file; every figure comes from the run's own records,
+or is measured now on the sources that the facts name.
 """
 
 import argparse

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simgan.data import Crops, load
-from simgan.errors import SourceError
+from simgan.errors import ConfigError, SourceError
 from simgan.evaluation.gaze import GazeResult, evaluate_gaze
 from simgan.evaluation.realism import Realism, measure_realism
 from simgan.evaluation.shift import Shift, annotation_shift
@@ -39,12 +39,27 @@ def compare_shift(refiner: Refiner, synthetic: str, *, limit: int = 1000, seed: 
 
 
 def compare_gaze(
-    refiner: Refiner, synthetic: str, real: str, *, seeds: int = 3, limit: int | None = None, steps: int = 800
+    refiner: Refiner,
+    synthetic: str,
+    real: str,
+    *,
+    seeds: int = 3,
+    limit: int | None = None,
+    steps: int = 800,
+    pitch: float = 90.0,
+    yaw: float = 90.0,
 ) -> dict[str, list[GazeResult]]:
-    """Train gaze networks on a labelled source, raw and refined, and test both on a labelled real one, per seed."""
+    """Train gaze networks on a labelled source, raw and refined, and test both on a labelled real one, per seed.
+
+    Of the synthetic images only those within ± `pitch` and ± `yaw` degrees are trained on.
+    """
     before, labels = _images(refiner, synthetic, limit, 0)
     test, truth = _images(refiner, real, limit, 0)
     angles, true_angles = _angles(labels, synthetic), _angles(truth, real)
+    within = (np.abs(np.degrees(angles)) <= [pitch, yaw]).all(1)
+    if within.sum() < 2:
+        raise ConfigError(f"{synthetic} has no images within ±{pitch}° of pitch and ±{yaw}° of yaw: allow more")
+    before, angles = before[within], angles[within]
     sides = {"raw": before, "refined": _refined(refiner, before)}
     return {
         name: [evaluate_gaze(images, angles, test, true_angles, seed=seed, steps=steps) for seed in range(seeds)]

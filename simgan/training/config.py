@@ -35,7 +35,7 @@ class TrainingConfig:
     seed: int = 0
     """Fixes everything that is random."""
 
-    steps: int = 1000
+    steps: int = 1500
     """Steps of Algorithm 1: K_g updates of the refiner, then K_d of the discriminator."""
     refiner_updates: int = 2
     """K_g."""
@@ -52,11 +52,11 @@ class TrainingConfig:
     history_size: int = 4096
     """B: refined images in the history (section 2.3); 0 turns it off."""
 
-    regularization_weight: float = 3.0
+    regularization_weight: float = 1.0
     """λ of eq. 1; where it is steered, its first value."""
-    transform: str = "local-contrast"
+    transform: str = "gradients"
     """ψ of eq. 4: identity, channel-mean, gradients, multiscale or local-contrast."""
-    iris_weight: float = 0.0
+    iris_weight: float = 4.0
     """How much more the self-regularization weighs on the iris, where a source tells where it is."""
     reduction: str = "mean"
     """mean, or the paper's sum, over patches and pixels."""
@@ -69,7 +69,7 @@ class TrainingConfig:
     max_median_shift: float = 0.4
     """Bound on the median annotation shift, px at 55 px width."""
 
-    learning_rate: float = 2e-4
+    learning_rate: float = 4e-4
     """Of both networks (Adam)."""
     betas: tuple[float, float] = (0.5, 0.999)
     """Of Adam; 0.5 as in DCGAN (Radford et al. 2016)."""
@@ -77,7 +77,7 @@ class TrainingConfig:
     """Last share of the steps over which the learning rate falls linearly to 0 (CycleGAN, Zhu et al. 2017)."""
     max_grad_norm: float = 1.0
     """Gradient clipping by norm (Pascanu et al. 2013); 0 turns it off."""
-    ema_decay: float = 0.995
+    ema_decay: float = 0.998
     """Exponential moving average of the refiner's weights (Yazıcı et al. 2019), which is what ships; 0 turns it off."""
     augment: tuple[str, ...] = AUGMENTATIONS
     """Differentiable augmentation (Zhao et al. 2020) of all that the discriminator sees."""
@@ -86,7 +86,7 @@ class TrainingConfig:
 
     holdout: float = 0.2
     """Share of each source that is held out for the measures: whole persons, or contiguous blocks."""
-    evaluate_every: int = 250
+    evaluate_every: int = 150
     """Steps between two measures of realism and annotation shift, sample sheets and checkpoints."""
     keep_checkpoints: int = 2
     """How many checkpoints stay."""
@@ -124,6 +124,7 @@ _PAPER = TrainingConfig(
     learning_rate=1e-3,
     betas=(0.9, 0.999),
     transform="identity",
+    iris_weight=0.0,
     steer=False,
     decay=0.0,
     max_grad_norm=0.0,

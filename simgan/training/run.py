@@ -66,8 +66,11 @@ class Run:
         elif self.accelerator.is_main_process and any(checkpoints.folder_of(config.output).glob("step-*")):
             raise TrainingError(f"{config.output} holds a run already: pass --resume, or another --output")
         if self.accelerator.is_main_process:
-            config.output.mkdir(parents=True, exist_ok=True)
-            config.save(config.output / "training.json")
+            try:
+                config.output.mkdir(parents=True, exist_ok=True)
+                config.save(config.output / "training.json")
+            except OSError as error:
+                raise TrainingError(f"{config.output} cannot be written ({error}): give another --output") from error
         _commit()  # of the code as it is now, whatever happens to it while this runs
         self.accelerator.init_trackers("training")
         for number in (signal.SIGTERM, signal.SIGINT):

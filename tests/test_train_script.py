@@ -1,0 +1,92 @@
+"""`train_accelerate.py` as a user starts it, and what it makes of sources."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simgan import Discriminator, Refiner, SourceError
+from simgan.training.batches import Batches
+from simgan.training.config import TrainingConfig
+from simgan.training.sources import load
+
+SCRIPT = Path(__file__).parents[1] / "train_accelerate.py"
+SMALL = ["--limit", "60", "--steps", "2", "--batch-size", "8", "--discriminator-warm-up", "1", "--evaluate-every", "2"]
+
+
+def train(*arguments, launcher=()):
+    command = [sys.executable, *launcher, str(SCRIPT), *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+def test_the_embedded_domain_trains_under_accelerate_launch(tmp_path):
+    run = tmp_path / "run"
+    launcher = ("-m", "accelerate.commands.launch", "--num_processes", "1")
+    done = train("--preset", "eyes", *SMALL, "--output", run, launcher=launcher)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Best refiner: step" in done.stdout
+    assert f"Refiner.from_pretrained('{run}')" in done.stdout
+    assert (run / "samples" / "step-000002.png").is_file()
+    assert list((run / "training").glob("events.out.tfevents.*"))  # TensorBoard's
+    Refiner.from_pretrained(run)
+    Discriminator.from_pretrained(run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence", "status"),
+    [
+        (["--preset", "ears"], "error: unknown preset 'ears': choose one of", 1),
+        (["--colour", "red"], "Unrecognized options", 2),
+        (["--synthetic", "moon:DIR"], "error: 'moon:DIR' is neither a folder", 1),
+        (["--limit", "20", "--batch-size", "64"], "lower --batch-size or add images", 1),
+        (["--batch-size", "7"], "batch_size must be even", 2),
+        (["--limit", "60", "--resume", "--output", "OUT"], "nothing to resume in", 1),
+        (["--limit", "60", "--output", "/proc/nothing"], "error: /proc/nothing cannot be written", 1),
+    ],
+)
+def test_what_cannot_be_trained_ends_in_one_sentence(arguments, sentence, status, tmp_path):
+    given = [str(tmp_path / "run") if argument == "OUT" else argument for argument in arguments]
+    if "--output" not in given:
+        given += ["--output", str(tmp_path / "run")]
+    done = train(*given)
+    assert done.returncode == status, done.stderr[-2000:]
+    assert sentence in " ".join((done.stderr + done.stdout).replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+
+
+def test_both_sides_are_held_out_and_irises_are_known():
+    config = TrainingConfig(limit=60)
+    data = load(config)
+    assert len(data.synthetic[0]) + len(data.held_out_synthetic[0]) == 60
+    assert len(data.real[0]) + len(data.held_out_real[0]) == 60
+    batches = Batches("synthetic", data.synthetic, 16, seed=0, equalize=False, flip=True)
+    images, masks = batches.draw(3), batches.iris_masks(3)
+    assert masks.shape == images.shape
+    assert 0.05 < masks.mean() < 0.5
+    plain = Batches("synthetic", data.synthetic, 16, seed=0, equalize=False, flip=False)
+    turned = [not np.array_equal(a, b) for a, b in zip(images, plain.draw(3), strict=True)]
+    assert 0 < sum(turned) < 16
+    for flipped, mask, upright in zip(turned, masks, plain.iris_masks(3), strict=True):
+        assert np.array_equal(mask[:, ::-1] if flipped else mask, upright)  # a mask is mirrored with its image
+
+
+def test_irises_of_unlabelled_eyes_are_found(shared_data):
+    source = f"folder:{shared_data / 'eyes_synthetic' / 'unityeyes'}"
+    data = load(TrainingConfig(synthetic=(source,), limit=60))
+    masks = data.synthetic[0].iris_masks(np.arange(20))
+    images = data.synthetic[0][np.arange(20)].astype(float)
+    known = masks.max((1, 2)) > 0
+    assert known.mean() > 0.7
+    inside = (images * masks).sum((1, 2))[known] / masks.sum((1, 2))[known]
+    assert np.median(inside) < np.median(images.mean((1, 2))[known]) - 10  # irises are darker than eyes
+
+
+def test_a_source_that_leaves_nothing_to_train_on_is_refused():
+    with pytest.raises(SourceError, match="has one image"):
+        load(TrainingConfig(limit=1))
+    with pytest.raises(SourceError, match="at least one source"):
+        load(TrainingConfig(real=()))
