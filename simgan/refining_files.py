@@ -74,6 +74,8 @@ def refine_path(
     job = _Job(refiner, strength, batch_size, skip_bad, tuple(copy))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
+        if (source / "dataset_dict.json").is_file():
+            return _refine_splits(job, source, output)
         if source.suffix == ".parquet" or _is_dataset(source):
             return _refine_dataset(job, source, output)
         if source.is_file() and _archive(source) is None:
@@ -101,8 +103,10 @@ class _Job:
         return json.dumps({"refiner": digest.hexdigest(), "strength": self.strength, "copy": self.copy}) + "\n"
 
     def refines(self, name: str) -> bool:
-        """Whether a file of that relative name is an image that is not to be copied as it is."""
-        return Path(name).suffix.lower() in IMAGES and not any(fnmatchcase(name, pattern) for pattern in self.copy)
+        """Whether a file of that relative name is an image (no hidden one) that is not to be copied as it is."""
+        path = Path(name)
+        is_image = path.suffix.lower() in IMAGES and not path.name.startswith(".")
+        return is_image and not any(fnmatchcase(name, pattern) for pattern in self.copy)
 
     def begin(self, folder: Path) -> None:
         """Take up a folder that is new, or was begun with the same refiner and strength."""
@@ -188,8 +192,8 @@ def _listing(source: Path) -> tuple[list[str], Callable[[str], bytes]]:
     """Names of all files below a folder or in an archive, and the function that reads one of them."""
     read: Callable[[str], bytes]
     if source.is_dir():
-        paths = sorted(path for path in source.rglob("*") if path.is_file())
-        names, read = [path.relative_to(source).as_posix() for path in paths], lambda name: (source / name).read_bytes()
+        names = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
+        read = lambda name: (source / name).read_bytes()  # noqa: E731
     else:
         try:
             names, read = _zip(source) if _archive(source) == "zip" else _tar(source)
@@ -205,7 +209,7 @@ def _listing(source: Path) -> tuple[list[str], Callable[[str], bytes]]:
         except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError) as error:
             raise ImageError(f"{name} in {source} cannot be read: {error}") from error
 
-    return names, opened
+    return [name for name in names if name != RECORD], opened
 
 
 def _zip(source: Path) -> tuple[list[str], Callable[[str], bytes]]:
@@ -215,13 +219,14 @@ def _zip(source: Path) -> tuple[list[str], Callable[[str], bytes]]:
 
 def _tar(source: Path) -> tuple[list[str], Callable[[str], bytes]]:
     tape = tarfile.open(source)  # noqa: SIM115  (read from until the end)
+    members = {member.name: member for member in tape.getmembers() if member.isfile()}
 
     def read(name: str) -> bytes:
-        member = tape.extractfile(name)
-        assert member is not None  # only files are listed
-        return member.read()
+        file = tape.extractfile(members[name])
+        assert file is not None  # only files are listed
+        return file.read()
 
-    return list(dict.fromkeys(member.name for member in tape.getmembers() if member.isfile())), read
+    return list(members), read
 
 
 def _pack(kind: str, output: Path, folder: Path, names: list[str]) -> None:
@@ -308,6 +313,22 @@ def _is_dataset(source: Path) -> bool:
     return (source / "state.json").is_file() and (source / "dataset_info.json").is_file()
 
 
+def _refine_splits(job: _Job, source: Path, output: Path) -> Refined:
+    """Refine each split of a `DatasetDict` that was saved to disk."""
+    if output.exists():
+        raise SourceError(f"{output} exists: give another output, or delete it")
+    parts = output.parent / f".{output.name}.parts"
+    job.begin(parts)
+    listed = (source / "dataset_dict.json").read_bytes()
+    for split in json.loads(listed)["splits"]:
+        if not (parts / "splits" / split).exists():
+            _refine_dataset(job, source / split, parts / "splits" / split)
+    _write(parts / "splits" / "dataset_dict.json", listed)
+    (parts / "splits").replace(output)
+    shutil.rmtree(parts)
+    return job.done
+
+
 def _refine_dataset(job: _Job, source: Path, output: Path) -> Refined:
     """Refine the column of images, a shard of rows at a time; all other columns pass as they are."""
     from datasets import Dataset, concatenate_datasets, load_from_disk
@@ -317,7 +338,7 @@ def _refine_dataset(job: _Job, source: Path, output: Path) -> Refined:
         raise SourceError(f"{output} exists: give another output, or delete it")
     parts = output.parent / f".{output.name}.parts"
     job.begin(parts)
-    cache = str(parts / "cache")
+    cache = str(parts / "cache")  # where datasets puts the Arrow files that it makes of Parquet
     try:
         dataset = load_from_disk(str(source)) if source.is_dir() else Dataset.from_parquet(str(source), cache_dir=cache)
     except Exception as error:  # datasets and Arrow raise all kinds for a broken file

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset, Features, Value, load_from_disk
+from datasets import Dataset, DatasetDict, Features, Value, load_from_disk
 from datasets import Image as ImageColumn
 from PIL import Image
 from PIL.JpegImagePlugin import get_sampling
@@ -226,6 +226,41 @@ def test_a_full_disk_ends_in_a_sentence(folder, tmp_path, refiner, monkeypatch):
     with pytest.raises(SourceError, match="the disk is full: free some space"):
         refine_path(refiner, folder, tmp_path / "out")
     assert not [name for name in files(tmp_path / "out") if name.endswith(".part")]
+
+
+@pytest.mark.parametrize("suffix", ["gif", "jp2", "pgm", "tga", "webp", "jpeg"])
+def test_other_formats_come_back(tmp_path, refiner, suffix):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(eyes.render([0])[0][0]).save(tmp_path / "in" / f"0.{suffix}")
+    refine_path(refiner, tmp_path / "in", tmp_path / "out")
+    with Image.open(tmp_path / "in" / f"0.{suffix}") as before, Image.open(tmp_path / "out" / f"0.{suffix}") as after:
+        assert (before.format, before.mode, before.size) == (after.format, after.mode, after.size)
+        if suffix != "jpeg":
+            grey = "RGB" if before.mode == "RGB" else "L"  # palettes may be sorted anew
+            assert alike(after.convert(grey), refiner.refine(before).convert(grey))
+
+
+def test_splits_of_a_data_set_stay(tmp_path, refiner):
+    file = io.BytesIO()
+    Image.fromarray(eyes.render([0])[0][0]).save(file, "PNG")
+    types = Features({"image": ImageColumn(), "row": Value("int64")})
+    splits = {
+        name: Dataset.from_dict({"image": [{"bytes": file.getvalue(), "path": None}] * rows, "row": range(rows)}, types)
+        for name, rows in (("train", 3), ("test", 2))
+    }
+    DatasetDict(splits).save_to_disk(tmp_path / "in")
+    assert refine_path(refiner, tmp_path / "in", tmp_path / "out").images == 5
+    out = load_from_disk(str(tmp_path / "out"))
+    assert {name: split["row"][:] for name, split in out.items()} == {"train": [0, 1, 2], "test": [0, 1]}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_hidden_files_are_copied(folder, tmp_path, refiner):
+    (folder / "a" / "._0.png").write_bytes(b"what a file system left")
+    (folder / RECORD).write_text("of another run")
+    assert refine_path(refiner, folder, tmp_path / "out").copied == 2
+    assert (tmp_path / "out/a/._0.png").read_bytes() == b"what a file system left"
+    assert (tmp_path / "out" / RECORD).read_text() != "of another run"
 
 
 def test_what_a_format_holds_beside_pixels_stays(tmp_path, refiner):
