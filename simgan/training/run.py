@@ -39,7 +39,7 @@ LOG_EVERY = 10
 MEASURED = 192  # held-out images of either side that are measured
 SHEET = 12  # of them shown on a sheet
 PATIENCE = 200  # steps after which three bad measures in a row end a run
-TARGET = 0.85  # λ is steered towards this share of the bound
+WITHIN = (0.7, 1.0)  # shares of the bound between which λ is left alone
 STEERING = 1.5  # λ changes by at most this factor at a time
 PIXELS_OF = 55  # width at which the bounds on the shift are stated
 
@@ -264,7 +264,9 @@ class Run:
 
     def _steered(self, record: dict[str, Any]) -> float:
         excess = self._excess(record)
-        factor = np.clip(excess / TARGET, 1 / STEERING, STEERING) if np.isfinite(excess) else STEERING
+        if WITHIN[0] <= excess <= WITHIN[1]:
+            return self.trainer.regularization_weight
+        factor = np.clip(excess / np.mean(WITHIN), 1 / STEERING, STEERING) if np.isfinite(excess) else STEERING
         return float(self.trainer.regularization_weight * factor)
 
     def best(self) -> dict[str, Any]:
