@@ -18,34 +18,42 @@ MEASURED = 400  # images of a source that are held in memory for the measures
 
 
 def load(config: TrainingConfig) -> TrainingData:
-    """Load both sides; `SourceError` where a source is unknown, empty, or too small to hold anything out."""
-    sides = []
-    for sources, seed in ((config.synthetic, 1), (config.real, 2)):
-        if not sources:
-            raise SourceError("give at least one source to --synthetic and one to --real")
-        training, held_out = [], []
-        domain = DOMAINS[get_preset(config.preset).domain]
-        for source in sources:
-            data = load_source(source, size=(domain.width, domain.height), limit=config.limit, seed=seed)
-            if len(data) < 2:
-                raise SourceError(f"source {source!r} has one image: none is left to train on when it is held out")
-            some, rest = hold_out(data, config.holdout)  # the same images for every seed
-            if config.iris_weight and seed == 1 and "iris" not in data.column_names:
-                some = _find_irises(some)
-            training.append(Crops(some))
-            held_out.append(Crops(rest))
-        sides.append((training, [_spread(crops) for crops in held_out]))
-    (synthetic, held_out_synthetic), (real, held_out_real) = sides
-    return TrainingData(synthetic, real, held_out_synthetic, held_out_real)
+    """Load both sides; `SourceError` where a source is unknown, empty, or too small to hold anything out.
+
+    A source that is named twice is read once, and counts twice in every mini-batch and measure.
+    """
+    if not config.synthetic or not config.real:
+        raise SourceError("give at least one source to --synthetic and one to --real")
+    synthetic = {name: _load(name, config, seed=1) for name in config.synthetic}
+    if config.iris_weight:
+        synthetic = {name: (_with_irises(training), rest) for name, (training, rest) in synthetic.items()}
+    real = {name: _load(name, config, seed=2) for name in config.real}
+    return TrainingData(
+        [Crops(synthetic[name][0]) for name in config.synthetic],
+        [Crops(real[name][0]) for name in config.real],
+        [_spread(synthetic[name][1]) for name in config.synthetic],
+        [_spread(real[name][1]) for name in config.real],
+    )
 
 
-def _spread(crops: Crops) -> NDArray[np.uint8]:
+def _load(source: str, config: TrainingConfig, seed: int) -> tuple[Dataset, Dataset]:
+    """Give what to train on and what is held out of a source: the same images whatever the run's seed."""
+    domain = DOMAINS[get_preset(config.preset).domain]
+    data = load_source(source, size=(domain.width, domain.height), limit=config.limit, seed=seed)
+    if len(data) < 2:
+        raise SourceError(f"source {source!r} has one image: none is left to train on when it is held out")
+    return hold_out(data, config.holdout)
+
+
+def _spread(data: Dataset) -> NDArray[np.uint8]:
     """Take images evenly spread over a source, `MEASURED` or all there are."""
-    return crops[np.linspace(0, len(crops) - 1, min(MEASURED, len(crops))).astype(int)]
+    return Crops(data)[np.linspace(0, len(data) - 1, min(MEASURED, len(data))).astype(int)]
 
 
-def _find_irises(data: Dataset) -> Dataset:
-    """Add the column `iris` to images whose source does not label it: a circle around the centre that is found."""
+def _with_irises(data: Dataset) -> Dataset:
+    """Add the column `iris` where a source does not label it: a circle around the centre that is found."""
+    if "iris" in data.column_names:
+        return data
     images = Crops(data)[:]
     radius = IRIS_RADIUS * images.shape[2] / DOMAINS["eyes"].width
     found = [
