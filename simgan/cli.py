@@ -245,6 +245,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"simgan {__version__}")
         return
     warnings.filterwarnings("ignore", category=FutureWarning)
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # our own bar tells enough
     commands, name = COMMANDS, "simgan"
     if given[:1] == ["evaluate"] and len(given) > 1:
         commands, name, given = MEASURES, "simgan evaluate", given[1:]
