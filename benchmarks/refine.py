@@ -17,7 +17,7 @@ from simgan.images import equalize, to_array, to_tensor
 from simgan.runtime import has_fast_bfloat16
 from simgan.simulators import eyes
 
-ROUNDS, BATCH = 7, 32
+ROUNDS, BATCH, CROPS = 5, 32, 128
 
 
 def plain(refiner: Refiner, images: list[np.ndarray]) -> list[np.ndarray]:
@@ -41,8 +41,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crops", type=int, default=100_000, help="crops for the memory's figure")
     count = parser.parse_args().crops
-    images = list(eyes.render(np.arange(256))[0])
-    print(f"256 crops of 55 x 35, {torch.get_num_threads()} threads, fast bfloat16: {has_fast_bfloat16()}")
+    images = list(eyes.render(np.arange(CROPS))[0])
+    print(f"{CROPS} crops of 55 x 35, {torch.get_num_threads()} threads, fast bfloat16: {has_fast_bfloat16()}")
     for name in ("eyes-paper", "eyes"):
         ours, theirs = Refiner.from_preset(name).eval(), Refiner.from_preset(name).eval()
         pairs = []
@@ -54,10 +54,11 @@ def main() -> None:
         ratio = statistics.median(a / b for a, b in pairs)
         one = statistics.median(seconds(lambda: ours.refine(images[0])) for _ in range(30))  # noqa: B023
         print(
-            f"{name:12} plain {256 / slow:6.0f} crops/s, ours {256 / fast:6.0f} crops/s: {ratio:.2f} times as fast; "
-            f"one crop {1000 * one:.1f} ms"
+            f"{name:12} plain {CROPS / slow:6.0f} crops/s, ours {CROPS / fast:6.0f} crops/s: "
+            f"{ratio:.2f} times as fast; one crop {1000 * one:.1f} ms",
+            flush=True,
         )
-    many: Iterator[np.ndarray] = (images[i % 256] for i in range(count))
+    many: Iterator[np.ndarray] = (images[i % CROPS] for i in range(count))
     before = 0
     for number, _ in enumerate(ours.refine(many), 1):
         if number == min(2000, count):
