@@ -1,8 +1,10 @@
 """`unityeyes:DIR`: what UnityEyes (Wood et al. 2016) writes, 640×480 JPG files with a JSON of labels beside each.
 
 Its landmarks are in px of the frame with y upwards; the frame's height turns them. The crop follows from geometry: an
-iris is 11.7 mm wide, which MPIIGaze's virtual camera (focal length 960 px, 600 mm away) shows 18.7 px wide, and the
-longest diameter of the projected iris is its width whatever way the eye looks.
+iris of 11.7 mm is 18.7 px wide for MPIIGaze's virtual camera (focal length 960 px, 600 mm away). The longest diameter
+of the projected iris is its width whatever way the eye looks, and UnityEyes' irises are `iris_size` × 11.7 mm wide,
+which its landmarks, their depths and its camera 10 cm from the eyeball's centre agree on. So eyes of all persons come
+out at one scale, and small irises stay small.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from simgan.errors import SourceError
 from simgan.images import open_image, to_stored
 
 IRIS = 11.7 * 960 / 600
-"""Width of the iris in px of a crop 55 wide."""
+"""Width in px of a crop 55 wide of an iris whose `iris_size` is 1."""
 CORNERS = (0, 8)
 """The nasal and the temporal corner among the 16 landmarks of the interior margin."""
 FEATURES = features("image", "gaze", "pitch", "yaw", "head_rotation", "pupil", "iris", "lids", "file_name")
@@ -49,10 +51,10 @@ def _read(folder: Path, size: Size, correction: Correction, path: Path) -> list[
         look = _numbers(labels["eye_details"]["look_vec"])[:3] * [1, -1, 1]  # y upwards there
         head = _rotation(_numbers(labels["head_pose"]))
         centre, diameter = _ellipse(iris)
+        width = 55 * diameter / (IRIS * float(labels["eye_details"]["iris_size"]))
         corners = lids[list(CORNERS)].mean(0)
-    except (KeyError, TypeError, ValueError, IndexError, cv2.error) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, cv2.error) as error:
         raise SourceError(f"{beside} is not laid out as UnityEyes' labels are: {error!r}") from error
-    width = 55 * diameter / IRIS
     crop = Crop.around(corners + np.array(OFFSET) * width / 55, width, size).corrected(correction)
     return [
         {
@@ -84,8 +86,13 @@ def _ellipse(points: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _rotation(degrees: np.ndarray) -> np.ndarray:
-    """Rotation (3, 3) of the head: identity where it faces the camera, which UnityEyes calls a yaw of 180°."""
-    pitch, yaw, roll = np.radians(degrees - [0, 180, 0])
+    """Rotation (3, 3) of the head as the camera sees it: identity where they face each other.
+
+    UnityEyes turns the camera, not the head: its "head_pose" is the camera's pitch, yaw and roll in a world, y upwards,
+    where the face looks along z. They face each other at a yaw of 180°.
+    """
+    pitch, yaw, roll = np.radians(degrees)
     turns: list[Any] = [cv2.Rodrigues(np.array(axis))[0] for axis in ([0, yaw, 0], [pitch, 0, 0], [0, 0, roll])]
-    flip = np.diag([1.0, -1.0, 1.0])  # y upwards there
-    return flip @ turns[0] @ turns[1] @ turns[2] @ flip
+    camera = turns[0] @ turns[1] @ turns[2]
+    flip = np.diag([1.0, -1.0, 1.0])  # y downwards
+    return flip @ camera.T @ np.diag([-1.0, 1.0, -1.0]) @ flip

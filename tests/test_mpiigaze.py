@@ -1,17 +1,14 @@
-"""UnityEyes and MPIIGaze adapters, on files in their exact layout of an eyeball that this file projects itself."""
-
-import json
+"""MPIIGaze's adapter, on files in its exact layout of eyes that this file projects itself."""
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
 from scipy.io import savemat
 
 from simgan import SourceError
 from simgan.data import load
 
-IRIS_RADIUS, TO_IRIS = 5.85, 10.5  # mm: of the limbus, and from the eyeball's centre to its plane
+TO_IRIS, IRIS_RADIUS = 10.5, 5.85  # mm: from the eyeball's centre to the plane of the limbus, and its radius
 
 
 def gaze_of(pitch, yaw):
@@ -45,92 +42,6 @@ def dark_centre(image):
     dark = np.clip(110 - image.astype(float), 0, None)
     rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
     return np.array([(dark * columns).sum(), (dark * rows).sum()]) / dark.sum()
-
-
-# UnityEyes
-
-EYEBALL, FOCAL, MIDDLE = np.array([2.0, -1.0, 300.0]), 2100.0, (320.0, 240.0)
-
-
-def text(points):
-    """Landmarks as UnityEyes writes them: y from the lower edge of the frame, and a depth."""
-    return [f"({x + 0.5:.4f}, {480 - (y + 0.5):.4f}, 8.8000)" for x, y in points]
-
-
-def write_unityeyes(folder, pitch, yaw, name="1"):
-    gaze = gaze_of(pitch, yaw)
-    frame = draw((480, 640), FOCAL, MIDDLE, EYEBALL, gaze)
-    rim = project(limbus(EYEBALL, gaze), FOCAL, MIDDLE)
-    turn = np.linspace(np.pi, -np.pi, 16, endpoint=False)
-    lids = project(
-        EYEBALL + [0, 0, -12] + 15 * np.stack([np.cos(turn), 0.5 * np.sin(turn), 0 * turn], 1), FOCAL, MIDDLE
-    )
-    labels = {
-        "interior_margin_2d": text(lids),
-        "caruncle_2d": text(lids[:7]),
-        "iris_2d": text(rim),
-        "eye_details": {"look_vec": f"({gaze[0]:.4f}, {-gaze[1]:.4f}, {gaze[2]:.4f}, 0.0000)", "iris_size": "1.0"},
-        "head_pose": "(0.0000, 180.0000, 0.0000)",
-    }
-    Image.fromarray(frame).convert("RGB").save(folder / f"{name}.jpg", quality=95)
-    (folder / f"{name}.json").write_text(json.dumps(labels))
-    return rim
-
-
-@pytest.mark.parametrize(("pitch", "yaw"), [(0.0, 0.0), (0.3, 0.0), (-0.25, 0.4), (0.1, -0.5)])
-def test_unityeyes_labels_are_where_geometry_puts_them(tmp_path, pitch, yaw):
-    write_unityeyes(tmp_path, pitch, yaw)
-    row = load(f"unityeyes:{tmp_path}")[0]
-    assert np.allclose((row["pitch"], row["yaw"]), (pitch, yaw), atol=1e-3)
-    assert np.allclose(row["gaze"], gaze_of(pitch, yaw), atol=1e-3)
-    image = np.array(row["image"])
-    assert image.shape == (35, 55)
-    assert np.allclose(dark_centre(image), row["pupil"], atol=0.3)
-    iris = np.array(row["iris"])
-    assert np.allclose(iris.mean(0), row["pupil"], atol=0.1)
-    across = max(np.linalg.norm(iris - point, axis=1).max() for point in iris)
-    assert across == pytest.approx(11.7 * 960 / 600, rel=0.02)  # as MPIIGaze's virtual camera shows it
-    assert np.allclose(np.reshape(row["head_rotation"], (3, 3)), np.eye(3), atol=1e-6)
-
-
-def test_looking_to_a_side_moves_the_iris_of_unityeyes_there(tmp_path):
-    for name, (pitch, yaw) in {"1": (0, 0), "2": (0.3, 0), "3": (0, 0.3)}.items():
-        write_unityeyes(tmp_path, pitch, yaw, name)
-    ahead, up, aside = (np.array(point) for point in load(f"unityeyes:{tmp_path}")["pupil"])
-    assert up[1] < ahead[1] - 2  # pitch > 0 looks up
-    assert aside[0] < ahead[0] - 2  # yaw > 0 looks to the left of the image
-
-
-def test_broken_files_of_unityeyes_are_named(tmp_path):
-    with pytest.raises(SourceError, match="no images below"):
-        load(f"unityeyes:{tmp_path}")
-    write_unityeyes(tmp_path, 0, 0)
-    write_unityeyes(tmp_path, 0, 0, "2")
-    (tmp_path / "2.json").unlink()
-    with pytest.raises(SourceError, match=r"2\.jpg has no labels: 2\.json is missing"):
-        load(f"unityeyes:{tmp_path}")
-    (tmp_path / "2.json").write_text('{"iris_2d": []}')
-    with pytest.raises(SourceError, match=r"2\.json is not laid out .*interior_margin_2d"):
-        load(f"unityeyes:{tmp_path}")
-    with pytest.warns(UserWarning, match="left out 1"):
-        assert len(load(f"unityeyes:{tmp_path}", skip_bad=True)) == 1
-
-
-def test_the_example_of_unityeyes_own_labels_is_understood(shared_data, tmp_path):
-    file = shared_data / "formats" / "unityeyes_1.json"
-    (tmp_path / "1.json").write_text(file.read_text())
-    Image.new("RGB", (640, 480), (128, 128, 128)).save(tmp_path / "1.jpg")
-    row = load(f"unityeyes:{tmp_path}")[0]
-    iris, lids = np.array(row["iris"]), np.array(row["lids"])
-    assert lids[:, 0].min() > 0 and lids[:, 0].max() < 55
-    # The rim's shorter diameter lies along the gaze, and is the longer one times its cosine to the camera.
-    (_, axes, _), gaze = cv2.fitEllipse(iris.astype(np.float32)), np.array(row["gaze"])
-    assert min(axes) / max(axes) == pytest.approx(-gaze[2], abs=0.02)
-    assert gaze[0] > 0 > gaze[1]  # to the right and up, as the iris is against the lids
-    assert iris[:, 1].mean() < lids[[0, 8], 1].mean()
-
-
-# MPIIGaze
 
 
 def write_mpiigaze(folder, person="p00", day="day01", count=3):
