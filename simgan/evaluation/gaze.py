@@ -52,10 +52,10 @@ def evaluate_gaze(
 ) -> GazeResult:
     """Train a small network on one set of crops and test it on another; images uint8 (N, H, W), equalized alike.
 
-    Angles are (N, 2): pitch and yaw in radians, the gaze being (−cos p sin y, −sin p, −cos p cos y). `augment` moves,
-    brightens and blurs the training crops with noise, each anew. Differs by seed, so several are needed; near-identical
-    test images say nothing more than one. Under a minute on 2 cores. `ImageError` for images or labels that do not fit,
-    `ConfigError` for settings that cannot be.
+    Angles are (N, 2): pitch and yaw in radians, the gaze being (−cos p sin y, −sin p, −cos p cos y). `augment` moves
+    the training crops, changes their contrast and brightness and adds noise, each anew. Differs by seed, so several are
+    needed; near-identical test images say nothing more than one. About 3 minutes of one core. `ImageError` for images
+    or labels that do not fit, `ConfigError` for settings that cannot be.
     """
     _check("training", train_images, train_angles)
     _check("test", test_images, test_angles)
