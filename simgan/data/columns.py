@@ -38,9 +38,14 @@ def features(*names: str, **others: Any) -> Features:
     return Features({name: COLUMNS[name] for name in names} | others)
 
 
+SMALL = 2**13
+"""Bytes of an image that is stored uncompressed: an eye crop would be a quarter smaller, and decode half as fast."""
+
+
 def image_cell(array: np.ndarray) -> dict[str, Any]:
     """Encode a stored image (H, W) as what an image column holds: PNG bytes and no path."""
-    return {"bytes": cv2.imencode(".png", array)[1].tobytes(), "path": None}
+    settings = [cv2.IMWRITE_PNG_COMPRESSION, 0] if array.nbytes <= SMALL else []
+    return {"bytes": cv2.imencode(".png", array, settings)[1].tobytes(), "path": None}
 
 
 def as_dataset(rows: Iterable[Row], columns: Features) -> Dataset:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset
 
 from simgan.errors import ImageError, SourceError
@@ -89,13 +90,14 @@ def _bytes(chunk: pa.StructArray) -> tuple[np.ndarray, np.ndarray]:
 
 def _iris_circles(table: pa.Table) -> np.ndarray:
     """Centre and radius (half the longest diameter) of each row's landmarks, float32 (N, 3); radius 0 without any."""
-    circles = np.zeros((table.num_rows, 3), np.float32)
-    place = 0
-    for batch in table.select(["iris"]).to_batches(max_chunksize=8192):
-        for landmarks in batch.column(0).to_pylist():
-            if landmarks:
-                points = np.asarray(landmarks, np.float32)
-                centre = points.mean(0)
-                circles[place] = *centre, np.sqrt(((points - centre) ** 2).sum(1)).max()
-            place += 1
-    return circles
+    circles = [np.zeros((0, 3), np.float32)]
+    for chunk in table.column("iris").chunks:
+        counts = pc.list_value_length(chunk).fill_null(0).to_numpy(zero_copy_only=False)
+        points = np.asarray(chunk.flatten().flatten(), np.float32).reshape(-1, 2)
+        row = np.repeat(np.arange(len(chunk)), counts)
+        sums = np.stack([np.bincount(row, points[:, axis], len(chunk)) for axis in (0, 1)], 1)
+        centres = sums / np.maximum(counts, 1)[:, None]
+        radii = np.zeros(len(chunk))
+        np.maximum.at(radii, row, np.linalg.norm(points - centres[row], axis=1))
+        circles.append(np.concatenate([centres, radii[:, None]], 1, dtype=np.float32, casting="same_kind"))
+    return np.concatenate(circles)
