@@ -52,11 +52,11 @@ class TrainingConfig:
     history_size: int = 4096
     """B: refined images in the history (section 2.3); 0 turns it off."""
 
-    regularization_weight: float = 1.0
+    regularization_weight: float = 0.4
     """λ of eq. 1; where it is steered, its first value."""
     transform: str = "gradients"
     """ψ of eq. 4: identity, channel-mean, gradients, multiscale or local-contrast."""
-    iris_weight: float = 4.0
+    iris_weight: float = 10.0
     """How much more the self-regularization weighs on the iris, where a source tells where it is."""
     reduction: str = "mean"
     """mean, or the paper's sum, over patches and pixels."""

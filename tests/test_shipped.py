@@ -1,0 +1,57 @@
+"""The refiners that ship: small, with discriminator and card, the same output everywhere, and their promises kept."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from huggingface_hub import ModelCard
+from PIL import Image
+
+from simgan import Discriminator, Refiner
+from simgan.data import Crops, hold_out, load
+from simgan.evaluation.shift import annotation_shift
+from simgan.hub import SHIPPED
+from simgan.images import equalize
+from simgan.simulators import eyes
+
+NAMES = pytest.mark.parametrize("name", ["eyes", "eyes-simulated"])
+EXPECTED = Path(__file__).parent / "expected"
+
+
+@NAMES
+def test_a_shipped_folder_is_small_and_holds_both_networks_and_the_card(name):
+    files = {path.relative_to(SHIPPED / name).as_posix() for path in (SHIPPED / name).rglob("*") if path.is_file()}
+    networks = {"config.json", "model.safetensors", "discriminator/config.json", "discriminator/model.safetensors"}
+    assert files == networks | {"README.md"}
+    assert sum((SHIPPED / name / file).stat().st_size for file in files) < 5_000_000
+    assert Refiner.from_pretrained(name).config.domain == "eyes"
+    assert Discriminator.from_pretrained(name).config.domain == "eyes"
+
+
+@NAMES
+def test_the_card_tells_terms_and_figures(name):
+    card = ModelCard.load(SHIPPED / name / "README.md")
+    assert card.data.library_name == "simgan"
+    assert card.data.license == {"eyes": "other", "eyes-simulated": "apache-2.0"}[name]
+    for heading in ("## Trained on", "**Terms.**", "## Measured on images that were held out", "## Limits"):
+        assert heading in card.text
+    assert card.content == (SHIPPED.parents[1] / "model_cards" / f"{name}.md").read_text()
+
+
+@NAMES
+def test_the_output_is_the_expected_one_everywhere(name):
+    refined = np.hstack(Refiner.from_pretrained(name).refine(list(eyes.render(range(8))[0])))
+    expected = np.array(Image.open(EXPECTED / f"{name}.png")).astype(int)
+    assert np.abs(refined - expected).max() <= 3  # bfloat16 where it is fast, float32 elsewhere
+    assert np.abs(refined - expected).mean() < 0.5
+
+
+def test_labels_stay_and_images_change_on_persons_that_training_did_not_see(shared_data):
+    source = f"syntheseyes:{shared_data / 'eyes_synthetic' / 'syntheseyes_grey.parquet'}"
+    crops = Crops(hold_out(load(source), 0.2)[1])
+    before = np.stack([equalize(image) for image in crops[np.arange(0, len(crops), 20)]])
+    after = np.stack(Refiner.from_pretrained("eyes").refine(list(before)))
+    shift = annotation_shift(before, after)
+    assert shift.trimmed_mean <= 1.1
+    assert shift.median <= 0.55  # of which the finder's own is 0.17
+    assert np.abs(after.astype(int) - before).mean() > 8
