@@ -73,22 +73,34 @@ def prepare(
     seed: int = 0,
     skip_bad: bool = False,
     processes: int | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write a source once as Arrow shards of crops with their labels, for training.
 
     Args:
         source: such as unityeyes:DIR, syntheseyes:DIR, mpiigaze:DIR, folder:DIR, hub:org/name, simulator:eyes.
-        output: a folder that does not exist yet; training takes it as a source by its path.
+        output: a new folder; training takes it as a source by its path.
         align: a source of real images whose scale and centre the crops are brought to, without labels.
         size: width and height of a crop.
         limit: at most so many images.
         seed: draws them.
         skip_bad: leave broken files out and list them at the end.
         processes: that read at the same time; all cores if not given.
+        overwrite: replace what was prepared in the output before.
     """
     from simgan.data.prepare import prepare as write
 
-    done = write(source, output, align=align, size=size, limit=limit, seed=seed, skip_bad=skip_bad, processes=processes)
+    done = write(
+        source,
+        output,
+        align=align,
+        size=size,
+        limit=limit,
+        seed=seed,
+        skip_bad=skip_bad,
+        processes=processes,
+        overwrite=overwrite,
+    )
     print(f"{done.count} crops in {output}")
     if done.alignment is not None:
         print(f"{done.alignment.told}; the mean images are in {output}-alignment.png")

@@ -7,9 +7,11 @@ import cv2
 import numpy as np
 import pytest
 from datasets import Dataset
+from PIL import Image
 
 from simgan import ImageError, SourceError
 from simgan.data import Crops, hold_out, load
+from simgan.data.source import draw
 
 
 def write(path, array):
@@ -184,6 +186,22 @@ def test_a_broken_image_is_named_or_left_out_on_request(tmp_path):
         assert len(load(str(tmp_path), skip_bad=True)) == 1
 
 
+def test_an_animated_image_is_named(tmp_path):
+    frames = [Image.fromarray(noise(seed=seed)) for seed in range(3)]
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:])
+    with pytest.raises(ImageError, match=r"a\.webp is animated \(3 frames\)"):
+        load(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"", b"no image at all"])
+def test_a_file_that_is_no_image_is_named(tmp_path, content):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(ImageError, match=r"a\.jpg cannot be read as an image"):
+        load(str(tmp_path))
+    with pytest.raises(SourceError, match=r"not one image could be read; .*a\.jpg"):
+        load(str(tmp_path), skip_bad=True)
+
+
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
@@ -191,6 +209,8 @@ def test_a_broken_image_is_named_or_left_out_on_request(tmp_path):
         ("nonsense:there", "known source"),
         ("folder:/no/such/folder", "there is no folder"),
         ("syntheseyes:/no/such/folder", "there is no folder"),
+        ("unityeyes:/no/such/folder", "there is no folder"),
+        ("mpiigaze:/no/such/folder", "there is no folder"),
         ("simulator:feet", "there is simulator:eyes"),
     ],
 )
@@ -202,6 +222,9 @@ def test_an_unknown_source_is_named_with_the_remedy(source, sentence):
 def test_an_empty_folder_and_missing_labels_are_named(tmp_path):
     with pytest.raises(SourceError, match="no images below"):
         load(f"folder:{tmp_path}")
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(SourceError, match=r"no images below .* their names end in .*\.jpg"):
+        load(str(tmp_path))
     write(tmp_path / "f01/a.png", dot(55, 38))
     with pytest.raises(SourceError, match=r"a\.pkl is missing"):
         load(f"syntheseyes:{tmp_path}")
@@ -212,6 +235,14 @@ def test_metadata_without_file_names_are_refused(tmp_path):
     (tmp_path / "metadata.csv").write_text("image_name,pitch\na.png,0\n")
     with pytest.raises(SourceError, match="no column file_name"):
         load(str(tmp_path))
+
+
+def test_a_draw_keeps_the_order_and_gives_every_item_the_same_chance():
+    assert draw(iter("abcdef"), None, 0) == draw(iter("abcdef"), 6, 0) == list("abcdef")
+    drawn = [draw(iter(range(10)), 4, seed) for seed in range(1000)]
+    assert all(numbers == sorted(set(numbers)) and len(numbers) == 4 for numbers in drawn)
+    assert drawn[0] == draw(iter(range(10)), 4, 0)
+    assert np.allclose(np.bincount(np.ravel(drawn), minlength=10) / 1000, 0.4, atol=0.07)
 
 
 def people(names, blocks=100):

@@ -23,6 +23,7 @@ Mean = NDArray[np.float32]
 SCALES = (0.75, 0.87, 1.0, 1.15, 1.33)
 LARGEST = (np.log(1.5), 10.0, 8.0)  # correction that is sought: of the scale, and in px along x and y at 55 px width
 LIGHT = 0.15  # of the width: what is smoother than this is light and shade, not the eye
+WEAK = 0.7  # correlation below which the finding is told with a warning
 MAGNIFY = 6
 
 
@@ -36,11 +37,16 @@ class Alignment:
 
     @property
     def told(self) -> str:
-        """One sentence for a person."""
+        """One sentence for a person.
+
+        It warns of means that hardly correlate: eyes that look anywhere leave a mean without an iris, and its corners
+        alone may tell a shift of 2 px that irises of eyes that look the same way do not have.
+        """
         c = self.correction
+        warning = ", which is weak: look at both before you trust it" if self.after < WEAK else ""
         return (
             f"crops made {c.scale:.3f} times as wide and moved by ({c.x:+.1f}, {c.y:+.1f}) px: "
-            f"the means correlate {self.after:.3f} instead of {self.before:.3f}"
+            f"the means correlate {self.after:.3f} instead of {self.before:.3f}{warning}"
         )
 
 
@@ -73,10 +79,8 @@ def align(source: Mean, real: Mean) -> Alignment:
 def write_means(path: Path, before: Mean, after: Mean, real: Mean) -> None:
     """Show the means of the source, of the corrected source and of the real crops side by side, in a PNG."""
     row = np.concatenate([np.pad(mean, 1) for mean in (before, after, real)], 1).round().astype(np.uint8)
-    aside = path.with_name(f".{path.name}.part")
     image = Image.fromarray(row)
-    image.resize((row.shape[1] * MAGNIFY, row.shape[0] * MAGNIFY), Image.Resampling.NEAREST).save(aside, "PNG")
-    aside.replace(path)
+    image.resize((row.shape[1] * MAGNIFY, row.shape[0] * MAGNIFY), Image.Resampling.NEAREST).save(path)
 
 
 def _correlation(source: Mean, real: Mean, logarithm: float, x: float, y: float) -> float:

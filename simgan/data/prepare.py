@@ -19,8 +19,9 @@ from simgan.data.alignment import Alignment, Mean, align, mean_image, write_mean
 from simgan.data.columns import as_dataset
 from simgan.data.crop import NONE, Correction, Size
 from simgan.data.loader import Crops
-from simgan.data.source import Source, Task, pick
+from simgan.data.source import Source, Task, draw, pick
 from simgan.data.sources import EYES, load, open_source
+from simgan.data.tables import is_prepared
 from simgan.errors import ConfigError, SourceError
 
 CHUNK = 64  # tasks that a process reads at a time
@@ -48,49 +49,61 @@ def prepare(
     seed: int = 0,
     skip_bad: bool = False,
     processes: int | None = None,
+    overwrite: bool = False,
 ) -> Prepared:
     """Write a source to a folder that `load` and `datasets.load_from_disk` map; memory does not grow with it.
 
     `align` names a source of real crops whose scale and centre these are brought to, labels along; the means are shown
-    in `OUTPUT-alignment.png`. Other arguments as for `simgan.data.load`. Written aside and renamed.
+    in `OUTPUT-alignment.png`. `processes` (all cores if not given) read at a time; they are spawned, so a script that
+    calls this with more than one does so under `if __name__ == "__main__":`. `overwrite` replaces what was prepared
+    before. Other arguments as for `simgan.data.load`. Written aside and renamed: a run that was killed leaves nothing
+    under `output`, and the next one clears up after it.
 
     Raises:
         SourceError: the source, or one of its files (with `skip_bad` it is left out and listed); the folder exists, or
-            cannot be written. ImageError: a broken image.
+            cannot be written. ImageError: a broken image. ConfigError: what is aligned is not cut from frames.
     """
     output = Path(output).expanduser()
-    if output.exists():
-        raise SourceError(f"{output} exists: give another output, or delete it")
-    found_alignment = None
-    correction = NONE
-    if align is not None:
-        found_alignment = _align(source, align, size, seed, output)
-        correction = found_alignment.correction
-    found = open_source(source, size=size, limit=limit, seed=seed, correction=correction)
+    _check(output, overwrite)
     aside = output.with_name(f".{output.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
     try:
+        shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
+        alignment = None if align is None else _align(source, align, size, seed, aside / "means.png")
+        correction = NONE if alignment is None else alignment.correction
+        found = open_source(source, size=size, limit=limit, seed=seed, correction=correction)
+        broken: list[str] = []
         if isinstance(found, Dataset):
-            dataset, broken = found.select(pick(len(found), limit, seed)), []
+            dataset = found.select(pick(len(found), limit, seed))
         else:
             broken = list(found.broken) if skip_bad else []
             _write(found, aside / "rows.arrow", limit, seed, broken if skip_bad else None, processes)
             dataset = Dataset.from_file(str(aside / "rows.arrow"))
-            dataset = dataset.select(pick(len(dataset), limit, seed))
+            dataset = dataset.select(draw(range(len(dataset)), limit, seed))
         if not len(dataset):
             raise SourceError(f"{source}: not one image could be read" + (f"; {broken[0]}" if broken else ""))
         dataset.save_to_disk(str(aside / "data"), max_shard_size=SHARD)
+        if output.exists():
+            output.rename(aside / "replaced")
         (aside / "data").rename(output)
+        if alignment is not None:
+            (aside / "means.png").replace(output.with_name(f"{output.name}-alignment.png"))
     except OSError as error:
         reason = "the disk is full: free some space" if error.errno == errno.ENOSPC else error
         raise SourceError(f"{output} cannot be written ({reason})") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return Prepared(len(dataset), broken, found_alignment)
+    return Prepared(len(dataset), broken, alignment)
 
 
-def _align(source: str, real: str, size: Size, seed: int, output: Path) -> Alignment:
+def _check(output: Path, overwrite: bool) -> None:
+    if output.exists() and not overwrite:
+        raise SourceError(f"{output} exists: give another output, overwrite it, or delete it")
+    if output.exists() and not is_prepared(output):
+        raise SourceError(f"{output} holds something else than prepared crops and is left as it is: delete it yourself")
+
+
+def _align(source: str, real: str, size: Size, seed: int, picture: Path) -> Alignment:
     """Register the means, cut the crops anew, and do so again: borders of the first cut mislead a little."""
     target = mean_image(Crops(load(real, size=size, limit=MEANS, seed=seed))[:])
     means = [_mean(source, size, seed, NONE)]
@@ -100,8 +113,7 @@ def _align(source: str, real: str, size: Size, seed: int, output: Path) -> Align
         steps.append(align(means[-1], target))
         correction = correction.then(steps[-1].correction)
         means.append(_mean(source, size, seed, correction))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_means(output.with_name(f"{output.name}-alignment.png"), means[0], means[-1], target)
+    write_means(picture, means[0], means[-1], target)
     return Alignment(correction, steps[0].before, steps[-1].after)
 
 

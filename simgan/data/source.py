@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from datasets import Features
@@ -14,6 +14,7 @@ from simgan.data.columns import Row
 from simgan.errors import SimGANError, SourceError
 
 Task = Any
+Item = TypeVar("Item")
 Read = Callable[[Task], Iterable[Row]]
 
 
@@ -51,6 +52,23 @@ def folder_of(path: str, source: str) -> Path:
     if not folder.is_dir():
         raise SourceError(f"{source}: there is no folder {folder}; give the path of one")
     return folder
+
+
+def draw(items: Iterable[Item], limit: int | None, seed: int) -> list[Item]:
+    """At most `limit` of the items, each as likely as any other, in their order (reservoir sampling, Vitter 1985).
+
+    No more than `limit` are held at a time, and which they are depends on the seed and on how many rows there are.
+    """
+    if limit is None:
+        return list(items)
+    generator = np.random.default_rng(seed)
+    kept: list[tuple[int, Item]] = []
+    for number, item in enumerate(items):
+        if number < limit:
+            kept.append((number, item))
+        elif (place := generator.integers(number + 1)) < limit:
+            kept[place] = (number, item)
+    return [item for _, item in sorted(kept, key=lambda pair: pair[0])]
 
 
 def pick(total: int, limit: int | None, seed: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from simgan.data.crop import NONE, Correction, Size
 from simgan.data.folder import open_folder
 from simgan.data.mpiigaze import open_mpiigaze
 from simgan.data.simulated import open_simulator
-from simgan.data.source import Source, pick
+from simgan.data.source import Source, draw, pick
 from simgan.data.syntheseyes import open_syntheseyes
 from simgan.data.tables import is_prepared, open_table
 from simgan.data.unityeyes import open_unityeyes
@@ -101,9 +101,9 @@ def load(
     tasks = found.tasks
     if found.single:
         tasks = [tasks[number] for number in pick(len(tasks), limit, seed)]
-    rows = list(found.rows(tasks, broken))
+    rows = draw(found.rows(tasks, broken), limit, seed)
     if not rows:
         raise SourceError(f"{found.name}: not one image could be read" + (f"; {broken[0]}" if broken else ""))
     if broken:
         warnings.warn(f"{found.name}: left out {len(broken)}: " + "; ".join(broken), stacklevel=2)
-    return as_dataset([rows[number] for number in pick(len(rows), limit, seed)], found.features)
+    return as_dataset(rows, found.features)
