@@ -125,13 +125,7 @@ def _fetched_folder(name: str, subfolder: str, kind: str, fetch: dict[str, Any])
     try:
         snapshot = Path(snapshot_download(name, allow_patterns=wanted, library_name="simgan", **fetch))
         if not all((snapshot / file).is_file() for file in wanted):
-            if fetch["local_files_only"]:
-                raise LocalEntryNotFoundError(f"only a part of {name} is in the cache")
-            # The snapshot holds only what was asked for: what lies beside it tells what this repository is.
-            paths = HfApi(library_name="simgan").list_repo_files(name, revision=snapshot.name, token=fetch["token"])
-            prefix = f"{subfolder}/" if subfolder else ""
-            beside = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
-            _check_files(_join(name, subfolder), beside, kind)
+            _check_files(_join(name, subfolder), _files_beside(name, snapshot.name, subfolder, fetch), kind)
         return snapshot / subfolder
     except ModelError:
         raise
@@ -139,6 +133,20 @@ def _fetched_folder(name: str, subfolder: str, kind: str, fetch: dict[str, Any])
         raise ModelError(_unknown(name)) from error
     except Exception as error:  # the client's HTTP library, and so what it raises, differs between its versions
         raise ModelError(_refusal(name, kind, fetch["revision"], error)) from error
+
+
+def _files_beside(name: str, commit: str, subfolder: str, fetch: dict[str, Any]) -> list[str]:
+    """List the files of a repository's folder, which tell what it is if it lacks those that were asked for."""
+    prefix = f"{subfolder}/" if subfolder else ""
+    if fetch["local_files_only"]:
+        raise LocalEntryNotFoundError(f"only a part of {name} is in the cache")
+    try:
+        paths = HfApi(library_name="simgan").list_repo_files(name, revision=commit, token=fetch["token"])
+    except HfHubHTTPError:
+        raise
+    except Exception as error:  # no network: so the snapshot came from the cache, which holds only a part
+        raise LocalEntryNotFoundError(f"only a part of {name} is in the cache") from error
+    return [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
 
 
 def _refusal(name: str, kind: str, revision: str | None, error: BaseException) -> str:

@@ -247,6 +247,12 @@ def test_a_download_that_stays_cut_is_refused_and_leaves_nothing_broken(hub, pus
     assert same(Refiner.from_pretrained(NAME, cache_dir=tmp_path / "c"), pushed[Refiner])
 
 
+def test_an_answer_that_breaks_off_is_refused_in_a_sentence(hub, pushed):
+    hub.fail(f"/api/models/{NAME}/revision/main", times=1, cut_after=100)
+    refused("cannot load the refiner of org/simgan-eyes from the Hub (peer closed connection")
+    assert same(Refiner.from_pretrained(NAME), pushed[Refiner])
+
+
 def test_weights_that_broke_in_the_cache_are_named_and_deleting_them_helps(pushed, tmp_path):
     Refiner.from_pretrained(NAME, cache_dir=tmp_path / "cache")
     (blob,) = (tmp_path / "cache").rglob("blobs/" + "?" * 64)
