@@ -62,9 +62,10 @@ class Pretrained(nn.Module):
         """
         kind = cls.__name__.lower()
         fetch = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
-        found = _local_folder(str(name))
-        folder = found / cls.subfolder if found else _fetched_folder(str(name), cls.subfolder, kind, fetch)
-        place = str(folder) if found else _join(str(name), cls.subfolder)
+        local = _local_folder(str(name))
+        root = local or _snapshot(str(name), cls.subfolder, kind, fetch)
+        folder = root / cls.subfolder
+        place = str(folder) if local else _join(str(name), cls.subfolder)
         _check_files(place, [path.name for path in folder.glob("*")], kind)
         network = cls(_read_config(folder / CONFIG, place, cls.config_class, kind))
         _read_weights(network, folder / WEIGHTS, place, kind)
@@ -119,14 +120,14 @@ def _join(*parts: str) -> str:
     return "/".join(part for part in parts if part)
 
 
-def _fetched_folder(name: str, subfolder: str, kind: str, fetch: dict[str, Any]) -> Path:
-    """Fetch both files of a network, in one commit of a Hub repository, or find them in the cache."""
+def _snapshot(name: str, subfolder: str, kind: str, fetch: dict[str, Any]) -> Path:
+    """Fetch both files of a network into the cache, or find them there: in a folder that a commit gives its name."""
     wanted = [_join(subfolder, file) for file in (CONFIG, WEIGHTS)]
     try:
         snapshot = Path(snapshot_download(name, allow_patterns=wanted, library_name="simgan", **fetch))
         if not all((snapshot / file).is_file() for file in wanted):
             _check_files(_join(name, subfolder), _files_beside(name, snapshot.name, subfolder, fetch), kind)
-        return snapshot / subfolder
+        return snapshot
     except ModelError:
         raise
     except HFValidationError as error:
