@@ -6,7 +6,6 @@ that training needs beside it: `state.safetensors` (weights being trained, Adam'
 """
 
 import dataclasses
-import errno
 import json
 import shutil
 from pathlib import Path
@@ -17,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from simgan.errors import TrainingError
+from simgan.errors import TrainingError, reason
 from simgan.training.trainer import Counters, Trainer
 
 STATE = "state"
@@ -62,9 +61,9 @@ def save(trainer: Trainer, run: Path, records: list[dict[str, Any]], metadata: d
         aside.rename(target)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(aside, ignore_errors=True)
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        reason = "the disk is full: free some space" if full else str(error)
-        raise TrainingError(f"cannot write the checkpoint {target} ({reason}); the older ones are whole") from error
+        raise TrainingError(
+            f"cannot write the checkpoint {target} ({reason(error)}); the older ones are whole"
+        ) from error
     for old in sorted(folder_of(run).glob("step-*"))[: -trainer.config.keep_checkpoints]:
         shutil.rmtree(old, ignore_errors=True)
     return target
