@@ -79,7 +79,7 @@ def as_dataset(rows: Iterable[Row], columns: Features) -> Dataset:
 
 def known(label: Any) -> bool:
     """Tell whether a row has a label: one that is None or an empty list is not known."""
-    return label is not None and (np.ndim(label) == 0 or len(label) > 0)
+    return label is not None and not (isinstance(label, list | np.ndarray) and len(label) == 0)
 
 
 def check_labels(row: Row) -> Row:

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from datasets import Features
 
-from simgan.data.columns import COLUMNS, Row, direction, image_cell
+from simgan.data.columns import COLUMNS, SHAPES, Row, direction, image_cell, known
 from simgan.data.crop import Crop, Format
 from simgan.data.source import Source, folder_of, laid_out
 from simgan.errors import SourceError
@@ -56,21 +56,27 @@ def _read(folder: Path, form: Format, task: tuple[str, Row]) -> list[Row]:
 
 def crop_row(array: np.ndarray, labels: Row, form: Format, name: str) -> Row:
     """Fit an image with labels to the format; `name` tells of labels that are none."""
-    row = dict(labels)
+    row = {key: value if key not in SHAPES or known(value) else None for key, value in labels.items()}
+    if row.get("person") is not None:
+        row["person"] = str(row["person"])  # a name that looks like a number
     with laid_out(name, "labels of images"):
         if form.size is not None:
             array = form.tones(array)
             crop = Crop.fitting((array.shape[1], array.shape[0]), form.size).corrected(form.correction)
             array, row = crop.cut(array), crop.move_labels(row)
-        if row.get("pitch") is not None and row.get("yaw") is not None and row.get("gaze") is None:
-            row["gaze"] = direction(row["pitch"], row["yaw"])
+        pitch, yaw = row.get("pitch"), row.get("yaw")
+        if pitch is not None and yaw is not None and row.get("gaze") is None:
+            row["gaze"] = direction(pitch, yaw)
     return row | {"image": image_cell(array)}
 
 
 def _metadata(file: Path) -> pd.DataFrame:
     try:
-        names = {"file_name": str, "person": str}  # even where they look like numbers
-        table = pd.read_csv(file, dtype=names) if file.suffix == ".csv" else pd.read_json(file, lines=True)
+        table = (
+            pd.read_csv(file, dtype={"file_name": str, "person": str})
+            if file.suffix == ".csv"
+            else pd.read_json(file, lines=True)
+        )
     except (ValueError, OSError) as error:
         raise SourceError(f"{file} cannot be read: {error}") from error
     if "file_name" not in table:

@@ -37,10 +37,7 @@ def open_table(name: str, form: Format, *, mapped: bool) -> Dataset | Source:
     kinds = dict(dataset.features)
     derived = {"pitch", "yaw"} <= kinds.keys() and "gaze" not in kinds
     dataset = dataset.cast_column("image", Image(decode=False))
-    cell = dataset[0]["image"]
-    first = decode(cell, f"row 0 of {name}")
-    fits = form.size is None or (first.shape[1::-1] == form.size and not derived)
-    if mapped and fits and cell["bytes"]:  # a path is no image that could be mapped
+    if mapped and not derived and _fits(dataset[0]["image"], form):
         return dataset.cast_column("image", Image())
     known = {key: COLUMNS.get(key, kind) for key, kind in kinds.items()}
     if derived:
@@ -48,6 +45,16 @@ def open_table(name: str, form: Format, *, mapped: bool) -> Dataset | Source:
     if "file_name" not in known:
         known["file_name"] = COLUMNS["file_name"]
     return Source(name, range(len(dataset)), partial(_read, dataset, form, name), Features(known))
+
+
+def _fits(cell: dict[str, Any] | None, form: Format) -> bool:
+    """Tell whether an image is stored as training takes it: its bytes, not a path, and of the size."""
+    if cell is None or cell["bytes"] is None:
+        return False
+    try:
+        return form.size in (None, decode(cell, "").shape[1::-1])
+    except ImageError:  # whoever reads the rows will tell
+        return False
 
 
 def decode(cell: dict[str, Any] | None, name: str) -> np.ndarray:
@@ -64,12 +71,10 @@ def _open(name: str) -> Dataset:
     try:
         if place.suffix == ".parquet" and place.is_file():
             return Dataset(pq.read_table(place)).cast_column("image", Image())
-        if place.is_dir() and is_prepared(place):
-            found = load_from_disk(str(place))
-            return _split(found, name) if isinstance(found, DatasetDict) else found
-        repository, _, split = name.partition("@")
-        found = load_dataset(repository, split=split or None)
-        return _split(found, name) if isinstance(found, DatasetDict) else found
+        where, _, split = name.partition("@")
+        saved = Path(where).expanduser()
+        found = load_from_disk(str(saved)) if saved.is_dir() and is_prepared(saved) else load_dataset(where)
+        return _split(found, where, split) if isinstance(found, DatasetDict) else found
     except SourceError:
         raise
     except Exception as error:  # datasets, Arrow and the Hub's client raise all kinds
@@ -77,9 +82,11 @@ def _open(name: str) -> Dataset:
         raise SourceError(f"{name} cannot be opened, neither as a folder or file nor on the Hub: {reason}") from error
 
 
-def _split(splits: DatasetDict, name: str) -> Dataset:
-    if "train" in splits or len(splits) == 1:
-        return splits["train" if "train" in splits else next(iter(splits))]
+def _split(splits: DatasetDict, name: str, wanted: str) -> Dataset:
+    if not wanted and len(splits) == 1:
+        return next(iter(splits.values()))
+    if (wanted or "train") in splits:
+        return splits[wanted or "train"]
     raise SourceError(f"{name} has splits {', '.join(map(str, splits))}: name one as {name}@SPLIT")
 
 
