@@ -66,11 +66,9 @@ class Run:
         elif self.accelerator.is_main_process and any(checkpoints.folder_of(config.output).glob("step-*")):
             raise TrainingError(f"{config.output} holds a run already: pass --resume, or another --output")
         if self.accelerator.is_main_process:
-            try:
+            with checkpoints.writing(str(config.output)):
                 config.output.mkdir(parents=True, exist_ok=True)
                 config.save(config.output / "training.json")
-            except OSError as error:
-                raise TrainingError(f"{config.output} cannot be written ({error}): give another --output") from error
         _commit()  # of the code as it is now, whatever happens to it while this runs
         self.accelerator.init_trackers("training")
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -93,9 +91,10 @@ class Run:
         yield from self._count("step", self.config.steps, "training")
 
     def _after(self, step: int) -> None:
-        if step % LOG_EVERY == 0 or step == self.config.steps:
-            self._log(self.trainer.take_log())
-        if step % self.config.evaluate_every == 0 or step == self.config.steps:
+        due = step % self.config.evaluate_every == 0 or step == self.config.steps
+        if step % LOG_EVERY == 0 or due:
+            self._log(self.trainer.take_log())  # which stops a run gone wrong before it is measured or kept
+        if due:
             self._evaluate()
             self._checkpoint()
 
@@ -164,7 +163,8 @@ class Run:
 
     def _append(self, row: dict[str, Any]) -> None:
         if self.accelerator.is_main_process:
-            with (self.config.output / "metrics.jsonl").open("a") as file:
+            place = self.config.output / "metrics.jsonl"
+            with checkpoints.writing(str(place)), place.open("a") as file:
                 file.write(json.dumps(row) + "\n")
 
     def _rewind_metrics(self) -> None:
@@ -203,9 +203,7 @@ class Run:
             if self.config.steer and record["step"]:
                 self.trainer.regularization_weight = self._steered(record)
             if self.best() is record:
-                self.trainer.average.save_pretrained(self.config.output, metadata=self._metadata())
-                network = self.accelerator.unwrap_model(self.trainer.discriminator)
-                network.save_pretrained(self.config.output, metadata=self._metadata())
+                checkpoints.keep(self.trainer, self.config.output, self._metadata())
             told = [(self.trainer.regularization_weight, self.records)]
         broadcast_object_list(told)
         self.trainer.regularization_weight, self.records = told[0]
@@ -221,12 +219,9 @@ class Run:
         shift = annotation_shift(_grey(before), _grey(after))
         scale = PIXELS_OF / before.shape[2]
         halves = [_mixed([images[k::2] for images in self.held_out_real], MEASURED // 2) for k in (0, 1)]
-        write_sheet(
-            self.config.output / "samples" / f"step-{trainer.counters.step:06d}.png",
-            before[:SHEET],
-            after[:SHEET],
-            maps[0][:SHEET],
-        )
+        sheet = self.config.output / "samples" / f"step-{trainer.counters.step:06d}.png"
+        with checkpoints.writing(str(sheet)):
+            write_sheet(sheet, before[:SHEET], after[:SHEET], maps[0][:SHEET])
         return {
             "step": trainer.counters.step,
             "realism": self._realism(after, real),
