@@ -274,6 +274,8 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
         )
     except ValueError as error:  # of a precision that the device has not, or a tracker that Accelerate does not know
         raise ConfigError(f"mixed_precision {precision[0]}, trackers {', '.join(config.trackers)}: {error}") from error
+    if precision[0] == "fp16" and accelerator.device.type == "cpu":  # Accelerate would train in float32 instead
+        raise ConfigError("mixed_precision fp16 is for GPUs: choose auto, bf16 or no on a CPU")
     kept = {str(getattr(tracker, "value", tracker)) for tracker in accelerator.log_with}
     if missing := sorted(set(config.trackers) - kept - {"all"}):  # Accelerate leaves them out without a word
         raise ConfigError(f"tracker {', '.join(missing)} is not installed: install its package, or choose another")
