@@ -5,8 +5,10 @@ that were held out: realism (patch distance to real images) and annotation shift
 by the shift, and the refiner that ships is the most real one whose shift stays within its bounds.
 """
 
+import ctypes
 import functools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -41,6 +43,7 @@ SHEET = 12  # of them shown on a sheet
 PATIENCE = 200  # steps after which three bad measures in a row end a run
 WITHIN = (0.7, 1.0)  # shares of the bound between which λ is left alone
 STEERING = 1.5  # λ changes by at most this factor at a time
+_PR_SET_PDEATHSIG = 1  # of Linux' prctl.h
 PIXELS_OF = 55  # width at which the bounds on the shift are stated
 
 
@@ -73,6 +76,7 @@ class Run:
         self.accelerator.init_trackers("training")
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        _follow_launcher()
 
     # The three parts of a run
 
@@ -138,7 +142,7 @@ class Run:
                     sys.exit(0)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self.stopped:
+        if self.stopped and number == signal.SIGINT:  # Ctrl-C again; a launcher that ended sends SIGTERM after it
             raise KeyboardInterrupt
         self.stopped = True
 
@@ -254,11 +258,17 @@ class Run:
         return map_
 
     def _excess(self, record: dict[str, Any]) -> float:
-        """How much of its bounds the shift takes up: 1 is just allowed."""
+        """How much of its bounds the shift takes up: 1 is just allowed, NaN where no iris was found."""
         return max(record["shift"] / self.config.max_shift, record["shift_median"] / self.config.max_median_shift)
+
+    def _has_irises(self) -> bool:
+        """Whether the finder has ever found one in these images; if not, the shift says nothing about any refiner."""
+        return any(np.isfinite(self._excess(record)) for record in self.records)
 
     def _steered(self, record: dict[str, Any]) -> float:
         excess = self._excess(record)
+        if not self._has_irises():
+            return self.trainer.regularization_weight
         if WITHIN[0] <= excess <= WITHIN[1]:
             return self.trainer.regularization_weight
         factor = np.clip(excess / np.mean(WITHIN), 1 / STEERING, STEERING) if np.isfinite(excess) else STEERING
@@ -266,10 +276,11 @@ class Run:
 
     def best(self) -> dict[str, Any]:
         """Give the record of the most real refiner within the bounds on shift; none within: of the least shift."""
-        within = [record for record in self.records if self._excess(record) <= 1]
+        found = [record for record in self.records if np.isfinite(self._excess(record))]
+        within = [record for record in found if self._excess(record) <= 1] if found else self.records
         if within:
             return min(within, key=lambda record: record["realism"])
-        return min(self.records, key=self._excess)
+        return min(found, key=self._excess)
 
     def _diagnose(self) -> None:
         """Stop a run that cannot become good, with what is wrong and what to do."""
@@ -307,6 +318,12 @@ def _step(line: str) -> int:
 
 def _grey(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return images if images.ndim == 3 else images.mean(-1).round().astype(np.uint8)
+
+
+def _follow_launcher() -> None:
+    """Have the end of `accelerate launch`, which does not pass SIGTERM on, told to this process as one (Linux)."""
+    if sys.platform.startswith("linux") and "ACCELERATE_MIXED_PRECISION" in os.environ:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @functools.cache
