@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,31 @@ from simgan.errors import ConfigError
 from simgan.losses import get_transform
 
 AUGMENTATIONS = ("brightness", "contrast", "translation")
+_BOUNDS = {
+    1: (
+        "steps",
+        "refiner_updates",
+        "discriminator_updates",
+        "gradient_accumulation_steps",
+        "evaluate_every",
+        "keep_checkpoints",
+    ),
+    0: (
+        "seed",
+        "refiner_warm_up",
+        "discriminator_warm_up",
+        "history_size",
+        "regularization_weight",
+        "iris_weight",
+        "max_grad_norm",
+    ),
+}
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "channels": (1, 3),
+    "reduction": ("mean", "sum"),
+    "scope": ("local", "global"),
+    "mixed_precision": ("auto", "no", "bf16", "fp16"),
+}
 
 
 @dataclass(frozen=True)
@@ -100,9 +126,20 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         get_preset(self.preset)
         get_transform(self.transform)
-        for name in ("steps", "refiner_updates", "discriminator_updates", "evaluate_every", "keep_checkpoints"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for bound, names in _BOUNDS.items():
+            for name in names:
+                if not getattr(self, name) >= bound:
+                    raise ConfigError(f"{name} must be at least {bound}, not {getattr(self, name)}")
+        for name in ("learning_rate", "max_shift", "max_median_shift"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be greater than 0, not {getattr(self, name)}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"{name} must be one of {', '.join(map(str, choices))}, not {getattr(self, name)!r}")
+        if not all(0 <= share < 1 for share in (*self.betas, self.ema_decay)) or not 0 <= self.decay <= 1:
+            raise ConfigError(
+                f"betas {self.betas} and ema_decay {self.ema_decay} must lie in [0, 1), decay {self.decay} in [0, 1]"
+            )
         if self.batch_size < 2 or self.batch_size % 2:
             raise ConfigError(f"batch_size must be even, as half of it comes from the history, not {self.batch_size}")
         if unknown := sorted(set(self.augment) - set(AUGMENTATIONS)):

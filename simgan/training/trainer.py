@@ -268,6 +268,15 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
         precision = [launched if launched != "no" else "bf16" if fast else "no"]
         PartialState()
         broadcast_object_list(precision)  # processes on one machine time each other, and could differ
-    return Accelerator(
-        mixed_precision=precision[0], log_with=list(config.trackers) or None, project_dir=str(config.output)
-    )
+    try:
+        accelerator = Accelerator(
+            mixed_precision=precision[0], log_with=list(config.trackers) or None, project_dir=str(config.output)
+        )
+    except ValueError as error:  # of a precision that the device has not, or a tracker that Accelerate does not know
+        raise ConfigError(f"mixed_precision {precision[0]}, trackers {', '.join(config.trackers)}: {error}") from error
+    if precision[0] == "fp16" and accelerator.device.type == "cpu":  # Accelerate would train in float32 instead
+        raise ConfigError("mixed_precision fp16 is for GPUs: choose auto, bf16 or no on a CPU")
+    kept = {str(getattr(tracker, "value", tracker)) for tracker in accelerator.log_with}
+    if missing := sorted(set(config.trackers) - kept - {"all"}):  # Accelerate leaves them out without a word
+        raise ConfigError(f"tracker {', '.join(missing)} is not installed: install its package, or choose another")
+    return accelerator
