@@ -1,4 +1,4 @@
-"""The command `simgan`: refine, prepare, simulate, evaluate, push. What a command needs is imported when it is called."""
+"""The command `simgan`; what one of its commands needs is imported when it is called."""
 
 from __future__ import annotations
 

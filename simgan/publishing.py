@@ -1,4 +1,4 @@
-"""A trained model on the Hub: refiner at the root, its discriminator, card, samples, figures and records; one commit."""
+"""A trained model on the Hub, in one commit: both networks, the card, samples, figures and records."""
 
 import json
 import shlex
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from simgan.hub import Pretrained
 
 NETWORKS = tuple(f"{folder}{file}" for folder in ("", "discriminator/") for file in (CONFIG, WEIGHTS))
+RECORDS = ("metrics.jsonl", "training.json", "gaze.json")
 OWNED = ("samples/", "figures/")
 SHEETS = 24  # sample sheets that are pushed, evenly spread over the steps
 
@@ -79,6 +80,16 @@ def gather(records: Records, target: Path, repo_id: str) -> None:
         shutil.copyfile(own, target / CARD)  # somebody's own, or of a model that comes without records
     else:
         (target / CARD).write_text(render_model_card(records, repo_id, curves=curves is not None))
+
+
+def copy_model(folder: Path, target: Path) -> None:
+    """Copy what `gather` reads of a run that is still being trained."""
+    for name in (*NETWORKS, *RECORDS, CARD):
+        if (folder / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, target / name)
+    if (folder / "samples").is_dir():
+        shutil.copytree(folder / "samples", target / "samples")
 
 
 def push_network(network: "Pretrained", repo_id: str, *, commit_message: str | None = None, **options: Any) -> Pushed:

@@ -44,7 +44,7 @@ class Pushed:
     def __str__(self) -> str:
         told = f"pushed: {self.url}" if self.changed else f"nothing new to push: {self.url}"
         if self.card_kept:
-            told += f"\nits {CARD} was edited there and stays as it is (delete it there to get the rendered one)"
+            told += f" (its {CARD} was edited there and stays as it is; delete it there to get the rendered one)"
         return told
 
 
@@ -94,7 +94,7 @@ def upload(
             api.create_branch(repo_id, branch=str(revision), repo_type=repo_type, exist_ok=True)
             before = api.repo_info(repo_id, **where)
         if private and not before.private:
-            raise PublishError(f"{repo_id} exists and is public: make it private in its settings, or leave --private out")
+            raise PublishError(f"{repo_id} exists and is public: make it private in its settings, or do not ask for it")
         sent, edited = dict(files), False
         if CARD in files:
             there = _card(api, repo_id, where)
@@ -148,12 +148,13 @@ def permission_problem(repo_id: str, *, token: str | bool | None = None, patienc
         except Exception as error:  # this is advice, never a reason to stop
             found.append(_reason(error, repo_id)[0])
             return
+        owner = repo_id.split("/")[0]
         names = {me.get("name"), *(organization.get("name") for organization in me.get("orgs", []))}
         role = me.get("auth", {}).get("accessToken", {}).get("role")
         if role == "read":
             found.append("the Hub token may only read: make one that may write")
-        elif role != "fineGrained" and repo_id.split("/")[0] not in names:  # such a token need not see its owner's names
-            found.append(f"{me.get('name')} is no member of {repo_id.split('/')[0]} on the Hub")
+        elif role != "fineGrained" and owner not in names:  # a fine-grained one need not tell all names
+            found.append(f"{me.get('name')} is no member of {owner} on the Hub")
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()

@@ -13,12 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import simgan
-from simgan.publishing import push_command
+from simgan.publishing import copy_model, push_command
 from simgan.training.config import TrainingConfig
 from simgan.uploading import permission_problem
 
 PATIENCE = 600  # seconds that the end of a run waits for the last push
-BESIDE = ("checkpoints", "training", ".*", "*.log")  # in the folder of a run, but no part of its model
 
 
 class Publisher:
@@ -47,7 +46,7 @@ class Publisher:
         try:  # a copy, as training goes on to write into the run's folder
             copy = self.run / ".pushing" / self.run.resolve().name
             shutil.rmtree(copy.parent, ignore_errors=True)
-            shutil.copytree(self.run, copy, ignore=shutil.ignore_patterns(*BESIDE))
+            copy_model(self.run, copy)
             self._start(copy)
         except OSError as error:
             print(f"warning: not pushed after this checkpoint: {error}", file=sys.stderr, flush=True)
