@@ -33,6 +33,8 @@ def refine(
     batch_size: int | None = None,
     skip_bad: bool = False,
     copy: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+    push_to_hub: str | None = None,
+    private: bool = False,
 ) -> None:
     """Make images look real. Labels, names, formats and bit depths stay; an interrupted run goes on where it was.
 
@@ -45,23 +47,41 @@ def refine(
         batch_size: images that are refined together.
         skip_bad: leave broken images out and list them at the end.
         copy: pattern of images that are labels, such as "masks/*": copied as they are. May be given several times.
+        push_to_hub: push what was refined, now or before, as a data set with its labels to this Hub id (org/name).
+        private: make a new repository private.
     """
     from simgan import Refiner
     from simgan.refining_files import refine_path
 
-    done = refine_path(
-        Refiner.from_pretrained(model),
-        Path(source),
-        output,
-        strength=strength,
-        batch_size=batch_size,
-        skip_bad=skip_bad,
-        copy=copy,
-    )
-    already = f", {done.already} were done before" if done.already else ""
-    copied = f", {done.copied} other files copied" if done.copied else ""
-    print(f"{done.images} images refined into {output}{already}{copied}")
-    _tell_broken(done.broken)
+    refiner = Refiner.from_pretrained(model)
+    there = False
+    if push_to_hub is not None:
+        from simgan.publishing_data import is_refined, made_by, note_refined, push_data
+        from simgan.uploading import permission_problem
+
+        problem = permission_problem(push_to_hub)
+        if problem:
+            print(f"warning: a push to {push_to_hub} would fail now: {problem}", file=sys.stderr)
+        there = is_refined(output, refiner, strength, copy)
+    if there:
+        print(f"{output} was refined before")
+    else:
+        done = refine_path(
+            refiner,
+            Path(source),
+            output,
+            strength=strength,
+            batch_size=batch_size,
+            skip_bad=skip_bad,
+            copy=copy,
+        )
+        already = f", {done.already} were done before" if done.already else ""
+        copied = f", {done.copied} other files copied" if done.copied else ""
+        print(f"{done.images} images refined into {output}{already}{copied}")
+        _tell_broken(done.broken)
+    if push_to_hub is not None:
+        note_refined(output, refiner, strength, copy)
+        print(push_data(output, push_to_hub, made_by(refiner, strength), leave_out=copy, private=private or None))
 
 
 def prepare(

@@ -8,6 +8,7 @@ key or a tensor that does not fit is an error with a sentence.
 import dataclasses
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -46,6 +47,8 @@ class Pretrained(nn.Module):
     subfolder: ClassVar[str]
     config: Any
     metadata: dict[str, str] | None = None  # of the safetensors header that the weights came with
+    origin: str | None = None  # what they were loaded by: a folder, a shipped name, an id on the Hub
+    revision: str | None = None  # the commit, where they came from the Hub
 
     @classmethod
     def from_pretrained(
@@ -67,6 +70,9 @@ class Pretrained(nn.Module):
         weights_file = _locate(str(name), cls.subfolder, WEIGHTS, kind, fetch)
         network = cls(_read_config(config_file, cls.config_class, kind))
         network.metadata = _read_weights(network, weights_file, kind)
+        network.origin = str(name)
+        snapshot = re.search(r"/snapshots/([0-9a-f]{40})/", weights_file.as_posix())
+        network.revision = snapshot[1] if snapshot else None
         return network.eval()
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, metadata: dict[str, str] | None = None) -> None:
