@@ -45,9 +45,11 @@ def made_by(refiner: Refiner, strength: float) -> Made:
 
 
 def is_refined(output: Path, refiner: Refiner, strength: float, copy: Sequence[str] = ()) -> bool:
-    """Whether an archive or data set is there, noted to be made so; in a folder of files, refining goes on by itself."""
+    """Whether an archive or data set is there that is noted to be made so; a folder of files goes on by itself."""
     note = _note_of(output)
-    return note is not None and note.is_file() and note.read_text() == record(refiner, strength, copy)
+    if note is None or not note.is_file() or (output.is_file() and output.stat().st_mtime > note.stat().st_mtime):
+        return False
+    return note.read_text() == record(refiner, strength, copy)
 
 
 def note_refined(output: Path, refiner: Refiner, strength: float, copy: Sequence[str] = ()) -> None:
@@ -79,7 +81,7 @@ def push_data(
     """Push what was refined into `output`: a folder or archive of images, a `datasets` folder or a `.parquet` file.
 
     `load_dataset(repo_id)` gives it back. Pushing the same again sends nothing. `leave_out`: patterns of images that
-    are labels, as for `refine_path`; like all other files of a folder they are not pushed. More arguments: see `upload`.
+    are labels, as for `refine_path`; like all other files of a folder they are not pushed. Other arguments: `upload`.
     `SourceError` where there is nothing to push, `PublishError` where the Hub refuses it or is out of reach.
     """
     with TemporaryDirectory() as place:
@@ -88,7 +90,7 @@ def push_data(
         counts: dict[str, int] = {}
         features = Features()
         for split, shards in _splits(output, cache, leave_out).items():
-            files = []
+            files: list[Path] = []
             for shard in shards:
                 files.append(folder / "data" / f"{split}-{len(files):05}")
                 shard.to_parquet(str(files[-1]))

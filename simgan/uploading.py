@@ -26,7 +26,7 @@ from simgan import __version__
 from simgan.cards.marks import is_rendered
 from simgan.errors import PublishError
 
-WAITS = (1, 3, 9)  # seconds before the next attempts, when the Hub is out of reach or out of order
+WAITS = (1, 2, 5)  # seconds before the next attempts, when the Hub is out of reach or out of order
 AGAIN = {408, 409, 412, 425, 429}  # refusals that another attempt may not meet
 CARD = "README.md"
 Answer = TypeVar("Answer")

@@ -23,7 +23,7 @@ class Records:
     header: dict[str, str]  # of its safetensors: simgan_version, preset, step, commit
     parameters: int
     settings: dict[str, Any]  # training.json, without this machine's paths
-    measures: list[dict[str, Any]]  # one row for every time that it was measured in training
+    measures: list[dict[str, Any]]  # a row for every time that it was measured in training; figures that are numbers
     gaze: dict[str, Any]  # gaze.json: what `simgan evaluate gaze … --output RUN/gaze.json` wrote
 
     @property
@@ -39,9 +39,8 @@ class Records:
 
     @property
     def best(self) -> dict[str, Any]:
-        """What was measured of these weights, only figures that are numbers."""
-        row: dict[str, Any] = next((row for row in self.measures if row["step"] == self.step), {})
-        return {key: value for key, value in row.items() if math.isfinite(value)}
+        """What was measured of these weights."""
+        return next((row for row in self.measures if row["step"] == self.step), {})
 
     @property
     def sheets(self) -> list[Path]:
@@ -110,4 +109,5 @@ def _measures(file: Path) -> list[dict[str, Any]]:
             rows.append(json.loads(line))
         except ValueError:  # the line that was being written when the run was killed
             continue
-    return [row for row in rows if "realism_raw" in row]
+    measures = [row for row in rows if "realism_raw" in row]
+    return [{key: value for key, value in row.items() if math.isfinite(value)} for row in measures]

@@ -17,7 +17,7 @@ from simgan.publishing import copy_model, push_command
 from simgan.training.config import TrainingConfig
 from simgan.uploading import permission_problem
 
-PATIENCE = 600  # seconds that the end of a run waits for the last push
+PATIENCE, FOR_THE_LAST = 600, 60  # seconds that the end of a run waits for its push, and for one that still runs then
 
 
 class Publisher:
@@ -56,16 +56,16 @@ class Publisher:
 
         Waits for `PATIENCE` seconds at the most, and no longer than until `give_up` says so (another signal to end).
         """
-        deadline = time.monotonic() + PATIENCE
-        pushed = False
+        self._wait(FOR_THE_LAST, give_up)
         try:
-            pushed = self._wait(deadline, give_up) and self._start(self.run) and self._wait(deadline, give_up)
-            told = _last_line(self._log) or "it takes too long"
+            self._start(self.run)
+            done = self._wait(PATIENCE, give_up)
+            told = _last_line(self._log) if done else "it was ended, as it took too long"
         except OSError as error:
-            told = str(error)
+            done, told = False, str(error)
         shutil.rmtree(self.run / ".pushing", ignore_errors=True)
-        if pushed and self.process and self.process.returncode == 0:
-            print(told)
+        if done and self.process and self.process.returncode == 0:
+            print(told, flush=True)
         else:
             print(f"The model was not pushed ({told.removeprefix('error: ')}). It is safe in {self.run}; to push it:")
             print(self.command, flush=True)
@@ -74,7 +74,7 @@ class Publisher:
     def _log(self) -> Path:
         return self.run / "push.log"
 
-    def _start(self, folder: Path) -> bool:
+    def _start(self, folder: Path) -> None:
         source = str(Path(simgan.__file__).parents[1])  # the code that trains, installed or not
         path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
         arguments = ["push", str(folder), self.repository] + ["--private"] * self.private
@@ -88,10 +88,10 @@ class Publisher:
                 env={**os.environ, "PYTHONPATH": path, "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
                 start_new_session=True,  # Ctrl-C stops the training, not a push that is nearly done
             )
-        return True
 
-    def _wait(self, deadline: float, give_up: Callable[[], bool]) -> bool:
+    def _wait(self, seconds: float, give_up: Callable[[], bool]) -> bool:
         """Wait for the present push, if there is one; False where it had to be ended."""
+        deadline = time.monotonic() + seconds
         while self.process and self.process.poll() is None:
             if time.monotonic() > deadline or give_up():
                 self.process.kill()
