@@ -12,7 +12,7 @@ from simgan.cards.marks import is_rendered
 from simgan.cards.model import CURVES, render_model_card
 from simgan.cards.records import Records, read_records, without_places
 from simgan.errors import ModelError
-from simgan.hub import CONFIG, SHIPPED, WEIGHTS
+from simgan.hub import CONFIG, WEIGHTS, local_folder
 from simgan.uploading import CARD, Pushed, upload
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ def push_model(
     Arguments are those of `simgan.uploading.upload`. `ModelError` where `source` holds no refiner, `PublishError`
     where the Hub refuses it or is out of reach.
     """
-    records = read_records(_folder(source))
+    found = local_folder(str(Path(source).expanduser()))
+    if found is None:
+        raise ModelError(f"{source} is no folder here and no shipped model: give the folder of a run")
+    records = read_records(found)
     with TemporaryDirectory() as folder:
         gather(records, Path(folder), repo_id)
         step = f" of step {records.step}" if records.step is not None else ""
@@ -107,13 +110,3 @@ def push_command(run: Path, repo_id: str, *, private: bool = False, revision: st
     words = ["simgan", "push", str(run), repo_id]
     words += ["--private"] * private + (["--revision", revision] if revision else [])
     return shlex.join(words)
-
-
-def _folder(source: str | Path) -> Path:
-    folder = Path(source).expanduser()
-    shipped = SHIPPED / str(source)
-    if folder.is_dir():
-        return folder
-    if "/" not in str(source) and shipped.is_dir():
-        return shipped
-    raise ModelError(f"{source} is no folder here and no shipped model: give the folder of a run")

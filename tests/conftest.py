@@ -12,18 +12,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from loopback_hub import LoopbackHub
+from loopback_hub import LoopbackHub, url_of
 
 _HOME = tempfile.TemporaryDirectory(prefix="simgan-tests-")
 _LISTENER = LoopbackHub.bind()
 for _name in [name for name in os.environ if name.startswith(("HF_", "HUGGING"))]:
     del os.environ[_name]
 os.environ |= {
-    "HF_ENDPOINT": "http://{}:{}".format(*_LISTENER.getsockname()),
+    "HF_ENDPOINT": url_of(_LISTENER),
     "HF_HOME": _HOME.name,
     "HF_HUB_DISABLE_XET": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
 }
 
 

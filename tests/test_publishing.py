@@ -14,8 +14,9 @@ from publishing_runs import HEADER, SECRET, make_run
 from safetensors import safe_open
 
 from simgan import Discriminator, PublishError, Refiner, uploading
+from simgan.cards.records import read_records
 from simgan.cli import main
-from simgan.publishing import push_model
+from simgan.publishing import SHEETS, gather, push_model
 from simgan.training import publisher
 from simgan.training.config import TrainingConfig
 from simgan.training.publisher import Publisher
@@ -167,6 +168,18 @@ def test_sheets_that_a_run_has_no_more_go_and_the_files_of_others_stay(run, hub,
     assert commits(api) == 3
 
 
+def test_of_many_sheets_some_are_pushed_first_last_and_the_model_s_own_among_them(tmp_path):
+    run = make_run(tmp_path / "run")
+    sheet = (run / "samples" / "step-000020.png").read_bytes()
+    for step in range(0, 1000, 10):
+        (run / "samples" / f"step-{step:06}.png").write_bytes(sheet)
+    (tmp_path / "out").mkdir()
+    gather(read_records(run), tmp_path / "out", "org/model")
+    steps = [int(path.stem[5:]) for path in sorted((tmp_path / "out" / "samples").iterdir())]
+    assert len(steps) <= SHEETS + 1
+    assert {0, 20, 990} <= set(steps)
+
+
 def test_networks_push_themselves_and_leave_the_card_alone(run, hub, api, tmp_path):
     refiner, discriminator = Refiner.from_pretrained(run), Discriminator.from_pretrained(run)
     first = refiner.push_to_hub("org/model", private=True, commit_message="The refiner")
@@ -190,8 +203,9 @@ def test_the_command_pushes_a_shipped_model_and_tells_what_is_wrong(hub, api, ca
     assert "SynthesEyes" in ModelCard.load("org/simgan-eyes").text
     main(["push", "eyes", "org/simgan-eyes"])
     assert capsys.readouterr().out.startswith("nothing new to push: ")
-    with pytest.raises(SystemExit, match="error: nowhere is no folder here and no shipped model"):
-        main(["push", "nowhere", "org/model"])
+    for name in ("nowhere", "runs/nowhere"):
+        with pytest.raises(SystemExit, match=f"error: .*{name}'? (is|: it is) no folder"):
+            main(["push", name, "org/model"])
     (tmp_path / "pytorch_model.bin").write_bytes(b"x")
     with pytest.raises(SystemExit, match=r"holds no config\.json of a simgan refiner"):
         main(["push", str(tmp_path), "org/model"])

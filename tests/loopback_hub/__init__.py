@@ -13,6 +13,6 @@ and knows nothing of the project that it tests:
 Deliberately not here: Xet, git itself, the web pages, discussions, Spaces that run.
 """
 
-from loopback_hub.hub import LoopbackHub
+from loopback_hub.hub import LoopbackHub, url_of
 
-__all__ = ["LoopbackHub"]
+__all__ = ["LoopbackHub", "url_of"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import uvicorn
 
 from loopback_hub.faults import Fault, Faults
+from loopback_hub.server import build
 from loopback_hub.storage import Storage
 
 
@@ -36,8 +37,6 @@ class LoopbackHub:
     """
 
     def __init__(self, root: Path, listener: socket.socket | None = None) -> None:
-        from loopback_hub.server import build
-
         self.storage = Storage(root)
         self.users: dict[str, User] = {}
         self.faults: list[Fault] = []
@@ -48,7 +47,7 @@ class LoopbackHub:
         app = Faults(build(self), self.faults, self.requests)
         config = uvicorn.Config(app, log_level="critical", lifespan="off", access_log=False)
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, args=([self.listener],), name="loopback-hub")
+        self._thread = threading.Thread(target=self._server.run, args=([self.listener],), daemon=True)
 
     @staticmethod
     def bind() -> socket.socket:

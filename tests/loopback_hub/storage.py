@@ -19,10 +19,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 TYPES = ("models", "datasets", "spaces")
+ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 MAIN = "refs/heads/main"
 # As the `.gitattributes` of a new repository says; larger files go through LFS whatever their name is.
-LFS_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".onnx", ".h5", ".npy", ".npz", ".parquet")
-LFS_SUFFIXES += (".arrow", ".zip", ".tar", ".gz")
+_ARRAYS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".onnx", ".h5", ".npy", ".npz", ".parquet", ".arrow")
+LFS_SUFFIXES = (*_ARRAYS, ".zip", ".tar", ".gz")
 LFS_SIZE = 10_000_000
 GITATTRIBUTES = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES).encode()
 
@@ -119,7 +120,7 @@ class Storage:
     def repository(self, type: str, id: str) -> Repository | None:
         """Read a repository's record, `None` where there is none."""
         file = self._folder(type, id) / "repository.json"
-        return Repository(**json.loads(file.read_text())) if file.is_file() else None
+        return Repository(**json.loads(file.read_text())) if ID.fullmatch(id) and file.is_file() else None
 
     def repositories(self, type: str) -> Iterator[Repository]:
         """All repositories of a type, by name."""
@@ -177,13 +178,14 @@ class Storage:
         parent: str | None,
     ) -> Commit:
         """Write a commit and move a reference to it."""
+        listed = {path: asdict(files[path]) for path in sorted(files)}
         values = {"parent": parent, "title": title, "message": message, "author": author, "date": _now()}
-        text = json.dumps(values | {"files": {path: asdict(files[path]) for path in sorted(files)}}, indent=1)
-        id = hashlib.sha1(text.encode()).hexdigest()
-        _write(self._commit_file(repository, id), text.encode())
+        text = json.dumps(values | {"files": listed}, indent=1).encode()
+        id = hashlib.sha1(text).hexdigest()
+        _write(self._commit_file(repository, id), text)
         repository.refs[reference] = id
         self.save(repository)
-        return Commit(id=id, files=files, **values)
+        return self.read_commit(repository, id)
 
     def _folder(self, type: str, id: str) -> Path:
         return self.root / type / id
