@@ -11,7 +11,7 @@ from simgan.cards.curves import draw_curves
 from simgan.cards.marks import is_rendered
 from simgan.cards.model import CURVES, render_model_card
 from simgan.cards.records import Records, read_records, without_places
-from simgan.errors import ModelError
+from simgan.errors import ModelError, PublishError
 from simgan.hub import CONFIG, WEIGHTS, local_folder
 from simgan.uploading import CARD, Pushed, upload
 
@@ -44,7 +44,10 @@ def push_model(
         raise ModelError(f"{source} is no folder here and no shipped model: give the folder of a run")
     records = read_records(found)
     with TemporaryDirectory() as folder:
-        gather(records, Path(folder), repo_id)
+        try:
+            gather(records, Path(folder), repo_id)
+        except OSError as error:
+            raise PublishError(f"{source} cannot be gathered to be pushed: {error}") from error
         step = f" of step {records.step}" if records.step is not None else ""
         return upload(
             Path(folder),

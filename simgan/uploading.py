@@ -103,12 +103,13 @@ def upload(
                 if edited or not replace_card:
                     del sent[CARD]
         kept = edited and replace_card
-        gone = [] if kept else [name for name in api.list_repo_files(repo_id, **where) if name.startswith(tuple(owned))]
+        there_are = api.list_repo_files(repo_id, **where) if owned and not kept else []
+        gone = [name for name in there_are if name.startswith(tuple(owned)) and name not in sent]
         commit = api.create_commit(
             repo_id,
             [
                 *(CommitOperationAdd(name, str(path)) for name, path in sent.items()),
-                *(CommitOperationDelete(name) for name in gone if name not in sent),
+                *(CommitOperationDelete(name) for name in gone),
             ],
             commit_message=message,
             create_pr=create_pr,
