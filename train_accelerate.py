@@ -32,3 +32,5 @@ if __name__ == "__main__":
         train(from_command_line())
     except SimGANError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:  # while data are loaded, or a second one
+        sys.exit("interrupted; what checkpoints there are can be resumed with --resume")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from simgan import __version__
-from simgan.errors import SimGANError, SourceError
+from simgan.errors import SimGANError, SourceError, reason
 
 DESCRIPTION = "SimGAN: make labelled synthetic images look real without losing their labels."
 Input = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
@@ -90,6 +90,7 @@ def prepare(
     /,
     align: str | None = None,
     size: tuple[int, int] = (55, 35),
+    channels: Literal[1, 3] = 1,
     limit: int | None = None,
     seed: int = 0,
     skip_bad: bool = False,
@@ -103,6 +104,7 @@ def prepare(
         output: a new folder; training takes it as a source by its path.
         align: a source of real images whose scale and centre the crops are brought to, without labels.
         size: width and height of a crop.
+        channels: 1 for grey crops, 3 to keep their colours.
         limit: at most so many images.
         seed: draws them.
         skip_bad: leave broken files out and list them at the end.
@@ -116,6 +118,7 @@ def prepare(
         output,
         align=align,
         size=size,
+        channels=channels,
         limit=limit,
         seed=seed,
         skip_bad=skip_bad,
@@ -332,4 +335,4 @@ def _write(output: Path | None, figures: dict[str, Any]) -> None:
         aside.write_text(json.dumps(figures, indent=2) + "\n")
         aside.replace(output)
     except OSError as error:
-        raise SourceError(f"{output} cannot be written: {error}") from error
+        raise SourceError(f"{output} cannot be written ({reason(error)})") from error

@@ -4,6 +4,14 @@ Each derives from `SimGANError` and from the built-in that fits, so that both `e
 `except ValueError` do what one expects. Command lines print the sentence and exit with 1.
 """
 
+import errno
+
+
+def reason(error: BaseException) -> str:
+    """Tell why something could not be written: a full disk in plain words, all else as the system says it."""
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+    return "the disk is full: free some space" if full else str(error)
+
 
 class SimGANError(Exception):
     """Base class of all errors raised on purpose."""

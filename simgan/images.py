@@ -21,6 +21,7 @@ from simgan.errors import ImageError
 
 Array = NDArray[Any]
 MAXIMUM_PIXELS = 64_000_000
+SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".jp2", ".pgm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
 MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 REMEDIES = {
     "P": "it has a colour palette, which refined colours do not fit: convert it to RGB",
@@ -47,9 +48,13 @@ def open_image(source: str | Path | bytes, name: str | None = None) -> Image.Ima
         raise ImageError(f"{path} does not exist") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path} has too many pixels: more than {MAXIMUM_PIXELS:,}") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, ImageError):
-            raise
+    except UnidentifiedImageError as error:
+        empty = not (source if isinstance(source, bytes) else Path(source).stat().st_size)
+        told = "it is empty" if empty else "it is of no known format, or has no pixels"
+        raise ImageError(f"{path} cannot be read as an image: {told}") from error
+    except ImageError:
+        raise
+    except (OSError, SyntaxError, ValueError) as error:
         raise ImageError(f"{path} cannot be read as an image: {error}") from error
 
 

@@ -5,8 +5,8 @@ each written aside and renamed. So a run that was killed goes on where it was, a
 file keeps its own quantization tables and subsampling; all other formats are written without loss.
 """
 
-import errno
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -24,12 +24,12 @@ from PIL.JpegImagePlugin import get_sampling
 from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
-from simgan.errors import ImageError, SourceError
+from simgan.errors import ImageError, SourceError, reason
+from simgan.images import SUFFIXES as IMAGES
 from simgan.images import Array, check_stored, decode, encode_png, open_image, to_stored
 from simgan.refiner import Refiner
 
 ARCHIVES = {".zip": "zip", ".tar": "w", ".tgz": "w:gz", ".tar.gz": "w:gz"}  # else tarfile's mode
-IMAGES = {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".jp2", ".pgm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
 RECORD = ".simgan-refine.json"
 AHEAD = 256  # files, or rows of a data set, that are read before they are refined together
 PIXELS = 2**24  # of them at most, so that large images do not fill the memory
@@ -82,8 +82,9 @@ def refine_path(
             return _refine_file(job, source, output)
         return _refine_files(job, source, output)
     except OSError as error:
-        reason = "the disk is full: free some space, and call it again" if error.errno == errno.ENOSPC else error
-        raise SourceError(f"{output} cannot be written ({reason}); what is there is whole") from error
+        raise SourceError(
+            f"{output} cannot be written ({reason(error)}); what is there is whole: call it again to go on"
+        ) from error
 
 
 def record(refiner: Refiner, strength: float, copy: Sequence[str] = ()) -> str:
@@ -275,13 +276,9 @@ def _save(path: Path, image: Image.Image, source: Image.Image, kind: str | None)
             settings["pnginfo"].add_itxt(key, text)
     elif kind == "TIFF" and info.get("compression") in ("tiff_lzw", "tiff_adobe_deflate", "packbits"):
         settings["compression"] = info["compression"]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        image.save(aside, kind, **settings)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    encoded = io.BytesIO()
+    image.save(encoded, kind, **settings)
+    _write(path, encoded.getvalue())
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -390,6 +387,8 @@ def _refine_rows(job: _Job, rows: Any, column: str, source: Path, start: int) ->
 
     def read(place: int) -> tuple[int, str | None, Array] | None:
         cell, name = rows[place][column] or {"bytes": b"", "path": None}, f"row {start + place} of {source}"
+        if cell["bytes"] is None:
+            name = f"{cell['path']} ({name})"
         array = job.read(lambda: decode(cell["path"] if cell["bytes"] is None else cell["bytes"], name))
         return None if array is None else (place, cell["path"], array)
 

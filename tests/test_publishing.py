@@ -21,6 +21,7 @@ from simgan.training import publisher
 from simgan.training.config import TrainingConfig
 from simgan.training.publisher import Publisher
 
+SCRIPT = Path(__file__).parents[1] / "train_accelerate.py"
 STEPS = range(0, 40, 10)
 PUSHED = {
     *(".gitattributes", "README.md", "config.json", "model.safetensors", "metrics.jsonl", "training.json"),
@@ -257,35 +258,24 @@ def test_a_push_that_could_not_work_is_told_before_training(hub, tmp_path, capsy
 
 
 def test_without_a_network_training_ends_well_and_the_printed_command_works_later(hub, api, tmp_path):
-    """The script as it is started, with a Hub at a closed port, and then the command with the real one."""
+    """Two processes of the script, with a Hub at a closed port, and then the command with the real one."""
     run = tmp_path / "run"
-    small = [
-        "--limit=60",
-        "--steps=2",
-        "--batch-size=8",
-        "--discriminator-warm-up=1",
-        "--evaluate-every=1",
-        "--trackers",
-    ]
-    script = Path(__file__).parents[1] / "train_accelerate.py"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    settings = ["--limit=60", "--steps=2", "--batch-size=8", "--discriminator-warm-up=1", "--evaluate-every=1"]
     push = ["--push-to-hub", "org/model", "--private"]
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "ACCELERATE_USE_CPU": "true",
-        "HF_ENDPOINT": "http://127.0.0.1:9",
-    }
-    command = [sys.executable, script, *small, "--output", run, *push]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    command = [*launcher, SCRIPT, *settings, "--trackers", "--output", run, *push]
+    nowhere = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **nowhere}, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "warning: a push to org/model would fail now: the Hub was not reached" in done.stderr
-    assert "The model was not pushed (the Hub was not reached" in done.stdout
+    assert done.stderr.count("warning: a push to org/model would fail now: the Hub was not reached") == 1
+    assert done.stdout.count("The model was not pushed (the Hub was not reached") == 1  # by one process of the two
     last = done.stdout.splitlines()[-1]
     assert last == f"simgan push {run} org/model --private"
     main(shlex.split(last)[1:])
+    assert api.model_info("org/model").private
     card = ModelCard.load("org/model")
     best = next(result for result in card.data.eval_results if result.metric_type == "patch-distance")
     assert f'"realism": {best.metric_value}' in (run / "metrics.jsonl").read_text()
     assert card.data.license == "apache-2.0"
-    sheet = re.findall(r"\((samples/.*?\.png)\)", card.text)
-    assert sheet and api.file_exists("org/model", sheet[0])
+    sheets = re.findall(r"\((samples/.*?\.png)\)", card.text)
+    assert sheets and api.file_exists("org/model", sheets[0])

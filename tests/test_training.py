@@ -2,19 +2,24 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from train_arrays import data, small
 
 from simgan import ConfigError, Discriminator, Refiner, SourceError, TrainingError
+from simgan.training import checkpoints
 from simgan.training.augmentation import augment, draw
 from simgan.training.batches import Batches, generator
 from simgan.training.config import PRESETS, from_command_line
@@ -113,6 +118,31 @@ def test_kill_9_loses_at_most_one_interval_and_the_resumed_run_ends_bit_for_bit_
     assert_same(state(uninterrupted)[1], state(run)[1])
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
+
+
+@pytest.mark.parametrize(
+    ("where", "left"), [("checkpoint", ["step-000002"]), ("rename", ["step-000002"]), ("best", [])]
+)
+def test_kill_9_while_something_is_written_leaves_what_was_there_and_loses_one_interval(
+    uninterrupted, tmp_path, where, left
+):
+    run = tmp_path / "run"
+    settings = {"output": run, "steps": 6, "evaluate_every": 2}
+    finish(start(settings, DIE_IN=where), code=-9)
+    assert [path.name for path in (run / "checkpoints").glob("step-*")] == left
+    finish(start({**settings, "resume": bool(left)}))
+    assert_same(state(uninterrupted)[1], state(run)[1])
+    networks = {"config.json", "model.safetensors", "discriminator/config.json", "discriminator/model.safetensors"}
+    assert all((run / name).read_bytes() == (uninterrupted / name).read_bytes() for name in networks)
+    assert not list(run.rglob(".*"))  # nothing half is left
+
+
+def test_the_best_refiner_and_its_discriminator_are_of_the_same_step(uninterrupted):
+    steps = []
+    for name in ("model.safetensors", "discriminator/model.safetensors"):
+        with safe_open(uninterrupted / name, "pt") as file:
+            steps.append(file.metadata()["step"])
+    assert steps[0] == steps[1]
 
 
 def test_two_processes_compute_what_one_does(tmp_path):
@@ -251,6 +281,82 @@ def test_a_full_disk_leaves_the_older_checkpoints_whole(uninterrupted, monkeypat
     assert not list((uninterrupted / "checkpoints").glob(".*"))
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "sentence"),
+    [
+        ("state.json", "{}", "cannot be read"),
+        ("state.json", '{"config": 1}', "cannot be read"),
+        ("state.json", "half", "cannot be read"),
+        ("state.safetensors", None, "cannot be read"),
+        ("state.safetensors", b"", "cannot be read"),
+    ],
+)
+def test_a_broken_checkpoint_is_named(uninterrupted, tmp_path, file, content, sentence):
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    place = run / "checkpoints" / "step-000006" / file
+    if content is None:
+        place.write_bytes(place.read_bytes()[:5000])
+    else:
+        place.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(TrainingError, match=rf"step-000006 {sentence}.*: delete it, and the one before is resumed"):
+        Run(small(output=run, steps=6, evaluate_every=2, resume=True, mixed_precision="auto"), data())
+
+
+def test_a_checkpoint_of_another_network_is_refused(uninterrupted, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    place = run / "checkpoints" / "step-000006" / "state.safetensors"
+    tensors = load_file(place)
+    save_file({key: value for key, value in tensors.items() if key != "refiner/head.bias"}, place)
+    with pytest.raises(TrainingError, match="is of another refiner than the preset's"):
+        Run(small(output=run, steps=6, evaluate_every=2, resume=True), data())
+
+
+def test_the_scale_of_fp16_gradients_is_resumed(tmp_path):
+    run = Run(small(output=tmp_path / "run", steps=2), data())
+    run.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=7.0)
+    run._checkpoint()
+    resumed = make_accelerator(small())
+    resumed.scaler = torch.amp.GradScaler("cpu")
+    checkpoints.restore(Trainer(run.config, data(), resumed), checkpoints.newest(run.config.output))
+    assert resumed.scaler.get_scale() == 7.0
+
+
+def test_precisions_and_trackers_that_this_machine_lacks_are_refused():
+    with pytest.raises(ConfigError, match="fp16 is for GPUs"):
+        make_accelerator(small(mixed_precision="fp16"))
+    with pytest.raises(ConfigError, match="trackers json: Unsupported logging capability: json"):
+        make_accelerator(small(trackers=["json"]))
+    missing = next(name for name in ("aim", "comet_ml", "swanlab") if find_spec(name) is None)
+    with pytest.raises(ConfigError, match=f"tracker {missing} is not installed"):
+        make_accelerator(small(trackers=["tensorboard", missing]))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"gradient_accumulation_steps": 0},
+        {"steps": 0},
+        {"seed": -1},
+        {"learning_rate": 0.0},
+        {"max_shift": 0.0},
+        {"history_size": -1},
+        {"channels": 2},
+        {"mixed_precision": "fp8"},
+        {"reduction": "median"},
+        {"scope": "regional"},
+        {"betas": [0.5, 1.0]},
+        {"ema_decay": 1.0},
+        {"holdout": 1.0},
+    ],
+)
+def test_settings_out_of_their_range_are_refused_by_name(settings):
+    (name,) = settings
+    with pytest.raises(ConfigError, match=name):
+        small(**settings)
+
+
 def record(**values):
     return {
         "step": 500,
@@ -281,6 +387,55 @@ def test_a_run_that_cannot_become_good_stops_with_a_diagnosis(tmp_path, values, 
     run.records = [record()] + [record(**values)] * 4
     with pytest.raises(TrainingError, match=sentence):
         run._diagnose()
+
+
+def spoil(trainer, kind):
+    """Make the trainer's networks what the diagnoses are about."""
+    with torch.no_grad():
+        head, last = trainer.average.head, trainer.discriminator.layers[-1]
+        if kind == "constant":  # R(x) = 0 for every x
+            trainer.average.config = replace(trainer.average.config, predict_residual=False)
+            head.weight.zero_()
+            head.bias.zero_()
+        elif kind == "identity":
+            head.weight.zero_()
+        elif kind == "dead":
+            head.weight.fill_(0.01)
+            last.weight.zero_()
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [("constant", "constant image"), ("identity", "gives its input back"), ("dead", "discriminator is dead")],
+)
+def test_what_is_measured_of_spoilt_networks_leads_to_the_diagnosis(tmp_path, kind, sentence):
+    run = Run(small(output=tmp_path / "run"), data())
+    spoil(run.trainer, kind)
+    run.records = [{**run._measure(), "step": 500}] * 3
+    with pytest.raises(TrainingError, match=sentence):
+        run._diagnose()
+
+
+def test_weights_that_are_not_finite_are_neither_measured_nor_kept(tmp_path):
+    run = Run(small(output=tmp_path / "run", evaluate_every=1), data())
+    with torch.no_grad():
+        run.trainer.refiner.head.bias.fill_(torch.nan)
+    with pytest.raises(TrainingError, match=r"realism.* not finite at step 1"):
+        for _ in run.steps():
+            run.trainer.update_refiner()
+    assert not (run.config.output / "checkpoints").exists()
+    assert all(torch.isfinite(value).all() for value in Refiner.from_pretrained(run.config.output).parameters())
+
+
+def test_eyes_that_show_no_iris_are_chosen_by_realism_and_leave_lambda_alone(tmp_path):
+    run = Run(small(output=tmp_path / "run"), data())
+    nan = float("nan")
+    run.records = [record(realism=value, shift=nan, shift_median=nan) for value in (0.9, 0.2, 0.4)]
+    assert run.best()["realism"] == 0.2
+    assert run._steered(run.records[-1]) == run.trainer.regularization_weight
+    run.records.insert(0, record(realism=0.95))  # found before, and then no longer: that is beyond every bound
+    assert run.best()["realism"] == 0.95
+    assert run._steered(run.records[-1]) > run.trainer.regularization_weight
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):

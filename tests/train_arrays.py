@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from simgan import SimGANError
 from simgan.simulators import camera, eyes
+from simgan.training import checkpoints
 from simgan.training.config import TrainingConfig
 from simgan.training.run import Run
 from simgan.training.trainer import Trainer, TrainingData, make_accelerator
@@ -31,6 +32,35 @@ def small(**settings: object) -> TrainingConfig:
         values[key] = tuple(value) if isinstance(value, list) else value
     values["output"] = Path(str(values.get("output", "run")))
     return TrainingConfig(**values)  # type: ignore[arg-type]
+
+
+def die(where: str) -> None:
+    """Kill this process in the middle of writing the fourth step's checkpoint, before its rename, or in the best's."""
+
+    def killed() -> None:
+        os.kill(os.getpid(), 9)
+
+    rename, replace, save = Path.rename, Path.replace, checkpoints.save_file
+
+    def half(tensors: dict, file: Path) -> None:
+        save(tensors, file)
+        if "step-000004" in str(file):
+            file.write_bytes(file.read_bytes()[:5000])
+            killed()
+
+    def renamed(file: Path, target: Path) -> Path:
+        return killed() if file.name == ".step-000004" else rename(file, target)
+
+    def replaced(file: Path, target: Path) -> Path:
+        replace(file, target)
+        return killed() if file.parent.name == checkpoints.BEST else target
+
+    if where == "checkpoint":
+        checkpoints.save_file = half
+    elif where == "rename":
+        Path.rename = renamed
+    elif where == "best":
+        Path.replace = replaced
 
 
 def main(settings: dict) -> None:
@@ -58,6 +88,7 @@ def main(settings: dict) -> None:
         save_file(weights, f"{save}-{accelerator.process_index}.safetensors")
         accelerator.end_training()
         return
+    die(os.environ.get("DIE_IN", ""))
     run = Run(config, data())
     print("ready", flush=True)
     for _ in run.refiner_warm_up():

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, Features, Image, Sequence, Value
 
+from simgan.errors import SourceError
+
 Row = dict[str, Any]
 
 _number = Value("float32")
@@ -33,6 +35,18 @@ POINTS = ("pupil", "iris", "lids")
 """The columns in pixels of the crop, which move with it."""
 
 
+SHAPES: dict[str, tuple[int, ...]] = {
+    "gaze": (3,),
+    "pitch": (),
+    "yaw": (),
+    "head_rotation": (9,),
+    "pupil": (2,),
+    "iris": (-1, 2),
+    "lids": (-1, 2),
+}
+"""What the labels that are numbers must look like; −1 is any number of points."""
+
+
 def features(*names: str, **others: Any) -> Features:
     """Give the types of some of the `COLUMNS`, and of other columns as they are."""
     return Features({name: COLUMNS[name] for name in names} | others)
@@ -43,14 +57,48 @@ SMALL = 2**13
 
 
 def image_cell(array: np.ndarray) -> dict[str, Any]:
-    """Encode a stored image (H, W) as what an image column holds: PNG bytes and no path."""
+    """Encode a stored image, (H, W) or (H, W, C), as what an image column holds: PNG bytes and no path."""
     settings = [cv2.IMWRITE_PNG_COMPRESSION, 0] if array.nbytes <= SMALL else []
+    if array.ndim == 3 and array.shape[2] > 2:
+        array = cv2.cvtColor(array, cv2.COLOR_RGBA2BGRA if array.shape[2] == 4 else cv2.COLOR_RGB2BGR)
     return {"bytes": cv2.imencode(".png", array, settings)[1].tobytes(), "path": None}
+
+
+def as_table(rows: Iterable[Row], columns: Features) -> pa.Table:
+    """Hold rows in memory as Arrow does; a label that a row lacks becomes None."""
+    try:
+        return pa.Table.from_pylist(list(rows), schema=columns.arrow_schema)
+    except pa.ArrowException as error:
+        raise SourceError(f"a column holds values of several kinds ({error}): make them one") from error
 
 
 def as_dataset(rows: Iterable[Row], columns: Features) -> Dataset:
     """Hold rows in memory as a data set; a label that a row lacks becomes None."""
-    return Dataset(pa.Table.from_pylist(list(rows), schema=columns.arrow_schema))
+    return Dataset(as_table(rows, columns))
+
+
+def known(label: Any) -> bool:
+    """Tell whether a row has a label: one that is None or an empty list is not known."""
+    return label is not None and not (isinstance(label, list | np.ndarray) and len(label) == 0)
+
+
+def check_labels(row: Row) -> Row:
+    """Give the row back; a label that is not finite numbers of its shape is a `SourceError` that names both."""
+    for name, shape in SHAPES.items():
+        if not known(value := row.get(name)):
+            continue
+        try:
+            with np.errstate(over="ignore"):
+                found: np.ndarray = np.asarray(value, np.float32)
+        except (TypeError, ValueError):
+            found = np.empty(0)
+        fits = found.ndim == len(shape) and all(
+            want in (-1, size) for want, size in zip(shape, found.shape, strict=True)
+        )
+        if not fits or not np.isfinite(found).all():
+            wanted = "a number" if not shape else f"{' × '.join('N' if n < 0 else str(n) for n in shape)} numbers"
+            raise SourceError(f"{row.get('file_name')} has a label {name} that is not {wanted}: {str(value)[:80]}")
+    return row
 
 
 def direction(pitch: float, yaw: float) -> list[float]:
@@ -76,6 +124,6 @@ def mirrored(labels: Mapping[str, Any], width: int) -> Row:
     if row.get("head_rotation") is not None:
         row["head_rotation"] = (np.reshape(row["head_rotation"], (3, 3)) * np.outer(flip, flip)).reshape(9).tolist()
     for name in POINTS:
-        if row.get(name) is not None:
+        if known(row.get(name)):
             row[name] = (np.asarray(row[name], float) * [-1, 1] + [width - 1, 0]).tolist()
     return row

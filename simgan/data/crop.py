@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from simgan.data.columns import POINTS, Row
+from simgan.data.columns import POINTS, Row, known
+from simgan.errors import ConfigError
+from simgan.images import MAXIMUM_PIXELS
 
 Size = tuple[int, int]
 
@@ -30,6 +32,39 @@ class Correction:
 
 
 NONE = Correction()
+EYES: Size = (55, 35)
+
+
+@dataclass(frozen=True)
+class Format:
+    """What crops are to be: width and height (None: as their images are), 1 (grey) or 3 channels, and a correction."""
+
+    size: Size | None = EYES
+    channels: int = 1
+    correction: Correction = NONE
+
+    def __post_init__(self) -> None:
+        if self.size is not None and min(self.size) < 16:
+            raise ConfigError(f"a crop of {self.size[0]}×{self.size[1]} pixels is too small: at least 16×16 are needed")
+        if self.channels not in (1, 3):
+            raise ConfigError(f"a crop has 1 (grey) or 3 (colour) channels, not {self.channels}")
+
+    @property
+    def eye_size(self) -> Size:
+        """The size, that of the paper where none is asked for: eyes have no size of their own in a frame."""
+        return self.size or EYES
+
+    def tones(self, array: np.ndarray) -> np.ndarray:
+        """Give a stored image without alpha, as (H, W) luminance or as (H, W, 3)."""
+        if array.ndim == 3 and array.shape[2] in (2, 4):
+            array = np.ascontiguousarray(array[..., :-1])
+        if array.ndim == 3 and array.shape[2] == 1:
+            array = array[..., 0]
+        if self.channels == 3:
+            return array if array.ndim == 3 else np.repeat(array[..., None], 3, -1)
+        return array if array.ndim == 2 else cv2.cvtColor(array, cv2.COLOR_RGB2GRAY)
+
+
 CLOSE = 0.2
 """An image whose sides differ from the crop's by no more than this share is cut, not resized."""
 
@@ -74,13 +109,16 @@ class Crop:
         return np.array([self.size[0] / self.width, self.size[1] / self.height])
 
     def cut(self, frame: np.ndarray) -> np.ndarray:
-        """Resample a grey frame (H, W), uint8 or uint16; what lies outside repeats its border."""
+        """Resample a frame, uint8 or uint16 (H, W) or uint8 (H, W, 3); what lies outside repeats its border."""
         box = np.array([self.left, self.top, self.left + self.width, self.top + self.height])
-        high, wide = frame.shape
+        high, wide = frame.shape[:2]
         if (self.width, self.height) == self.size and np.all(box == box.round()) and self._inside(box, wide, high):
             x, y = int(self.left), int(self.top)
             return np.ascontiguousarray(frame[y : y + self.size[1], x : x + self.size[0]])
         if not self._inside(box, wide, high):
+            reach = np.maximum(box[2:], [wide, high]) - np.minimum(box[:2], 0)
+            if not reach.prod() < MAXIMUM_PIXELS:  # nor is what is not a number
+                raise ValueError(f"the crop would be {box.round(1).tolist()} of a frame of {wide}×{high} pixels")
             before = np.ceil(np.maximum(-box[:2], 0)).astype(int)
             after = np.ceil(np.maximum(box[2:] - [wide, high], 0)).astype(int)
             frame = cv2.copyMakeBorder(frame, before[1], after[1], before[0], after[0], cv2.BORDER_REPLICATE)
@@ -99,13 +137,4 @@ class Crop:
 
     def move_labels(self, row: Row) -> Row:
         """Move every label of a row that is in pixels."""
-        return row | {name: self.move(row[name]).tolist() for name in POINTS if row.get(name) is not None}
-
-
-def grey(array: np.ndarray) -> np.ndarray:
-    """Luminance (H, W) of a stored image, whose alpha is dropped."""
-    if array.ndim == 2:
-        return array
-    if array.shape[2] == 2:
-        return np.ascontiguousarray(array[..., 0])
-    return cv2.cvtColor(array, cv2.COLOR_RGBA2GRAY if array.shape[2] == 4 else cv2.COLOR_RGB2GRAY)
+        return row | {name: self.move(row[name]).tolist() for name in POINTS if known(row.get(name))}

@@ -6,21 +6,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from datasets import Features
 
-from simgan.data.columns import COLUMNS, Row, direction, image_cell
-from simgan.data.crop import NONE, Correction, Crop, Size, grey
-from simgan.data.source import Source, folder_of
+from simgan.data.columns import COLUMNS, SHAPES, Row, direction, image_cell, known
+from simgan.data.crop import Crop, Format
+from simgan.data.source import Source, folder_of, laid_out
 from simgan.errors import SourceError
-from simgan.images import open_image, to_stored
+from simgan.images import SUFFIXES, open_image, to_stored
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm"}
 METADATA = ("metadata.csv", "metadata.jsonl")
 
 
-def open_folder(path: str, size: Size | None, correction: Correction = NONE) -> Source:
+def open_folder(path: str, form: Format) -> Source:
     """List the images; their names relative to the folder, with "/", become `file_name`. Hidden ones are left out.
 
     Images within 20 % of the size are cut from the centre, others resized with the crop's aspect kept; None keeps
@@ -45,28 +45,38 @@ def open_folder(path: str, size: Size | None, correction: Correction = NONE) -> 
         columns = {"gaze": COLUMNS["gaze"]} | columns
     kept = {"image": COLUMNS["image"]} | columns | {"file_name": COLUMNS["file_name"]}
     tasks = [(name, labels.get(name, {"file_name": name})) for name in names]
-    return Source(
-        f"folder:{folder}", tasks, partial(_read, folder=folder, size=size, correction=correction), Features(kept)
-    )
+    return Source(f"folder:{folder}", tasks, partial(_read, folder, form), Features(kept))
 
 
-def _read(task: tuple[str, Row], folder: Path, size: Size | None, correction: Correction) -> list[Row]:
+def _read(folder: Path, form: Format, task: tuple[str, Row]) -> list[Row]:
     name, labels = task
     path = folder / name
-    array = to_stored(open_image(path), str(path))
-    row = dict(labels)
-    if size is not None:
-        array = grey(array)
-        crop = Crop.fitting((array.shape[1], array.shape[0]), size).corrected(correction)
-        array, row = crop.cut(array), crop.move_labels(row)
-    if row.get("pitch") is not None and row.get("yaw") is not None and row.get("gaze") is None:
-        row["gaze"] = direction(row["pitch"], row["yaw"])
-    return [row | {"image": image_cell(array)}]
+    return [crop_row(to_stored(open_image(path), str(path)), labels, form, f"the metadata of {path}")]
+
+
+def crop_row(array: np.ndarray, labels: Row, form: Format, name: str) -> Row:
+    """Fit an image with labels to the format; `name` tells of labels that are none."""
+    row = {key: value if key not in SHAPES or known(value) else None for key, value in labels.items()}
+    if row.get("person") is not None:
+        row["person"] = str(row["person"])  # a name that looks like a number
+    with laid_out(name, "labels of images"):
+        if form.size is not None:
+            array = form.tones(array)
+            crop = Crop.fitting((array.shape[1], array.shape[0]), form.size).corrected(form.correction)
+            array, row = crop.cut(array), crop.move_labels(row)
+        pitch, yaw = row.get("pitch"), row.get("yaw")
+        if pitch is not None and yaw is not None and row.get("gaze") is None:
+            row["gaze"] = direction(pitch, yaw)
+    return row | {"image": image_cell(array)}
 
 
 def _metadata(file: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(file) if file.suffix == ".csv" else pd.read_json(file, lines=True)
+        table = (
+            pd.read_csv(file, dtype={"file_name": str, "person": str})
+            if file.suffix == ".csv"
+            else pd.read_json(file, lines=True)
+        )
     except (ValueError, OSError) as error:
         raise SourceError(f"{file} cannot be read: {error}") from error
     if "file_name" not in table:

@@ -14,11 +14,15 @@ from simgan.errors import ImageError, SourceError
 
 
 class Crops:
-    """The images of a data set, all of one size, by number; what the operating system maps stays on disk."""
+    """The images of a data set, all of one size, by number; what the operating system maps stays on disk.
 
-    def __init__(self, dataset: Dataset) -> None:
+    `channels` 1 gives grey images, 3 colour ones, whatever is stored.
+    """
+
+    def __init__(self, dataset: Dataset, *, channels: int = 1) -> None:
         if "image" not in dataset.column_names or not len(dataset):
             raise SourceError("a data set of crops needs a column image and at least one row")
+        self._colour = channels == 3
         chunks = dataset.data.column("image").chunks
         self._chunks = [_bytes(chunk) for chunk in chunks]
         self._starts = np.cumsum([0] + [len(chunk) for chunk in chunks])
@@ -26,13 +30,16 @@ class Crops:
         self._order = None if order is None else order.column(0).to_numpy()
         self._length = len(dataset)
         self._iris = _iris_circles(dataset.data.table) if "iris" in dataset.column_names else None
-        self.shape: tuple[int, int] = self._decode(self._rows([0]))[0].shape
+        self.shape: tuple[int, ...] = self._decode(self._rows([0]))[0].shape
 
     def __len__(self) -> int:
         return self._length
 
     def __getitem__(self, indices: Sequence[int] | np.ndarray | slice) -> np.ndarray:
-        """Give images uint8 (N, H, W) by number; `ImageError` if one is broken or of another size than the first."""
+        """Give images uint8 (N, H, W) or (N, H, W, 3) by number.
+
+        `ImageError` if one is broken or of another size than the first.
+        """
         rows = self._rows(np.arange(self._length)[indices] if isinstance(indices, slice) else indices)
         images = np.empty((len(rows), *self.shape), np.uint8)
         for place, image in enumerate(self._decode(rows)):
@@ -49,7 +56,7 @@ class Crops:
 
         The edge is 2 px wide; without landmarks the mask is zero.
         """
-        high, wide = self.shape
+        high, wide = self.shape[:2]
         rows = self._rows(indices)
         if self._iris is None:
             return np.zeros((len(rows), high, wide), np.float32)
@@ -68,14 +75,15 @@ class Crops:
 
     def _decode(self, rows: np.ndarray) -> list[np.ndarray]:
         parts = np.searchsorted(self._starts, rows, side="right") - 1
+        flag = cv2.IMREAD_COLOR if self._colour else cv2.IMREAD_GRAYSCALE
         images = []
         for row, part, place in zip(rows, parts, rows - self._starts[parts], strict=True):
             data, offsets = self._chunks[part]
             cell = data[offsets[place] : offsets[place + 1]]
-            image = cv2.imdecode(cell, cv2.IMREAD_GRAYSCALE) if len(cell) else None
+            image = cv2.imdecode(cell, flag) if len(cell) else None
             if image is None:
                 raise ImageError(f"image {row} of the data set cannot be decoded: it must be PNG bytes, not a path")
-            images.append(image)
+            images.append(image[..., ::-1] if self._colour else image)
         return images
 
 

@@ -13,11 +13,10 @@ from typing import Any
 import cv2
 import numpy as np
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from simgan.data.columns import Row, angles, features, image_cell, mirrored
-from simgan.data.crop import Crop, Size
-from simgan.data.source import Source, folder_of
+from simgan.data.crop import Crop, Format
+from simgan.data.source import Source, folder_of, laid_out
 from simgan.errors import SourceError
 
 FEATURES = features("image", "gaze", "pitch", "yaw", "head_rotation", "person", "file_name")
@@ -26,7 +25,7 @@ LISTS = Path("Evaluation Subset") / "sample list for eye image"
 EVALUATION = "@evaluation"
 
 
-def open_mpiigaze(path: str, size: Size | None) -> Source:
+def open_mpiigaze(path: str, form: Format) -> Source:
     """List the days of all persons; `DIR` is the folder that holds `Data/Normalized/p00/day01.mat` and so on."""
     folder = folder_of(path.removesuffix(EVALUATION), "mpiigaze")
     days = sorted((folder / NORMALIZED).glob("p*/day*.mat"))
@@ -35,7 +34,7 @@ def open_mpiigaze(path: str, size: Size | None) -> Source:
     chosen = _lists(folder) if path.endswith(EVALUATION) else None
     if chosen is not None:
         days = [day for day in days if (day.parent.name, day.stem) in chosen]
-    return Source(f"mpiigaze:{path}", days, partial(_read, size or (55, 35), chosen), FEATURES, single=False)
+    return Source(f"mpiigaze:{path}", days, partial(_read, form, chosen), FEATURES, single=False)
 
 
 Chosen = dict[tuple[str, str], set[tuple[str, str]]]
@@ -59,11 +58,14 @@ def _lists(folder: Path) -> Chosen:
     return chosen
 
 
-def _read(size: Size, chosen: Chosen | None, day: Path) -> list[Row]:
+def _read(form: Format, chosen: Chosen | None, day: Path) -> list[Row]:
     person = day.parent.name
     rows = []
     try:
         content = loadmat(day, struct_as_record=False, squeeze_me=True)
+    except Exception as error:  # scipy raises all kinds for a broken file
+        raise SourceError(f"{day} is not laid out as MPIIGaze's normalized data are: {error}") from error
+    with laid_out(day, "MPIIGaze's normalized data"):
         names = np.atleast_1d(content["filenames"])
         for side in ("left", "right"):
             eyes: Any = getattr(content["data"], side)
@@ -73,15 +75,13 @@ def _read(size: Size, chosen: Chosen | None, day: Path) -> list[Row]:
                 name = str(name).strip()
                 if chosen is None or (name, side) in chosen[person, day.stem]:
                     file_name = f"{person}/{day.stem}/{Path(name).stem}_{side}.png"
-                    rows.append(_row(image, gaze, pose, side, size) | {"person": person, "file_name": file_name})
-    except (MatReadError, KeyError, AttributeError, TypeError, ValueError, NotImplementedError, OSError) as error:
-        raise SourceError(f"{day} is not laid out as MPIIGaze's normalized data are: {error}") from error
+                    rows.append(_row(image, gaze, pose, side, form) | {"person": person, "file_name": file_name})
     return rows
 
 
-def _row(image: np.ndarray, gaze: np.ndarray, pose: np.ndarray, side: str, size: Size) -> Row:
-    crop = Crop.fitting((image.shape[1], image.shape[0]), size)
+def _row(image: np.ndarray, gaze: np.ndarray, pose: np.ndarray, side: str, form: Format) -> Row:
+    crop = Crop.fitting((image.shape[1], image.shape[0]), form.eye_size)
     labels: Row = {**angles(gaze), "head_rotation": cv2.Rodrigues(pose)[0].ravel().tolist()}
     if side == "right":
         image, labels = np.ascontiguousarray(image[:, ::-1]), mirrored(labels, image.shape[1])
-    return {"image": image_cell(crop.cut(image.astype(np.uint8))), **labels}
+    return {"image": image_cell(form.tones(crop.cut(image.astype(np.uint8)))), **labels}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import multiprocessing
 import os
 import shutil
@@ -16,13 +15,13 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from simgan.data.alignment import Alignment, Mean, align, mean_image, write_means
-from simgan.data.columns import as_dataset
-from simgan.data.crop import NONE, Correction, Size
+from simgan.data.columns import as_dataset, as_table
+from simgan.data.crop import EYES, NONE, Correction, Size
 from simgan.data.loader import Crops
 from simgan.data.source import Source, Task, draw, pick
-from simgan.data.sources import EYES, load, open_source
+from simgan.data.sources import load, open_source
 from simgan.data.tables import is_prepared
-from simgan.errors import ConfigError, SourceError
+from simgan.errors import ConfigError, SourceError, reason
 
 CHUNK = 64  # tasks that a process reads at a time
 ROUNDS = 3  # of alignment
@@ -45,6 +44,7 @@ def prepare(
     *,
     align: str | None = None,
     size: Size = EYES,
+    channels: int = 1,
     limit: int | None = None,
     seed: int = 0,
     skip_bad: bool = False,
@@ -64,22 +64,18 @@ def prepare(
             cannot be written. ImageError: a broken image. ConfigError: what is aligned is not cut from frames.
     """
     output = Path(output).expanduser()
-    _check(output, overwrite)
+    _check(output, overwrite, processes)
     aside = output.with_name(f".{output.name}.part")
     try:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         alignment = None if align is None else _align(source, align, size, seed, aside / "means.png")
         correction = NONE if alignment is None else alignment.correction
-        found = open_source(source, size=size, limit=limit, seed=seed, correction=correction)
-        broken: list[str] = []
-        if isinstance(found, Dataset):
-            dataset = found.select(pick(len(found), limit, seed))
-        else:
-            broken = list(found.broken) if skip_bad else []
-            _write(found, aside / "rows.arrow", limit, seed, broken if skip_bad else None, processes)
-            dataset = Dataset.from_file(str(aside / "rows.arrow"))
-            dataset = dataset.select(draw(range(len(dataset)), limit, seed))
+        found = _open(source, size, channels, limit, seed, correction)
+        broken = list(found.broken) if skip_bad else []
+        _write(found, aside / "rows.arrow", limit, seed, broken if skip_bad else None, processes)
+        dataset = Dataset.from_file(str(aside / "rows.arrow"))
+        dataset = dataset.select(draw(range(len(dataset)), limit, seed))
         if not len(dataset):
             raise SourceError(f"{source}: not one image could be read" + (f"; {broken[0]}" if broken else ""))
         dataset.save_to_disk(str(aside / "data"), max_shard_size=SHARD)
@@ -89,14 +85,25 @@ def prepare(
         if alignment is not None:
             (aside / "means.png").replace(output.with_name(f"{output.name}-alignment.png"))
     except OSError as error:
-        reason = "the disk is full: free some space" if error.errno == errno.ENOSPC else error
-        raise SourceError(f"{output} cannot be written ({reason})") from error
+        raise SourceError(f"{output} cannot be written ({reason(error)})") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return Prepared(len(dataset), broken, alignment)
 
 
-def _check(output: Path, overwrite: bool) -> None:
+def _open(
+    source: str, size: Size, channels: int, limit: int | None, seed: int, correction: Correction = NONE
+) -> Source:
+    found = open_source(
+        source, size=size, channels=channels, limit=limit, seed=seed, correction=correction, mapped=False
+    )
+    assert isinstance(found, Source)  # as it is not to be mapped
+    return found
+
+
+def _check(output: Path, overwrite: bool, processes: int | None) -> None:
+    if processes is not None and processes < 1:
+        raise ConfigError(f"{processes} processes cannot read: give at least 1, or none")
     if output.exists() and not overwrite:
         raise SourceError(f"{output} exists: give another output, overwrite it, or delete it")
     if output.exists() and not is_prepared(output):
@@ -118,9 +125,7 @@ def _align(source: str, real: str, size: Size, seed: int, picture: Path) -> Alig
 
 
 def _mean(source: str, size: Size, seed: int, correction: Correction) -> Mean:
-    found = open_source(source, size=size, limit=MEANS, seed=seed, correction=correction)
-    if isinstance(found, Dataset):
-        raise ConfigError(f"{source} is not cut from frames, so its crop cannot be corrected")
+    found = _open(source, size, 1, MEANS, seed, correction)
     rows = found.rows([found.tasks[number] for number in pick(len(found.tasks), MEANS, seed)])
     return mean_image(Crops(as_dataset(rows, found.features))[:])
 
@@ -135,7 +140,7 @@ def _write(
     chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
     count = min(processes or len(os.sched_getaffinity(0)), len(chunks))
     schema = source.features.arrow_schema
-    read = partial(_read, source, broken is not None, schema)
+    read = partial(_read, source, broken is not None)
     with (
         pa.OSFile(str(file), "wb") as sink,
         pa.ipc.new_stream(sink, schema) as writer,
@@ -159,6 +164,6 @@ def _in_order(read: partial[Batch], chunks: list[list[Task]], processes: int) ->
         yield from pool.imap(read, chunks)
 
 
-def _read(source: Source, skip_bad: bool, schema: pa.Schema, tasks: list[Task]) -> Batch:
+def _read(source: Source, skip_bad: bool, tasks: list[Task]) -> Batch:
     broken: list[str] | None = [] if skip_bad else None
-    return pa.Table.from_pylist(list(source.rows(tasks, broken)), schema=schema), broken or []
+    return as_table(source.rows(tasks, broken), source.features), broken or []

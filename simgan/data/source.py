@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import cv2
 import numpy as np
 from datasets import Features
 
-from simgan.data.columns import Row
+from simgan.data.columns import Row, check_labels
 from simgan.errors import SimGANError, SourceError
 
 Task = Any
@@ -37,7 +39,7 @@ class Source:
         """Read tasks in their order. Broken ones are put on the list `broken`; without one they raise."""
         for task in tasks:
             try:
-                rows = list(self.read(task))
+                rows = [check_labels(row) for row in self.read(task)]
             except SimGANError as error:
                 if broken is None:
                     raise
@@ -46,11 +48,22 @@ class Source:
             yield from rows
 
 
+@contextmanager
+def laid_out(file: Path | str, what: str) -> Iterator[None]:
+    """Read labels within this: whatever they lack or hold instead becomes a `SourceError` that names the file."""
+    try:
+        yield
+    except SimGANError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError, cv2.error) as error:
+        raise SourceError(f"{file} is not laid out as {what} are: {error!r}") from error
+
+
 def folder_of(path: str, source: str) -> Path:
     """Check that a folder is there."""
     folder = Path(path).expanduser()
-    if not folder.is_dir():
-        raise SourceError(f"{source}: there is no folder {folder}; give the path of one")
+    if not path or not folder.is_dir():
+        raise SourceError(f"{source}: there is no folder {path!r}; give the path of one")
     return folder
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from simgan.data.columns import as_dataset
-from simgan.data.crop import NONE, Correction, Size
+from simgan.data.crop import EYES, NONE, Correction, Format, Size
 from simgan.data.folder import open_folder
 from simgan.data.mpiigaze import open_mpiigaze
 from simgan.data.simulated import open_simulator
@@ -28,59 +28,75 @@ KINDS = {
     "camera": "eyes",
 }
 CUT = ("folder", "unityeyes", "syntheseyes")
-EYES: Size = (55, 35)
 
 
 def open_source(
     source: str,
     *,
     size: Size | None = EYES,
+    channels: int = 1,
     limit: int | None = None,
     seed: int = 0,
     correction: Correction = NONE,
+    mapped: bool = True,
 ) -> Dataset | Source:
     """Find out what a source is and list what it holds, without reading its images; arguments as for `load`.
 
     `correction` changes every crop of a source that is cut from frames; one that is no frames is a `ConfigError`.
+    Not `mapped`: a table whose images have the size already becomes a `Source` as well, so that each row is read.
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"a limit of {limit} leaves nothing: give at least 1, or none")
-    if size is not None and min(size) < 16:
-        raise ConfigError(f"a crop of {size[0]}×{size[1]} pixels is too small: at least 16×16 are needed")
-    kind, colon, rest = source.partition(":")
+    if seed < 0:
+        raise ConfigError(f"a seed is a whole number from 0 on, not {seed}")
+    form = Format(size, channels, correction)
+    kind, place = _kind(source)
     if correction != NONE and kind not in CUT:
         raise ConfigError(f"{source} is not cut from frames, so its crop cannot be corrected ({', '.join(CUT)} can)")
-    path = Path(source).expanduser()
-    if not colon or kind not in KINDS:
-        if path.is_dir():
-            return open_table(source, size) if is_prepared(path) else open_folder(source, size)
-        if path.suffix == ".parquet" and path.is_file():
-            return open_table(source, size)
-        known = ", ".join(f"{kind}:{rest}" for kind, rest in KINDS.items())
-        raise SourceError(f"{source!r} is neither a folder, a .parquet file nor a known source ({known})")
     if kind == "folder":
-        return open_folder(rest, size, correction)
+        return open_folder(place, form)
     if kind == "unityeyes":
-        return open_unityeyes(rest, size, correction)
+        return open_unityeyes(place, form)
     if kind == "syntheseyes":
-        return open_syntheseyes(rest, size, correction)
+        return open_syntheseyes(place, form)
     if kind == "mpiigaze":
-        return open_mpiigaze(rest, size)
+        return open_mpiigaze(place, form)
     if kind == "hub":
-        return open_table(rest, size)
-    return open_simulator(kind, rest, size, limit, seed)
+        return open_table(place, form, mapped=mapped)
+    return open_simulator(kind, place, form, limit, seed)
+
+
+def _kind(source: str) -> tuple[str, str]:
+    """Tell a source's kind and its place; a path without a kind is a folder of images, or a table."""
+    kind, colon, place = source.partition(":")
+    if colon and kind in KINDS:
+        return kind, place
+    path = Path(source).expanduser()
+    if source and path.is_dir():
+        return "hub" if is_prepared(path) else "folder", source
+    if path.suffix == ".parquet" and path.is_file():
+        return "hub", source
+    known = ", ".join(f"{kind}:{place}" for kind, place in KINDS.items())
+    raise SourceError(f"{source!r} is neither a folder, a .parquet file nor a known source ({known})")
 
 
 def load(
-    source: str, *, size: Size | None = EYES, limit: int | None = None, seed: int = 0, skip_bad: bool = False
+    source: str,
+    *,
+    size: Size | None = EYES,
+    channels: int = 1,
+    limit: int | None = None,
+    seed: int = 0,
+    skip_bad: bool = False,
 ) -> Dataset:
-    """Give a source as a `datasets` data set of grey crops with their labels.
+    """Give a source as a `datasets` data set of crops with their labels.
 
     What was prepared is mapped from its files; anything else is read now, and held in memory: prepare what is large.
 
     Args:
         source: a kind and its place (`KINDS`), or a path: a prepared folder, a folder of images, a `.parquet` file.
         size: width and height of the crop; None leaves images of folders and tables as they are.
+        channels: 1 makes crops grey; 3 keeps colours, and stores grey images as colour ones.
         limit: how many images at most, drawn by `seed` and kept in order; simulators give as many (20,000 without).
         seed: fixes the draw, and a simulator's world.
         skip_bad: goes on after a broken file, and warns at the end with a list of them.
@@ -94,7 +110,7 @@ def load(
     Raises:
         SourceError: the source is unknown, empty, or a label is broken. ImageError: an image is broken.
     """
-    found = open_source(source, size=size, limit=limit, seed=seed)
+    found = open_source(source, size=size, channels=channels, limit=limit, seed=seed)
     if isinstance(found, Dataset):
         return found if limit is None or limit >= len(found) else found.select(pick(len(found), limit, seed))
     broken: list[str] | None = list(found.broken) if skip_bad else None

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simgan.data.columns import Row, angles, features, image_cell
-from simgan.data.crop import NONE, Correction, Crop, Size, grey
-from simgan.data.source import Source
+from simgan.data.crop import NONE, Correction, Crop, Format, Size
+from simgan.data.source import Source, laid_out
 from simgan.data.tables import decode
 from simgan.errors import SourceError
 from simgan.images import open_image, to_stored
@@ -32,27 +32,21 @@ CORNERS = (0, 6)
 FEATURES = features("image", "gaze", "pitch", "yaw", "head_rotation", "pupil", "iris", "lids", "person", "file_name")
 
 
-Where = tuple[Size, Correction]
-
-
-def open_syntheseyes(path: str, size: Size | None, correction: Correction = NONE) -> Source:
+def open_syntheseyes(path: str, form: Format) -> Source:
     """Read the folder as it is distributed (a folder a person, PNG and pickle), or a table of it.
 
     The table has columns image, person, look_vec, head_rotation, and pupil, iris, lids as flat lists x, y, x, y …
     Pickles are read without running what they contain: any name in them is refused.
     """
-    size = size or (55, 35)
     place = Path(path).expanduser()
     if place.suffix == ".parquet" and place.is_file():
-        return Source(
-            f"syntheseyes:{place}", range(len(_table(place))), partial(_read_row, place, (size, correction)), FEATURES
-        )
-    if not place.is_dir():
-        raise SourceError(f"syntheseyes: there is no folder or .parquet file {place}; give the path of one")
+        return Source(f"syntheseyes:{place}", range(len(_table(place))), partial(_read_row, place, form), FEATURES)
+    if not path or not place.is_dir():
+        raise SourceError(f"syntheseyes: there is no folder or .parquet file {path!r}; give the path of one")
     files = sorted(place.rglob("*.png"))
     if not files:
         raise SourceError(f"syntheseyes: no PNG images below {place}; give the folder that holds f01, f02 …")
-    return Source(f"syntheseyes:{place}", files, partial(_read_file, place, (size, correction)), FEATURES)
+    return Source(f"syntheseyes:{place}", files, partial(_read_file, place, form), FEATURES)
 
 
 def crop_of(lids: np.ndarray, size: Size, correction: Correction = NONE) -> Crop:
@@ -61,13 +55,13 @@ def crop_of(lids: np.ndarray, size: Size, correction: Correction = NONE) -> Crop
     return Crop.around(centre, WIDTH, size).corrected(correction)
 
 
-def _row(frame: np.ndarray, labels: Mapping[str, Any], where: Where, name: str) -> Row:
+def _row(frame: np.ndarray, labels: Mapping[str, Any], form: Format, name: str) -> Row:
     points = {key: np.reshape(labels[key], (-1, 2)).astype(float) for key in ("pupil", "iris", "lids")}
     if len(points["lids"]) != 12:
         raise SourceError(f"{name} has {len(points['lids'])} landmarks of the lids where SynthesEyes has 12")
-    crop = crop_of(points["lids"], *where)
+    crop = crop_of(points["lids"], form.eye_size, form.correction)
     return {
-        "image": image_cell(crop.cut(grey(frame))),
+        "image": image_cell(crop.cut(form.tones(frame))),
         **angles(labels["look_vec"]),
         "head_rotation": np.ravel(labels["head_rotation"]).tolist(),
         "pupil": crop.move(points["pupil"].mean(0)).tolist(),
@@ -78,19 +72,17 @@ def _row(frame: np.ndarray, labels: Mapping[str, Any], where: Where, name: str) 
     }
 
 
-def _read_file(folder: Path, where: Where, path: Path) -> list[Row]:
+def _read_file(folder: Path, form: Format, path: Path) -> list[Row]:
     beside = path.with_suffix(".pkl")
     if not beside.is_file():
         raise SourceError(f"{path} has no labels: {beside.name} is missing beside it")
-    content = _unpickle(beside)
-    try:
+    content, frame = _unpickle(beside), to_stored(open_image(path), str(path))
+    with laid_out(beside, "SynthesEyes' labels"):
         landmarks = content["ldmks"]
         labels = {key: landmarks[f"ldmks_{key}_2d"] for key in ("pupil", "iris", "lids")}
         labels |= {"look_vec": content["look_vec"], "head_rotation": content["head_pose"]}
         labels |= {"person": path.parent.name, "file_name": path.relative_to(folder).as_posix()}
-        return [_row(to_stored(open_image(path), str(path)), labels, where, str(beside))]
-    except (KeyError, TypeError, IndexError) as error:
-        raise SourceError(f"{beside} is not laid out as SynthesEyes' labels are: {error!r}") from error
+        return [_row(frame, labels, form, str(beside))]
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -104,7 +96,7 @@ def _unpickle(path: Path) -> Any:
     try:
         with path.open("rb") as file:
             return _PlainUnpickler(file).load()
-    except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, AttributeError, OSError) as error:
+    except Exception as error:  # whatever broken bytes tell the unpickler to do
         raise SourceError(f"{path} cannot be read as plain labels: {error}") from error
 
 
@@ -120,7 +112,10 @@ def _table(path: Path) -> pa.Table:
     return table
 
 
-def _read_row(path: Path, where: Where, number: int) -> list[Row]:
+def _read_row(path: Path, form: Format, number: int) -> list[Row]:
     labels = _table(path).slice(number, 1).to_pylist()[0]
-    name = labels["image"]["path"] or f"{path.stem}_{number:06}.png"
-    return [_row(decode(labels["image"], f"row {number} of {path}"), labels | {"file_name": name}, where, name)]
+    row = f"row {number} of {path}"
+    frame = decode(labels["image"], row)
+    with laid_out(row, "SynthesEyes' labels"):
+        name = labels["image"]["path"] or f"{path.stem}_{number:06}.png"
+        return [_row(frame, labels | {"file_name": name}, form, name)]

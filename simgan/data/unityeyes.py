@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 
 from simgan.data.columns import Row, angles, features, image_cell
-from simgan.data.crop import NONE, Correction, Crop, Size, grey
-from simgan.data.source import Source, folder_of
+from simgan.data.crop import Crop, Format
+from simgan.data.source import Source, folder_of, laid_out
 from simgan.data.syntheseyes import OFFSET
 from simgan.errors import SourceError
 from simgan.images import open_image, to_stored
@@ -31,21 +31,21 @@ CORNERS = (0, 8)
 FEATURES = features("image", "gaze", "pitch", "yaw", "head_rotation", "pupil", "iris", "lids", "file_name")
 
 
-def open_unityeyes(path: str, size: Size | None, correction: Correction = NONE) -> Source:
+def open_unityeyes(path: str, form: Format) -> Source:
     """List the JPG files below a folder; each needs the JSON of the same name beside it."""
     folder = folder_of(path, "unityeyes")
     files = sorted(file for suffix in ("*.jpg", "*.jpeg", "*.png") for file in folder.rglob(suffix))
     if not files:
         raise SourceError(f"unityeyes: no images below {folder}; give the folder that holds 1.jpg, 1.json …")
-    return Source(f"unityeyes:{folder}", files, partial(_read, folder, size or (55, 35), correction), FEATURES)
+    return Source(f"unityeyes:{folder}", files, partial(_read, folder, form), FEATURES)
 
 
-def _read(folder: Path, size: Size, correction: Correction, path: Path) -> list[Row]:
+def _read(folder: Path, form: Format, path: Path) -> list[Row]:
     beside = path.with_suffix(".json")
     if not beside.is_file():
         raise SourceError(f"{path} has no labels: {beside.name} is missing beside it")
-    frame = grey(to_stored(open_image(path), str(path)))
-    try:
+    frame = form.tones(to_stored(open_image(path), str(path)))
+    with laid_out(beside, "UnityEyes' labels"):
         labels = json.loads(beside.read_text())
         lids, iris = (_points(labels[f"{name}_2d"], len(frame)) for name in ("interior_margin", "iris"))
         look = _numbers(labels["eye_details"]["look_vec"])[:3] * [1, -1, 1]  # y upwards there
@@ -53,20 +53,19 @@ def _read(folder: Path, size: Size, correction: Correction, path: Path) -> list[
         centre, diameter = _ellipse(iris)
         width = 55 * diameter / (IRIS * float(labels["eye_details"]["iris_size"]))
         corners = lids[list(CORNERS)].mean(0)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, cv2.error) as error:
-        raise SourceError(f"{beside} is not laid out as UnityEyes' labels are: {error!r}") from error
-    crop = Crop.around(corners + np.array(OFFSET) * width / 55, width, size).corrected(correction)
-    return [
-        {
-            "image": image_cell(crop.cut(frame)),
-            **angles(look),
-            "head_rotation": head.ravel().tolist(),
-            "pupil": crop.move(centre).tolist(),
-            "iris": crop.move(iris).tolist(),
-            "lids": crop.move(lids).tolist(),
-            "file_name": path.relative_to(folder).as_posix(),
-        }
-    ]
+        middle = corners + np.array(OFFSET) * width / 55
+        crop = Crop.around(middle, width, form.eye_size).corrected(form.correction)
+        return [
+            {
+                "image": image_cell(crop.cut(frame)),
+                **angles(look),
+                "head_rotation": head.ravel().tolist(),
+                "pupil": crop.move(centre).tolist(),
+                "iris": crop.move(iris).tolist(),
+                "lids": crop.move(lids).tolist(),
+                "file_name": path.relative_to(folder).as_posix(),
+            }
+        ]
 
 
 def _numbers(text: str) -> np.ndarray:

@@ -53,6 +53,8 @@ def compare_gaze(
 
     Of the synthetic images only those within ± `pitch` and ± `yaw` degrees are trained on.
     """
+    if seeds < 1:
+        raise ConfigError(f"{seeds} networks tell nothing: give at least 1 seed")
     before, labels = _images(refiner, synthetic, limit, 0)
     test, truth = _images(refiner, real, limit, 0)
     angles, true_angles = _angles(labels, synthetic), _angles(truth, real)

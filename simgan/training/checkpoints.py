@@ -6,9 +6,10 @@ that training needs beside it: `state.safetensors` (weights being trained, Adam'
 """
 
 import dataclasses
-import errno
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from simgan.errors import TrainingError
+from simgan.errors import TrainingError, reason
 from simgan.training.trainer import Counters, Trainer
 
 STATE = "state"
+BEST = ".best"  # where the refiner for the run's root is written aside
 # Settings that a resumed run may change without becoming another run.
 FREE = (
     *("resume", "keep_checkpoints", "trackers", "output", "steps"),
@@ -46,36 +48,73 @@ def save(trainer: Trainer, run: Path, records: list[dict[str, Any]], metadata: d
 
     A full disk raises `TrainingError` and leaves the older checkpoints whole.
     """
-    target = folder_of(run) / f"step-{trainer.counters.step:06d}"
+    target = folder_of(run) / _name(trainer.counters)
+    if target.is_dir():  # of the same counters, hence the same state
+        return target
     aside = folder_of(run) / f".{target.name}"
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
+    for half in [*folder_of(run).glob(".step-*"), run / BEST]:  # of a run that was killed while it wrote
+        shutil.rmtree(half, ignore_errors=True)
+    with writing(f"checkpoint {target}", aside):
         aside.mkdir(parents=True)
         trainer.average.save_pretrained(aside, metadata=metadata)
         trainer.accelerator.unwrap_model(trainer.discriminator).save_pretrained(aside, metadata=metadata)
         save_file(_tensors(trainer), aside / f"{STATE}.safetensors")
+        scaler = trainer.accelerator.scaler  # of the gradients in fp16
         facts = {
             "config": {key: _plain(value) for key, value in dataclasses.asdict(trainer.config).items()},
             "counters": dataclasses.asdict(trainer.counters),
             "regularization_weight": trainer.regularization_weight,
             "records": records,
+            "scaler": scaler.state_dict() if scaler else None,
         }
         (aside / f"{STATE}.json").write_text(json.dumps(facts, indent=1) + "\n")
-        shutil.rmtree(target, ignore_errors=True)
         aside.rename(target)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        reason = "the disk is full: free some space" if full else str(error)
-        raise TrainingError(f"cannot write the checkpoint {target} ({reason}); the older ones are whole") from error
     for old in sorted(folder_of(run).glob("step-*"))[: -trainer.config.keep_checkpoints]:
         shutil.rmtree(old, ignore_errors=True)
     return target
 
 
+@contextmanager
+def writing(what: str, aside: Path | None = None) -> Iterator[None]:
+    """Write within this: what a full disk or a missing permission raises becomes a `TrainingError`.
+
+    A folder `aside` that is written to is gone afterwards, however it ends.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"{what} cannot be written ({reason(error)}); older checkpoints are whole") from error
+    finally:
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def keep(trainer: Trainer, run: Path, metadata: dict[str, str]) -> None:
+    """Make the present refiner and its discriminator those at the run's root.
+
+    Both are written aside before either is renamed, so that they belong together also where the disk is full.
+    """
+    aside = run / BEST
+    shutil.rmtree(aside, ignore_errors=True)
+    with writing(f"the best refiner in {run}", aside):
+        trainer.average.save_pretrained(aside, metadata=metadata)
+        trainer.accelerator.unwrap_model(trainer.discriminator).save_pretrained(aside, metadata=metadata)
+        for file in [path for path in aside.rglob("*") if path.is_file()]:
+            place = run / file.relative_to(aside)
+            place.parent.mkdir(exist_ok=True)
+            file.replace(place)
+
+
+def _name(counters: Counters) -> str:
+    """Name a checkpoint by how far the run was; names sort as runs go on."""
+    if counters.step:
+        return f"step-{counters.step:06d}"
+    return f"step-000000-warm-up-{counters.refiner_warm_up + counters.discriminator_warm_up:06d}"
+
+
 def precision(checkpoint: Path) -> str:
     """Tell which precision a checkpoint was trained in: what is fastest may be another the next time."""
-    return str(_facts(checkpoint)["config"]["mixed_precision"])
+    return str(_facts(checkpoint)["config"].get("mixed_precision"))
 
 
 def restore(trainer: Trainer, checkpoint: Path) -> list[dict[str, Any]]:
@@ -91,9 +130,14 @@ def restore(trainer: Trainer, checkpoint: Path) -> list[dict[str, Any]]:
         told = ", ".join(f"{key} {facts['config'].get(key)!r} → {now[key]!r}" for key in changed)
         raise TrainingError(f"checkpoint {checkpoint} was made with other settings ({told}): resume with the same")
     _load(trainer, tensors, checkpoint)
-    trainer.counters = Counters(**facts["counters"])
-    trainer.regularization_weight = facts["regularization_weight"]
-    records: list[dict[str, Any]] = facts["records"]
+    try:
+        trainer.counters = Counters(**facts["counters"])
+        trainer.regularization_weight = float(facts["regularization_weight"])
+        if trainer.accelerator.scaler and facts["scaler"]:
+            trainer.accelerator.scaler.load_state_dict(facts["scaler"])
+        records: list[dict[str, Any]] = facts["records"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrainingError(_BROKEN.format(checkpoint, error)) from error
     return records
 
 
@@ -103,7 +147,8 @@ _BROKEN = "checkpoint {} cannot be read ({}): delete it, and the one before is r
 def _facts(checkpoint: Path) -> dict[str, Any]:
     try:
         facts: dict[str, Any] = json.loads((checkpoint / f"{STATE}.json").read_text())
-    except (OSError, ValueError) as error:
+        dict(facts["config"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(_BROKEN.format(checkpoint, error)) from error
     return facts
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,32 @@ from simgan.losses import get_transform
 
 AUGMENTATIONS = ("brightness", "contrast", "translation")
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_BOUNDS = {
+    1: (
+        "steps",
+        "refiner_updates",
+        "discriminator_updates",
+        "gradient_accumulation_steps",
+        "evaluate_every",
+        "keep_checkpoints",
+    ),
+    0: (
+        "seed",
+        "refiner_warm_up",
+        "discriminator_warm_up",
+        "history_size",
+        "regularization_weight",
+        "iris_weight",
+        "max_grad_norm",
+        "push_every",
+    ),
+}
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "channels": (1, 3),
+    "reduction": ("mean", "sum"),
+    "scope": ("local", "global"),
+    "mixed_precision": ("auto", "no", "bf16", "fp16"),
+}
 
 
 @dataclass(frozen=True)
@@ -111,16 +138,27 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         get_preset(self.preset)
         get_transform(self.transform)
-        for name in ("steps", "refiner_updates", "discriminator_updates", "evaluate_every", "keep_checkpoints"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for bound, names in _BOUNDS.items():
+            for name in names:
+                if not getattr(self, name) >= bound:
+                    raise ConfigError(f"{name} must be at least {bound}, not {getattr(self, name)}")
+        for name in ("learning_rate", "max_shift", "max_median_shift"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be greater than 0, not {getattr(self, name)}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"{name} must be one of {', '.join(map(str, choices))}, not {getattr(self, name)!r}")
+        if not all(0 <= share < 1 for share in (*self.betas, self.ema_decay)) or not 0 <= self.decay <= 1:
+            raise ConfigError(
+                f"betas {self.betas} and ema_decay {self.ema_decay} must lie in [0, 1), decay {self.decay} in [0, 1]"
+            )
         if self.batch_size < 2 or self.batch_size % 2:
             raise ConfigError(f"batch_size must be even, as half of it comes from the history, not {self.batch_size}")
         if unknown := sorted(set(self.augment) - set(AUGMENTATIONS)):
             raise ConfigError(f"unknown augmentation {', '.join(unknown)}: choose of {', '.join(AUGMENTATIONS)}")
         if self.push_to_hub is not None and not HUB_ID.fullmatch(self.push_to_hub):
             raise ConfigError(f"push_to_hub must be the id of a Hub repository (org/name), not {self.push_to_hub!r}")
-        if self.push_every < 0 or (self.push_every and self.push_to_hub is None):
+        if self.push_every and self.push_to_hub is None:
             raise ConfigError("push_every counts checkpoints and needs --push-to-hub")
         if not 0 < self.holdout < 1:
             raise ConfigError(f"holdout must be a share between 0 and 1, not {self.holdout}")

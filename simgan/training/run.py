@@ -5,8 +5,10 @@ that were held out: realism (patch distance to real images) and annotation shift
 by the shift, and the refiner that ships is the most real one whose shift stays within its bounds.
 """
 
+import ctypes
 import functools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -42,6 +44,7 @@ SHEET = 12  # of them shown on a sheet
 PATIENCE = 200  # steps after which three bad measures in a row end a run
 WITHIN = (0.7, 1.0)  # shares of the bound between which λ is left alone
 STEERING = 1.5  # λ changes by at most this factor at a time
+_PR_SET_PDEATHSIG = 1  # of Linux' prctl.h
 PIXELS_OF = 55  # width at which the bounds on the shift are stated
 
 
@@ -67,16 +70,15 @@ class Run:
         elif self.accelerator.is_main_process and any(checkpoints.folder_of(config.output).glob("step-*")):
             raise TrainingError(f"{config.output} holds a run already: pass --resume, or another --output")
         if self.accelerator.is_main_process:
-            try:
+            with checkpoints.writing(str(config.output)):
                 config.output.mkdir(parents=True, exist_ok=True)
                 config.save(config.output / "training.json")
-            except OSError as error:
-                raise TrainingError(f"{config.output} cannot be written ({error}): give another --output") from error
         self.publisher = Publisher(config) if config.push_to_hub and self.accelerator.is_main_process else None
         _commit()  # of the code as it is now, whatever happens to it while this runs
         self.accelerator.init_trackers("training")
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        _follow_launcher()
 
     # The three parts of a run
 
@@ -95,9 +97,10 @@ class Run:
         yield from self._count("step", self.config.steps, "training")
 
     def _after(self, step: int) -> None:
-        if step % LOG_EVERY == 0 or step == self.config.steps:
-            self._log(self.trainer.take_log())
-        if step % self.config.evaluate_every == 0 or step == self.config.steps:
+        due = step % self.config.evaluate_every == 0 or step == self.config.steps
+        if step % LOG_EVERY == 0 or due:
+            self._log(self.trainer.take_log())  # which stops a run gone wrong before it is measured or kept
+        if due:
             self._evaluate()
             self._checkpoint()
 
@@ -143,7 +146,7 @@ class Run:
                     sys.exit(0)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self.stopped:
+        if self.stopped and number == signal.SIGINT:  # Ctrl-C again; a launcher that ended sends SIGTERM after it
             raise KeyboardInterrupt
         self.stopped = True
 
@@ -168,7 +171,8 @@ class Run:
 
     def _append(self, row: dict[str, Any]) -> None:
         if self.accelerator.is_main_process:
-            with (self.config.output / "metrics.jsonl").open("a") as file:
+            place = self.config.output / "metrics.jsonl"
+            with checkpoints.writing(str(place)), place.open("a") as file:
                 file.write(json.dumps(row) + "\n")
 
     def _rewind_metrics(self) -> None:
@@ -209,9 +213,7 @@ class Run:
             if self.config.steer and record["step"]:
                 self.trainer.regularization_weight = self._steered(record)
             if self.best() is record:
-                self.trainer.average.save_pretrained(self.config.output, metadata=self._metadata())
-                network = self.accelerator.unwrap_model(self.trainer.discriminator)
-                network.save_pretrained(self.config.output, metadata=self._metadata())
+                checkpoints.keep(self.trainer, self.config.output, self._metadata())
             told = [(self.trainer.regularization_weight, self.records)]
         broadcast_object_list(told)
         self.trainer.regularization_weight, self.records = told[0]
@@ -227,12 +229,9 @@ class Run:
         shift = annotation_shift(_grey(before), _grey(after))
         scale = PIXELS_OF / before.shape[2]
         halves = [_mixed([images[k::2] for images in self.held_out_real], MEASURED // 2) for k in (0, 1)]
-        write_sheet(
-            self.config.output / "samples" / f"step-{trainer.counters.step:06d}.png",
-            before[:SHEET],
-            after[:SHEET],
-            maps[0][:SHEET],
-        )
+        sheet = self.config.output / "samples" / f"step-{trainer.counters.step:06d}.png"
+        with checkpoints.writing(str(sheet)):
+            write_sheet(sheet, before[:SHEET], after[:SHEET], maps[0][:SHEET])
         return {
             "step": trainer.counters.step,
             "realism": self._realism(after, real),
@@ -265,11 +264,17 @@ class Run:
         return map_
 
     def _excess(self, record: dict[str, Any]) -> float:
-        """How much of its bounds the shift takes up: 1 is just allowed."""
+        """How much of its bounds the shift takes up: 1 is just allowed, NaN where no iris was found."""
         return max(record["shift"] / self.config.max_shift, record["shift_median"] / self.config.max_median_shift)
+
+    def _has_irises(self) -> bool:
+        """Whether the finder has ever found one in these images; if not, the shift says nothing about any refiner."""
+        return any(np.isfinite(self._excess(record)) for record in self.records)
 
     def _steered(self, record: dict[str, Any]) -> float:
         excess = self._excess(record)
+        if not self._has_irises():
+            return self.trainer.regularization_weight
         if WITHIN[0] <= excess <= WITHIN[1]:
             return self.trainer.regularization_weight
         factor = np.clip(excess / np.mean(WITHIN), 1 / STEERING, STEERING) if np.isfinite(excess) else STEERING
@@ -277,10 +282,11 @@ class Run:
 
     def best(self) -> dict[str, Any]:
         """Give the record of the most real refiner within the bounds on shift; none within: of the least shift."""
-        within = [record for record in self.records if self._excess(record) <= 1]
+        found = [record for record in self.records if np.isfinite(self._excess(record))]
+        within = [record for record in found if self._excess(record) <= 1] if found else self.records
         if within:
             return min(within, key=lambda record: record["realism"])
-        return min(self.records, key=self._excess)
+        return min(found, key=self._excess)
 
     def _diagnose(self) -> None:
         """Stop a run that cannot become good, with what is wrong and what to do."""
@@ -318,6 +324,12 @@ def _step(line: str) -> int:
 
 def _grey(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return images if images.ndim == 3 else images.mean(-1).round().astype(np.uint8)
+
+
+def _follow_launcher() -> None:
+    """Have the end of `accelerate launch`, which does not pass SIGTERM on, told to this process as one (Linux)."""
+    if sys.platform.startswith("linux") and "ACCELERATE_MIXED_PRECISION" in os.environ:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @functools.cache

@@ -29,25 +29,27 @@ def load(config: TrainingConfig) -> TrainingData:
         synthetic = {name: (_with_irises(training), rest) for name, (training, rest) in synthetic.items()}
     real = {name: _load(name, config, seed=2) for name in config.real}
     return TrainingData(
-        [Crops(synthetic[name][0]) for name in config.synthetic],
-        [Crops(real[name][0]) for name in config.real],
-        [_spread(synthetic[name][1]) for name in config.synthetic],
-        [_spread(real[name][1]) for name in config.real],
+        [Crops(synthetic[name][0], channels=config.channels) for name in config.synthetic],
+        [Crops(real[name][0], channels=config.channels) for name in config.real],
+        [_spread(synthetic[name][1], config.channels) for name in config.synthetic],
+        [_spread(real[name][1], config.channels) for name in config.real],
     )
 
 
 def _load(source: str, config: TrainingConfig, seed: int) -> tuple[Dataset, Dataset]:
     """Give what to train on and what is held out of a source: the same images whatever the run's seed."""
     domain = DOMAINS[get_preset(config.preset).domain]
-    data = load_source(source, size=(domain.width, domain.height), limit=config.limit, seed=seed)
+    data = load_source(
+        source, size=(domain.width, domain.height), channels=config.channels, limit=config.limit, seed=seed
+    )
     if len(data) < 2:
         raise SourceError(f"source {source!r} has one image: none is left to train on when it is held out")
     return hold_out(data, config.holdout)
 
 
-def _spread(data: Dataset) -> NDArray[np.uint8]:
+def _spread(data: Dataset, channels: int) -> NDArray[np.uint8]:
     """Take images evenly spread over a source, `MEASURED` or all there are."""
-    return Crops(data)[np.linspace(0, len(data) - 1, min(MEASURED, len(data))).astype(int)]
+    return Crops(data, channels=channels)[np.linspace(0, len(data) - 1, min(MEASURED, len(data))).astype(int)]
 
 
 def _with_irises(data: Dataset) -> Dataset:

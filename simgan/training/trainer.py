@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import broadcast_object_list, set_seed
+from accelerate.utils import broadcast_object_list, parse_flag_from_env, set_seed
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -266,8 +266,19 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
         launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")  # accelerate launch says "no" if it is not told
         fast = has_fast_bfloat16("cuda" if torch.cuda.is_available() else "cpu")
         precision = [launched if launched != "no" else "bf16" if fast else "no"]
-        PartialState()
+        PartialState(
+            cpu=parse_flag_from_env("ACCELERATE_USE_CPU")
+        )  # as Accelerator does; else two would be one and one
         broadcast_object_list(precision)  # processes on one machine time each other, and could differ
-    return Accelerator(
-        mixed_precision=precision[0], log_with=list(config.trackers) or None, project_dir=str(config.output)
-    )
+    try:
+        accelerator = Accelerator(
+            mixed_precision=precision[0], log_with=list(config.trackers) or None, project_dir=str(config.output)
+        )
+    except ValueError as error:  # of a precision that the device has not, or a tracker that Accelerate does not know
+        raise ConfigError(f"mixed_precision {precision[0]}, trackers {', '.join(config.trackers)}: {error}") from error
+    if precision[0] == "fp16" and accelerator.device.type == "cpu":  # Accelerate would train in float32 instead
+        raise ConfigError("mixed_precision fp16 is for GPUs: choose auto, bf16 or no on a CPU")
+    kept = {str(getattr(tracker, "value", tracker)) for tracker in accelerator.log_with}
+    if missing := sorted(set(config.trackers) - kept - {"all"}):  # Accelerate leaves them out without a word
+        raise ConfigError(f"tracker {', '.join(missing)} is not installed: install its package, or choose another")
+    return accelerator
