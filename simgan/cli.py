@@ -1,4 +1,4 @@
-"""The command `simgan`: refine, prepare, simulate, evaluate. What a command needs is imported when it is called."""
+"""The command `simgan`; what one of its commands needs is imported when it is called."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from simgan.errors import SimGANError, SourceError, reason
 DESCRIPTION = "SimGAN: make labelled synthetic images look real without losing their labels."
 Input = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
 Output = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
+Repository = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ORG/NAME")]
 Synthetic = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYNTHETIC")]
 Real = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="REAL")]
 
@@ -32,6 +33,8 @@ def refine(
     batch_size: int | None = None,
     skip_bad: bool = False,
     copy: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+    push_to_hub: str | None = None,
+    private: bool = False,
 ) -> None:
     """Make images look real. Labels, names, formats and bit depths stay; an interrupted run goes on where it was.
 
@@ -44,23 +47,41 @@ def refine(
         batch_size: images that are refined together.
         skip_bad: leave broken images out and list them at the end.
         copy: pattern of images that are labels, such as "masks/*": copied as they are. May be given several times.
+        push_to_hub: push what was refined, now or before, as a data set with its labels to this Hub id (org/name).
+        private: make a new repository private.
     """
     from simgan import Refiner
     from simgan.refining_files import refine_path
 
-    done = refine_path(
-        Refiner.from_pretrained(model),
-        Path(source),
-        output,
-        strength=strength,
-        batch_size=batch_size,
-        skip_bad=skip_bad,
-        copy=copy,
-    )
-    already = f", {done.already} were done before" if done.already else ""
-    copied = f", {done.copied} other files copied" if done.copied else ""
-    print(f"{done.images} images refined into {output}{already}{copied}")
-    _tell_broken(done.broken)
+    refiner = Refiner.from_pretrained(model)
+    there = False
+    if push_to_hub is not None:
+        from simgan.publishing_data import is_refined, made_by, note_refined, push_data
+        from simgan.uploading import permission_problem
+
+        problem = permission_problem(push_to_hub)
+        if problem:
+            print(f"warning: a push to {push_to_hub} would fail now: {problem}", file=sys.stderr)
+        there = is_refined(output, refiner, strength, copy)
+    if there:
+        print(f"{output} was refined before")
+    else:
+        done = refine_path(
+            refiner,
+            Path(source),
+            output,
+            strength=strength,
+            batch_size=batch_size,
+            skip_bad=skip_bad,
+            copy=copy,
+        )
+        already = f", {done.already} were done before" if done.already else ""
+        copied = f", {done.copied} other files copied" if done.copied else ""
+        print(f"{done.images} images refined into {output}{already}{copied}")
+        _tell_broken(done.broken)
+    if push_to_hub is not None:
+        note_refined(output, refiner, strength, copy)
+        print(push_data(output, push_to_hub, made_by(refiner, strength), leave_out=copy, private=private or None))
 
 
 def prepare(
@@ -129,6 +150,30 @@ def simulate(
 
     write_images(world.partition(":")[0], output, count=count, seed=seed)
     print(f"{count} images and metadata.jsonl in {output}")
+
+
+def push(
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    repository: Repository,
+    /,
+    revision: str | None = None,
+    create_pr: bool = False,
+    private: bool = False,
+    token: str | None = None,
+) -> None:
+    """Push a trained model to the Hub in one commit: networks, card, samples, figures, measures. Again: only changes.
+
+    Args:
+        run: the folder of a run or of a model, or a shipped model.
+        repository: org/name; made if it does not exist.
+        revision: a branch; main if not given.
+        create_pr: propose it as a pull request.
+        private: make a new repository private.
+        token: of the Hub; if not given HF_TOKEN, or that of `hf auth login`.
+    """
+    from simgan.publishing import push_model
+
+    print(push_model(run, repository, revision=revision, create_pr=create_pr, private=private or None, token=token))
 
 
 def evaluate_realism(
@@ -232,7 +277,8 @@ def evaluate_gaze(
     raw, refined = ([row.error_without_offset for row in results[name]] for name in ("raw", "refined"))
     print(f"without offset, mean of {seeds} seeds: raw {mean(raw):.2f}°, refined {mean(refined):.2f}°")
     print(f"always answering the mean of the test labels: {results['raw'][0].guessing:.2f}°")
-    _write(output, {name: [as_json(row) for row in rows] for name, rows in results.items()})
+    figures = {name: [as_json(row) for row in rows] for name, rows in results.items()}
+    _write(output, {"synthetic": synthetic, "real": real, **figures})
 
 
 def evaluate() -> None:
@@ -250,6 +296,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "prepare": prepare,
     "simulate": simulate,
     "evaluate": evaluate,
+    "push": push,
 }
 
 

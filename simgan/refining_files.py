@@ -76,7 +76,7 @@ def refine_path(
         output.parent.mkdir(parents=True, exist_ok=True)
         if (source / "dataset_dict.json").is_file():
             return _refine_splits(job, source, output)
-        if source.suffix == ".parquet" or _is_dataset(source):
+        if source.suffix == ".parquet" or is_dataset(source):
             return _refine_dataset(job, source, output)
         if source.is_file() and _archive(source) is None:
             return _refine_file(job, source, output)
@@ -85,6 +85,14 @@ def refine_path(
         raise SourceError(
             f"{output} cannot be written ({reason(error)}); what is there is whole: call it again to go on"
         ) from error
+
+
+def record(refiner: Refiner, strength: float, copy: Sequence[str] = ()) -> str:
+    """Name what an output is made with: weights and settings, strength, and what is copied; one line of JSON."""
+    digest = hashlib.sha256(repr(refiner.config).encode())
+    for value in refiner.state_dict().values():
+        digest.update(value.cpu().numpy().tobytes())
+    return json.dumps({"refiner": digest.hexdigest(), "strength": strength, "copy": tuple(copy)}) + "\n"
 
 
 @dataclass
@@ -97,11 +105,7 @@ class _Job:
     done: Refined = field(default_factory=Refined)
 
     def record(self) -> str:
-        """Name what an output was made with: weights, settings, strength and what is copied."""
-        digest = hashlib.sha256(repr(self.refiner.config).encode())
-        for value in self.refiner.state_dict().values():
-            digest.update(value.cpu().numpy().tobytes())
-        return json.dumps({"refiner": digest.hexdigest(), "strength": self.strength, "copy": self.copy}) + "\n"
+        return record(self.refiner, self.strength, self.copy)
 
     def refines(self, name: str) -> bool:
         """Whether a file of that relative name is an image (no hidden one) that is not to be copied as it is."""
@@ -158,7 +162,7 @@ def _refine_files(job: _Job, source: Path, output: Path) -> Refined:
         raise SourceError(f"{output} exists: give another output, or delete it")
     parts = output.parent / f".{output.name}.parts"
     folder = parts / "files" if packed else output
-    names, opened = _listing(source)
+    names, opened = listing(source)
     pictures = [name for name in names if job.refines(name)]
     if not pictures:
         raise SourceError(f"{source} holds no images; their names end in {', '.join(sorted(IMAGES))}")
@@ -189,8 +193,8 @@ def _refine_files(job: _Job, source: Path, output: Path) -> Refined:
     return job.done
 
 
-def _listing(source: Path) -> tuple[list[str], Callable[[str], bytes]]:
-    """Names of all files below a folder or in an archive, and the function that reads one of them."""
+def listing(source: Path) -> tuple[list[str], Callable[[str], bytes]]:
+    """Give the names of all files below a folder or in an archive, and the function that reads one of them."""
     read: Callable[[str], bytes]
     if source.is_dir():
         names = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
@@ -306,7 +310,8 @@ def _batches(values: Iterable[Any], pixels: Callable[[Any], int]) -> Iterator[li
 # Data sets
 
 
-def _is_dataset(source: Path) -> bool:
+def is_dataset(source: Path) -> bool:
+    """Whether a folder is a data set that was saved to disk."""
     return (source / "state.json").is_file() and (source / "dataset_info.json").is_file()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import broadcast_object_list, set_seed
+from accelerate.utils import broadcast_object_list, parse_flag_from_env, set_seed
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -267,7 +267,9 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
         launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")  # accelerate launch says "no" if it is not told
         fast = has_fast_bfloat16("cuda" if torch.cuda.is_available() else "cpu")
         precision = [launched if launched != "no" else "bf16" if fast else "no"]
-        PartialState()
+        PartialState(
+            cpu=parse_flag_from_env("ACCELERATE_USE_CPU")
+        )  # as Accelerator does; else two would be one and one
         broadcast_object_list(precision)  # processes on one machine time each other, and could differ
     try:
         accelerator = Accelerator(

@@ -1,0 +1,191 @@
+"""Refined data sets on the Hub: the bytes, labels and splits that were written come back from `load_dataset`."""
+
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from datasets import Dataset, DatasetDict, Features, Value, load_dataset
+from datasets import Image as ImageColumn
+from huggingface_hub import DatasetCard, HfApi
+from PIL import Image
+from publishing_runs import make_run
+
+from simgan import Refiner, SourceError
+from simgan.cli import main
+from simgan.images import encode_png
+from simgan.publishing import push_model
+from simgan.publishing_data import made_by, push_data
+from simgan.simulators import eyes
+
+LABELS = [
+    {"pitch": 0.1 + 0.2, "gaze": [1 / 3, -0.25, -1.0], "person": "p01"},
+    {"pitch": -1e-17, "gaze": None, "person": "p2"},
+]
+
+
+@pytest.fixture(autouse=True)
+def logged_in(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_anna")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture(scope="module")
+def images():
+    grey = eyes.render(range(2))[0]
+    return [grey[0], grey[1].astype(np.uint16) * 257 + 3]  # 8 and 16 bits
+
+
+def as_files(folder, images):
+    """Two images with labels in metadata.jsonl, one in each split."""
+    rows = []
+    for name, image, labels in zip(("train/a.png", "test/b.png"), images, LABELS, strict=True):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(encode_png(image))
+        rows.append({"file_name": name, **labels})
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def loaded(repo="org/data", **where):
+    data = load_dataset(repo, **where)
+    return {
+        split: [dict(row) for row in rows.cast_column("image", ImageColumn(decode=False))]
+        for split, rows in data.items()
+    }
+
+
+def pushes(hub):
+    return [path for method, path in hub.requests if method == "PUT" or "/commit/" in path]
+
+
+def test_a_folder_with_metadata_comes_back_byte_by_byte_and_once(hub, model, images, tmp_path, capsys):
+    source, output = as_files(tmp_path / "in", images), tmp_path / "out"
+    command = ["refine", str(source), str(output), "--model", str(model), "--push-to-hub", "org/data", "--private"]
+    main(command)
+    assert "2 images refined" in capsys.readouterr().out
+    api = HfApi(token="hf_anna")
+    assert api.dataset_info("org/data").private
+    assert len(api.list_repo_commits("org/data", repo_type="dataset")) == 2
+    back = loaded()
+    for split, name, labels in zip(("train", "test"), ("train/a.png", "test/b.png"), LABELS, strict=True):
+        (row,) = back[split]
+        assert row.pop("image")["bytes"] == (output / name).read_bytes()
+        assert row == {"file_name": name, **labels}
+    assert load_dataset("org/data", split="test")[0]["image"].mode == "I;16"
+    hub.requests.clear()
+    main(command)
+    told = capsys.readouterr().out
+    assert "0 images refined" in told
+    assert "nothing new to push" in told
+    assert pushes(hub) == []
+
+
+def test_an_archive_with_json_files_beside_its_images_is_pushed_and_can_be_again(hub, model, images, tmp_path, capsys):
+    source = tmp_path / "unity"
+    (source / "masks").mkdir(parents=True)
+    for number in (1, 2):
+        (source / f"{number}.png").write_bytes(encode_png(images[0]))
+        (source / f"{number}.json").write_text(f'{{"look_vec": "({number}.0, 0.5)"}}\n')
+        (source / "masks" / f"{number}.png").write_bytes(encode_png(images[0]))
+    output = tmp_path / "out.zip"
+    shutil.make_archive(str(tmp_path / "in"), "zip", source)
+    command = ["refine", str(tmp_path / "in.zip"), str(output), "--model", str(model), "--copy", "masks/*"]
+    command += ["--push-to-hub", "org/data"]
+    main(command)
+    rows = sorted(loaded()["train"], key=lambda row: row["file_name"])  # it keeps the archive's order
+    assert [row["file_name"] for row in rows] == ["1.png", "2.png"]
+    assert [row["json"] for row in rows] == [f'{{"look_vec": "({number}.0, 0.5)"}}\n' for number in (1, 2)]
+    hub.requests.clear()
+    main(command)
+    told = capsys.readouterr().out
+    assert f"{output} was refined before" in told
+    assert "nothing new to push" in told
+    assert pushes(hub) == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "splits", "parquet"])
+def test_a_data_set_comes_back_with_its_columns_and_splits(hub, model, images, tmp_path, kind):
+    features = Features({"id": Value("int32"), "image": ImageColumn(), "pitch": Value("float64")})
+    rows = [
+        {"id": i, "image": {"bytes": encode_png(image), "path": None}, "pitch": i / 3} for i, image in enumerate(images)
+    ]
+    data = Dataset.from_list(rows, features=features)
+    source, output = (tmp_path / f"{name}{'.parquet' if kind == 'parquet' else ''}" for name in ("in", "out"))
+    if kind == "parquet":
+        data.to_parquet(source)
+    elif kind == "folder":
+        data.save_to_disk(source)
+    else:
+        DatasetDict({"train": data.select([0]), "check": data.select([1])}).save_to_disk(source)
+    command = ["refine", str(source), str(output), "--model", str(model), "--push-to-hub", "org/data"]
+    main(command)
+    back = loaded()
+    assert list(back) == (["train", "check"] if kind == "splits" else ["train"])
+    assert load_dataset("org/data", split="train").features == features
+    found = [row for split in back.values() for row in split]
+    expected = Refiner.from_pretrained(model).refine(images)
+    for row, image, labels in zip(found, expected, rows, strict=True):
+        assert (row["id"], row["pitch"]) == (labels["id"], labels["pitch"])
+        written = np.array(Image.open(io.BytesIO(row["image"]["bytes"]))).astype(int)
+        assert np.abs(written - image).max() <= (1 if image.dtype == np.uint8 else 300)  # batches round differently
+    hub.requests.clear()
+    main(command)
+    assert pushes(hub) == []
+
+
+def test_the_card_tells_what_refined_it_and_stays_when_it_was_edited(hub, model, images, tmp_path):
+    commit = push_model(model, "org/model").url.rsplit("/", 1)[-1]
+    refiner = Refiner.from_pretrained("org/model")
+    output = as_files(tmp_path / "out", images)
+    push_data(output, "org/data", made_by(refiner, 0.5))
+    card = DatasetCard.load("org/data")
+    card.validate()
+    assert card.data["refined_by"]["refiner"] == "org/model"
+    assert card.data["refined_by"]["revision"] == commit
+    assert card.data["refined_by"]["strength"] == 0.5
+    assert f"| revision | {commit} |" in card.text
+    assert "| gaze | List(float64) |" in card.text
+    assert made_by(Refiner.from_pretrained(model), 1.0).refiner == "run"
+    assert made_by(Refiner.from_pretrained(model), 1.0).revision == "simgan 0.1.0, commit abc1234, step 20"
+    edited = card.content.replace("## Terms", "## My terms")
+    api = HfApi(token="hf_anna")
+    api.upload_file(repo_id="org/data", repo_type="dataset", path_in_repo="README.md", path_or_fileobj=edited.encode())
+    assert push_data(output, "org/data", made_by(refiner, 1.0)).card_kept
+    assert DatasetCard.load("org/data").content == edited
+
+
+def test_fewer_shards_leave_none_of_the_old_ones(hub, model, images, tmp_path, monkeypatch):
+    made = made_by(Refiner.from_pretrained(model), 1.0)
+    output = as_files(tmp_path / "out", images)
+    (output / "test" / "b.png").rename(output / "train" / "b.png")
+    monkeypatch.setattr("simgan.publishing_data.SHARD", 1)
+    push_data(output, "org/data", made)
+    names = {f"data/train-0000{number}-of-00002.parquet" for number in (0, 1)}
+    api = HfApi(token="hf_anna")
+    assert names <= set(api.list_repo_files("org/data", repo_type="dataset"))
+    assert [row["file_name"] for row in loaded()["train"]] == ["train/a.png", "train/b.png"]
+    monkeypatch.undo()
+    push_data(output, "org/data", made, token="hf_anna")
+    files = [name for name in api.list_repo_files("org/data", repo_type="dataset") if name.startswith("data/")]
+    assert files == ["data/train-00000-of-00001.parquet"]
+
+
+def test_what_is_no_data_set_is_refused(hub, model, images, tmp_path):
+    made = made_by(Refiner.from_pretrained(model), 1.0)
+    (tmp_path / "one.png").write_bytes(encode_png(images[0]))
+    with pytest.raises(SourceError, match="is one image: push a folder"):
+        push_data(tmp_path / "one.png", "org/data", made)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="holds no images to push"):
+        push_data(tmp_path / "empty", "org/data", made)
+    output = as_files(tmp_path / "out", images)
+    (output / "metadata.jsonl").write_text('{"pitch": 1}\n')
+    with pytest.raises(SourceError, match=r"metadata\.jsonl cannot be read as labels by file_name"):
+        push_data(output, "org/data", made)
+    assert pushes(hub) == []
