@@ -5,6 +5,7 @@ each written aside and renamed. So a run that was killed goes on where it was, a
 file keeps its own quantization tables and subsampling; all other formats are written without loss.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -341,10 +342,17 @@ def _refine_dataset(job: _Job, source: Path, output: Path) -> Refined:
     parts = output.parent / f".{output.name}.parts"
     job.begin(parts)
     cache = str(parts / "cache")  # where datasets puts the Arrow files that it makes of Parquet
-    try:
-        dataset = load_from_disk(str(source)) if source.is_dir() else Dataset.from_parquet(str(source), cache_dir=cache)
-    except Exception as error:  # datasets and Arrow raise all kinds for a broken file
-        raise SourceError(f"{source} cannot be read as a data set: {error.__cause__ or error}") from error
+
+    def opened(place: Path) -> Any:
+        try:
+            return load_from_disk(str(place)) if place.is_dir() else Dataset.from_parquet(str(place), cache_dir=cache)
+        except Exception as error:  # datasets and Arrow raise all kinds for a broken file
+            cause = error.__cause__ or error
+            if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+                raise cause from error
+            raise SourceError(f"{place} cannot be read as a data set: {cause}") from error
+
+    dataset = opened(source)
     columns = [name for name, kind in dataset.features.items() if name == "image" or isinstance(kind, ImageColumn)]
     if len(columns) != 1 or not len(dataset):
         raise SourceError(f"{source} has no rows with one column of images: it has {', '.join(dataset.column_names)}")
@@ -368,7 +376,7 @@ def _refine_dataset(job: _Job, source: Path, output: Path) -> Refined:
                 shard.to_parquet(str(aside))
                 aside.replace(files[-1])
             bar.update(len(rows))
-    whole = concatenate_datasets([Dataset.from_parquet(str(file), cache_dir=cache) for file in files])
+    whole = concatenate_datasets([opened(file) for file in files])
     aside = output.parent / f".{output.name}.part"
     if output.suffix == ".parquet":
         whole.to_parquet(str(aside))
