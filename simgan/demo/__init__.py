@@ -42,6 +42,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     settings: dict[str, Any] = {
         "theme": _theme(),
         "css_paths": [HERE / "style.css"],
+        "head": f"<script>{(HERE / 'page.js').read_text()}</script>",
         "max_file_size": limits.FILE_BYTES,
         "footer_links": ["api"],
         "ssr_mode": False,
@@ -51,7 +52,9 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
 
 
 def _theme() -> gr.Theme:
-    theme = gr.themes.Base(primary_hue="blue", neutral_hue="slate", radius_size="lg")
+    # Regular and bold of the font that Gradio serves itself; its semi-bold lacks most letters.
+    font = [gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"]
+    theme = gr.themes.Base(primary_hue="blue", neutral_hue="slate", radius_size="lg", font=font)
     return theme.set(
         body_background_fill="*neutral_50",
         block_label_text_color="*neutral_700",
@@ -63,4 +66,6 @@ def _theme() -> gr.Theme:
         button_primary_background_fill_dark="*primary_700",
         button_primary_background_fill_hover_dark="*primary_600",
         button_primary_text_color="white",
+        color_accent="*primary_700",
+        link_text_color="*primary_700",
     )
