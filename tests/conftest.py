@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["browser"]
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
