@@ -25,6 +25,6 @@ def told(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*arguments, **keywords)
         except SimGANError as error:
             sentence = html.escape(str(error), quote=False)
-            raise gr.Error(sentence, title="This did not work", print_exception=False) from None
+            raise gr.Error(sentence, print_exception=False) from None
 
     return event

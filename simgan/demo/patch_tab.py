@@ -75,6 +75,7 @@ def add(models: Models) -> None:
         [maps, values],
         api_name="inspect",
         trigger_mode="always_last",
+        show_progress_on=maps,
         **MODEL_QUEUE,
     )
 

@@ -29,10 +29,10 @@ def add(models: Models) -> None:
 
     @told
     def refine(images: Upload, model: str, strength: float) -> list[Any]:
-        """Refine images: the first one before and after, their difference, a note, and all refined files."""
+        """Refine images: the last one before and after, the difference, a note, and all refined files."""
         paths = _paths(images)
         numbered = [(f"{number + 1} · {limits.name(path)}", number) for number, path in enumerate(paths)]
-        shown = gr.Dropdown(choices=numbered, value=0, visible=len(paths) > 1)
+        shown = gr.Dropdown(choices=numbered, value=len(paths) - 1, visible=len(paths) > 1)
         return [*_refine_files(models.get(model), paths, strength), shown]
 
     @told
@@ -98,6 +98,8 @@ def add(models: Models) -> None:
                 download = gr.File(
                     files,
                     label="Download, in the format that came in",
+                    height=240,
+                    elem_id="refine-download",
                     file_count="multiple",
                     interactive=False,
                     min_width=240,
@@ -110,9 +112,10 @@ def add(models: Models) -> None:
         [*outputs, download, shown],
         api_name="refine",
         trigger_mode="always_last",
+        show_progress_on=comparison,
         **MODEL_QUEUE,
     )
-    shown.input(show, [images, shown, model, strength], outputs, api_name="show", **MODEL_QUEUE)
+    shown.input(show, [images, shown, model, strength], outputs, api_name="show", show_progress_on=comparison, **MODEL_QUEUE)
 
 
 def model_choice(models: Models) -> gr.Dropdown:
@@ -133,14 +136,14 @@ def _paths(images: Upload) -> list[str]:
 
 
 def _refine_files(model: Model, paths: list[str], strength: float) -> list[Any]:
-    """Give what is shown of the first image, and the refined files."""
+    """Give what is shown of the last image, which is the one that was added last, and the refined files."""
     pictures = [limits.open_upload(path) for path in paths]
     seconds, refined = _refine(model, pictures, strength)
     files = [
         save_bytes_to_cache(encode_like(after, before, before.format), limits.name(path), get_upload_folder())
         for path, before, after in zip(paths, pictures, refined, strict=True)
     ]
-    return [*_compare(model, pictures[0], refined[0], seconds), files]
+    return [*_compare(model, pictures[-1], refined[-1], seconds), files]
 
 
 def _refine(model: Model, pictures: list[Image.Image], strength: float) -> tuple[float, list[Image.Image]]:
