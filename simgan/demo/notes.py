@@ -18,12 +18,14 @@ SMALL = (18, 12)  # pixels at which it is compared how light and dark are laid o
 COMPONENTS, STRANGE = 6, 0.85
 
 
-def describe(model: Model, image: Image.Image, seconds: float) -> str:
+def describe(model: Model, image: Image.Image, strength: float, seconds: float) -> str:
     """Say in Markdown what was refined by what, and warn where the result is not to be trusted."""
     depth = "16-bit" if image.mode.startswith("I") else "8-bit"
     colour = "colour" if image.mode in ("RGB", "RGBA") else "grey"
     took = f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
-    lines = [f"{image.width}×{image.height}, {depth} {colour}, refined by `{model.name}` in {took}."]
+    lines = [
+        f"{image.width}×{image.height}, {depth} {colour}, refined by `{model.name}` at strength {strength:g} in {took}."
+    ]
     return "\n\n".join(lines + [f"⚠️ {warning}" for warning in warnings(model, image)])
 
 

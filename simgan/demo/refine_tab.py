@@ -22,6 +22,7 @@ ABOUT = """
 Choose synthetic eye images and compare: left of the line as rendered, right of it refined. Size, bit depth, file
 format and what the labels say stay as they were.
 """
+NONE_YET = "Upload an image, paste one, or pick an example."
 
 
 def add(models: Models) -> None:
@@ -30,6 +31,8 @@ def add(models: Models) -> None:
     @told
     def refine(images: Upload, model: str, strength: float) -> list[Any]:
         """Refine images: the last one before and after, the difference, a note, and all refined files."""
+        if not images:
+            return [None, None, NONE_YET, None, gr.Dropdown(visible=False)]
         paths = _paths(images)
         numbered = [(f"{number + 1} · {limits.name(path)}", number) for number, path in enumerate(paths)]
         shown = gr.Dropdown(choices=numbered, value=len(paths) - 1, visible=len(paths) > 1)
@@ -42,7 +45,7 @@ def add(models: Models) -> None:
         network = models.get(model)
         picture = limits.open_upload(paths[min(which or 0, len(paths) - 1)])
         seconds, refined = _refine(network, [picture], strength)
-        return _compare(network, picture, refined[0], seconds)
+        return _compare(network, picture, refined[0], strength, seconds)
 
     chosen = [examples()[0]]
     # Opens with a result; so the network has run once before anyone clicks.
@@ -115,7 +118,9 @@ def add(models: Models) -> None:
         show_progress_on=comparison,
         **MODEL_QUEUE,
     )
-    shown.input(show, [images, shown, model, strength], outputs, api_name="show", show_progress_on=comparison, **MODEL_QUEUE)
+    shown.input(
+        show, [images, shown, model, strength], outputs, api_name="show", show_progress_on=comparison, **MODEL_QUEUE
+    )
 
 
 def model_choice(models: Models) -> gr.Dropdown:
@@ -143,7 +148,7 @@ def _refine_files(model: Model, paths: list[str], strength: float) -> list[Any]:
         save_bytes_to_cache(encode_like(after, before, before.format), limits.name(path), get_upload_folder())
         for path, before, after in zip(paths, pictures, refined, strict=True)
     ]
-    return [*_compare(model, pictures[-1], refined[-1], seconds), files]
+    return [*_compare(model, pictures[-1], refined[-1], strength, seconds), files]
 
 
 def _refine(model: Model, pictures: list[Image.Image], strength: float) -> tuple[float, list[Image.Image]]:
@@ -154,6 +159,6 @@ def _refine(model: Model, pictures: list[Image.Image], strength: float) -> tuple
     return (time.perf_counter() - start) / len(pictures), refined
 
 
-def _compare(model: Model, before: Image.Image, after: Image.Image, seconds: float) -> list[Any]:
+def _compare(model: Model, before: Image.Image, after: Image.Image, strength: float, seconds: float) -> list[Any]:
     first, second, difference = preview.pair(before, after)
-    return [(first, second), difference, describe(model, before, seconds)]
+    return [(first, second), difference, describe(model, before, strength, seconds)]
