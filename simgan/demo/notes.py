@@ -56,7 +56,7 @@ def strangeness(image: Array) -> float:
     """How little an image, (H, W) or (H, W, 3), is laid out like an eye: from 0 to about 1.
 
     The distance of the equalized, standardized image to the space of the first principal components of eyes (Sirovich
-    and Kirby 1987 did so with faces). More than 0.85: 0.5 % of renders, 2 % of UnityEyes' crops, 5 % of SynthesEyes' and
+    and Kirby 1987 did so with faces). More than 0.85: 0.5 % of renders, 2 % of UnityEyes' crops, 5 % of SynthesEyes',
     3 % of MPIIGaze's, all images of noise, and half of the crops at random places of photographs.
     """
     mean, components = _eye_space()
