@@ -3,19 +3,13 @@
 PYTHONPATH=.:tests python docs/screenshots.py
 """
 
-import io
 import tempfile
 from pathlib import Path
 
 from browser import CHROMIUM, FLAGS, SIZES, Server
-from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import sync_playwright
 
-
-def save(page: Page, name: str) -> None:
-    """Write the whole page as a PNG of 256 colours, a third of the size of one of all."""
-    with Image.open(io.BytesIO(page.screenshot(full_page=True))) as image:
-        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(Path(__file__).parent / name, optimize=True)
+FOLDER = Path(__file__).parent
 
 
 def main() -> None:
@@ -35,7 +29,7 @@ def main() -> None:
                         for map_ in page.locator(".patch-map .stage:visible").all()[:1]:
                             map_.hover()
                         name = "-".join(word.strip("?") for word in tab.lower().split())
-                        save(page, f"space-{name}-{width}-{look}.png")
+                        page.screenshot(path=FOLDER / f"space-{name}-{width}-{look}.png", full_page=True)
                     page.close()
     finally:
         server.stop()

@@ -48,8 +48,8 @@ def add(models: Models) -> None:
         return _compare(network, picture, refined[0], strength, seconds)
 
     chosen = [examples()[0]]
-    # Opens with a result; so the network has run once before anyone clicks.
-    *opening, files = _refine_files(models.get(models.shipped[0]), chosen, 1.0)
+    for _ in range(2):  # opens with a result; the first run compiles kernels, for which no visitor has to wait
+        *opening, files = _refine_files(models.get(models.shipped[0]), chosen, 1.0)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             gr.Markdown(ABOUT)
