@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from browser import check_accessible, check_fits
+from browser import check_accessible, check_fits, open_tab
 from PIL import Image
 
 from simgan import Refiner
@@ -53,7 +53,7 @@ def test_it_opens_ready_fits_the_screen_and_is_accessible(visit, width, dark):
     tabs = page.get_by_role("tab").all_inner_texts()
     assert len(tabs) >= 2
     for tab in tabs:
-        page.get_by_role("tab", name=tab).click()
+        open_tab(page, tab)
         page.wait_for_timeout(200)
         check_fits(page)
         check_accessible(page)
