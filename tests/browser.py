@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from gradio_client import Client
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -70,6 +71,11 @@ class Server:
         self.process.wait(10)
 
 
+def connect(url):
+    """Give the client that code uses, with patience for a busy machine."""
+    return Client(url, verbose=False, httpx_kwargs={"timeout": 60})
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """The Space, started once for all tests."""
@@ -117,7 +123,7 @@ def visit(browser, space):
         page.on("request", lambda request: wrong.append(f"asked {request.url}") if _is_elsewhere(request.url) else None)
         page.on("request", lambda request: waiting.add(request) if "/heartbeat/" not in request.url else None)
         for over in ("requestfinished", "requestfailed"):
-            page.on(over, waiting.discard)
+            page.on(over, lambda request: waiting.discard(request))
         pages.append(page)
         page.goto(url)
         page.wait_for_selector("#comparison img")

@@ -20,7 +20,8 @@ NEAR = 3  # levels: one process may find bfloat16 fast, the other not
 
 @pytest.fixture(scope="module")
 def client(space, tmp_path_factory):
-    return Client(space, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
+    folder = str(tmp_path_factory.mktemp("downloads"))
+    return Client(space, verbose=False, download_files=folder, httpx_kwargs={"timeout": 60})
 
 
 @pytest.fixture
