@@ -150,7 +150,7 @@ def _refine_file(job: _Job, source: Path, output: Path) -> Refined:
     if place.resolve() == source.resolve():
         raise SourceError(f"the output {place} is the input: give another place")
     image = open_image(source)
-    _save(place, job.refine([image])[0], image, Image.registered_extensions()[place.suffix.lower()])
+    _write(place, encode_like(job.refine([image])[0], image, Image.registered_extensions()[place.suffix.lower()]))
     return job.done
 
 
@@ -184,7 +184,7 @@ def _refine_files(job: _Job, source: Path, output: Path) -> Refined:
 
         for batch in _batches(map(read, left), lambda pair: pair[1].width * pair[1].height):
             for (name, image), refined in zip(batch, job.refine([image for _, image in batch]), strict=True):
-                _save(folder / name, refined, image, image.format)
+                _write(folder / name, encode_like(refined, image, image.format))
             bar.update(len(batch))
     if packed:
         aside = output.parent / f".{output.name}.part"
@@ -260,8 +260,8 @@ def _image(data: bytes, name: str) -> Image.Image:
     return image
 
 
-def _save(path: Path, image: Image.Image, source: Image.Image, kind: str | None) -> None:
-    """Write an image aside and rename; what the format holds beside pixels (profile, EXIF, texts) is the source's."""
+def encode_like(image: Image.Image, source: Image.Image, kind: str | None) -> bytes:
+    """Give `image` as a file of that kind; what a format holds beside pixels (profile, EXIF, texts) is the source's."""
     info = source.info
     settings: dict[str, Any] = {key: info[key] for key in ("icc_profile", "exif", "dpi") if info.get(key)}
     if kind == "JPEG":
@@ -277,9 +277,9 @@ def _save(path: Path, image: Image.Image, source: Image.Image, kind: str | None)
             settings["pnginfo"].add_itxt(key, text)
     elif kind == "TIFF" and info.get("compression") in ("tiff_lzw", "tiff_adobe_deflate", "packbits"):
         settings["compression"] = info["compression"]
-    encoded = io.BytesIO()
-    image.save(encoded, kind, **settings)
-    _write(path, encoded.getvalue())
+    file = io.BytesIO()
+    image.save(file, kind, **settings)
+    return file.getvalue()
 
 
 def _write(path: Path, data: bytes) -> None:
