@@ -1,4 +1,4 @@
-"""What a visitor may send: each limit is a sentence that names the file, what is allowed, and what to do instead.
+"""Which archives and files a visitor may send; each refusal names the file, what is allowed, and what to do instead.
 
 Nothing is unpacked or decoded before it was measured: an image by its header, an archive by its directory, whose sizes
 `zipfile` holds each file to while reading.
@@ -15,6 +15,7 @@ from typing import IO
 from PIL import Image
 
 from simgan.errors import ImageError, SourceError
+from simgan.images import FORMATS
 from simgan.refining_files import IMAGES
 
 MEBIBYTE = 2**20
@@ -25,10 +26,6 @@ UNPACKED = 256 * MEBIBYTE  # bytes of all files of an archive
 RATIO = 200  # unpacked to packed; photographs reach 2, renders with plain backgrounds 50
 DIRECTORY = 4 * MEBIBYTE  # bytes of an archive's directory, which is read whole
 NAME = 200  # bytes of each part of a file's name
-SECONDS = 300  # of work on what was sent at once
-KEPT = 15 * 60  # seconds after which uploads and results are deleted
-# Formats that Pillow decodes by itself; the rest start other programs (EPS) or are no images that a refiner takes.
-FORMATS = ("PNG", "JPEG", "JPEG2000", "BMP", "GIF", "PPM", "TGA", "TIFF", "WEBP")
 
 _END = struct.Struct("<4s4H2LH")  # the record that ends an archive (APPNOTE 4.3.16)
 _END_64 = b"PK\x06\x07"  # in archives beyond 4 GiB or 65,535 files
@@ -40,8 +37,8 @@ def check_count(count: int) -> None:
         raise SourceError(f"{count:,} files are too many: send at most {FILES:,} at once")
 
 
-def check_image(file: Path | IO[bytes], name: str) -> None:
-    """Raise `ImageError` where a file's header is of no image that is taken; its pixels are not read.
+def check_image(file: Path | IO[bytes], name: str) -> int:
+    """Give an image's number of pixels by its header alone; `ImageError` where it is none that is taken.
 
     `name` is the visitor's own name of it.
     """
@@ -54,10 +51,11 @@ def check_image(file: Path | IO[bytes], name: str) -> None:
         raise ImageError(f"{name} is no image that can be read: send one of {', '.join(FORMATS)}") from error
     if width * height > PIXELS:
         raise ImageError(f"{name} has {width:,}×{height:,} pixels: make it smaller than {PIXELS:,} pixels")
+    return width * height
 
 
-def check_archive(file: Path, name: str) -> list[str]:
-    """Give the names of the images in a ZIP; `SourceError` or `ImageError` where anything in it is not taken.
+def check_archive(file: Path, name: str) -> dict[str, int]:
+    """Give the images in a ZIP and their pixels; `SourceError` or `ImageError` where anything in it is not taken.
 
     Refused are archives that are broken, encrypted, too large in any way or packed too tightly, names that lead out of
     it or come twice, and links. An archive in it is just a file.
@@ -69,10 +67,10 @@ def check_archive(file: Path, name: str) -> list[str]:
         with zipfile.ZipFile(file) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             _check_entries(entries, size, name)
-            images = [entry.filename for entry in entries if _is_image(entry.filename)]
-            for image in images:
+            images = {}
+            for image in [entry.filename for entry in entries if is_image(entry.filename)]:
                 with archive.open(image) as member:
-                    check_image(member, f"{image} in {name}")
+                    images[image] = check_image(member, f"{image} in {name}")
     except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError) as error:
         if isinstance(error, ImageError | SourceError):
             raise
@@ -91,7 +89,8 @@ def check_name(name: str, archive: str) -> None:
         raise SourceError(f"{archive} holds the name {name[:60]!r}, which no folder takes: name the file otherwise")
 
 
-def _is_image(name: str) -> bool:
+def is_image(name: str) -> bool:
+    """Whether a file counts as an image by its name, as `refine_path` has it; hidden ones do not."""
     path = Path(name)
     return path.suffix.lower() in IMAGES and not path.name.startswith(".")
 
