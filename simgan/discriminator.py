@@ -37,6 +37,28 @@ class DiscriminatorConfig:
             raise ConfigError("layers must be 'conv' or 'pool', and the last a 'conv' with 2 maps (real, refined)")
 
 
+@dataclass(frozen=True)
+class ReceptiveField:
+    """What a patch of the map sees, along either axis: patch i sees pixels `first + i * stride` and `size - 1` more.
+
+    `first` is negative where the first patch also sees padding.
+    """
+
+    first: int
+    size: int
+    stride: int
+
+
+def receptive_field(layers: tuple[Layer, ...]) -> ReceptiveField:
+    """Compute from kernel sizes, strides and paddings (kernel_size // 2) what each patch of a discriminator sees."""
+    first, size, stride = 0, 1, 1
+    for _, kernel_size, step, _ in layers:
+        first -= kernel_size // 2 * stride
+        size += (kernel_size - 1) * stride
+        stride *= step
+    return ReceptiveField(first, size, stride)
+
+
 class Discriminator(Pretrained):
     """D_φ: (B, C, H, W) in [−1, 1] → logits (B, 2, h, w), map 0 real and map 1 refined; (B, 2, 1, 1) where global.
 

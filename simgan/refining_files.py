@@ -7,6 +7,7 @@ file keeps its own quantization tables and subsampling; all other formats are wr
 
 import errno
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -147,7 +148,7 @@ def _refine_file(job: _Job, source: Path, output: Path) -> Refined:
     if place.resolve() == source.resolve():
         raise SourceError(f"the output {place} is the input: give another place")
     image = open_image(source)
-    _save(place, job.refine([image])[0], image, Image.registered_extensions()[place.suffix.lower()])
+    _write(place, encode_like(job.refine([image])[0], image, Image.registered_extensions()[place.suffix.lower()]))
     return job.done
 
 
@@ -181,7 +182,7 @@ def _refine_files(job: _Job, source: Path, output: Path) -> Refined:
 
         for batch in _batches(map(read, left), lambda pair: pair[1].width * pair[1].height):
             for (name, image), refined in zip(batch, job.refine([image for _, image in batch]), strict=True):
-                _save(folder / name, refined, image, image.format)
+                _write(folder / name, encode_like(refined, image, image.format))
             bar.update(len(batch))
             if job.progress:
                 job.progress(job.done.already + job.done.images + len(job.done.broken), len(pictures))
@@ -259,8 +260,8 @@ def _image(data: bytes, name: str) -> Image.Image:
     return image
 
 
-def _save(path: Path, image: Image.Image, source: Image.Image, kind: str | None) -> None:
-    """Write an image aside and rename; what the format holds beside pixels (profile, EXIF, texts) is the source's."""
+def encode_like(image: Image.Image, source: Image.Image, kind: str | None) -> bytes:
+    """Give `image` as a file of that kind; what a format holds beside pixels (profile, EXIF, texts) is the source's."""
     info = source.info
     settings: dict[str, Any] = {key: info[key] for key in ("icc_profile", "exif", "dpi") if info.get(key)}
     if kind == "JPEG":
@@ -276,13 +277,9 @@ def _save(path: Path, image: Image.Image, source: Image.Image, kind: str | None)
             settings["pnginfo"].add_itxt(key, text)
     elif kind == "TIFF" and info.get("compression") in ("tiff_lzw", "tiff_adobe_deflate", "packbits"):
         settings["compression"] = info["compression"]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        image.save(aside, kind, **settings)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    file = io.BytesIO()
+    image.save(file, kind, **settings)
+    return file.getvalue()
 
 
 def _write(path: Path, data: bytes) -> None:
