@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from simgan.demo import archives
+from simgan.demo import archives, limits
 from simgan.errors import ImageError, SourceError
+from simgan.images import open_image
 
 
 def png(width: int = 20, height: int = 20) -> bytes:
@@ -50,7 +51,7 @@ def test_a_link_is_refused(tmp_path):
         archives.check_archive(tmp_path / "z.zip", "z.zip")
 
 
-@pytest.mark.parametrize("zeros, told", [(30_000_000, "times its size"), (archives.UNPACKED + 1, "unpacks to 256 MiB")])
+@pytest.mark.parametrize("zeros, told", [(30_000_000, "times its size"), (archives.UNPACKED + 1, "unpacks to 256 MB")])
 def test_a_bomb_is_refused_unopened(tmp_path, zeros, told):
     with zipfile.ZipFile(tmp_path / "z.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive, archive.open(
         "1.png", "w"
@@ -110,23 +111,30 @@ def test_an_image_is_measured_by_its_header_alone(tmp_path, monkeypatch):
     small, whole = png(), png(3000, 1400)
     packed = pack(tmp_path / "z.zip", {"big.png": whole})
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("pixels were read"))
-    archives.check_image(io.BytesIO(small), "eye.png")
-    with pytest.raises(ImageError, match=r"eye\.png has 3,000×1,400 pixels: make it smaller than 4,000,000"):
-        archives.check_image(io.BytesIO(whole), "eye.png")
-    with pytest.raises(ImageError, match=r"big\.png in z\.zip has 3,000×1,400"):
+    assert limits.count_pixels(io.BytesIO(small), "eye.png") == 400
+    with pytest.raises(ImageError, match=r"eye\.png has 3000×1400 pixels: at most 4,000,000"):
+        limits.count_pixels(io.BytesIO(whole), "eye.png")
+    with pytest.raises(ImageError, match=r"big\.png in z\.zip has 3000×1400"):
         archives.check_archive(packed, "z.zip")
 
 
 def test_what_another_program_would_decode_is_no_image_here(tmp_path):
-    (tmp_path / "eye.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 55 35\n%%EndComments\n")
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 55 35\n%%EndComments\n"
+    (tmp_path / "eye.png").write_bytes(eps)
     assert Image.open(tmp_path / "eye.png").format == "EPS"
-    with pytest.raises(ImageError, match=r"eye\.png is no image"):
-        archives.check_image(tmp_path / "eye.png", "eye.png")
+    with pytest.raises(ImageError, match=r"^eye\.png is no image"):
+        limits.open_upload(tmp_path / "eye.png")
+    with pytest.raises(ImageError, match=r"^eye\.png in z\.zip is no image"):
+        archives.check_archive(pack(tmp_path / "z.zip", {"eye.png": eps}), "z.zip")
+    with pytest.raises(ImageError, match="cannot be read as an image"):
+        open_image(eps)
 
 
 def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path, monkeypatch):
     (tmp_path / "f").write_bytes(b"x")
-    monkeypatch.setattr(archives, "UPLOAD", 0)
-    for check, error in ((archives.check_image, ImageError), (archives.check_archive, SourceError)):
-        with pytest.raises(error, match="send at most 0 MiB"):
-            check(tmp_path / "f", "f")
+    monkeypatch.setattr(limits, "FILE_BYTES", 0)
+    monkeypatch.setattr(limits, "UPLOAD_BYTES", 0)
+    with pytest.raises(ImageError, match="at most 0 are taken"):
+        limits.open_upload(tmp_path / "f")
+    with pytest.raises(SourceError, match="at most 0 are taken"):
+        archives.check_archive(tmp_path / "f", "f")

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
-from simgan.demo import limits, patch_tab, refine_tab
+from simgan.demo import batch_tab, limits, patch_tab, refine_tab, training_tab, turing_tab
+from simgan.demo.guard import Guard
 from simgan.demo.models import Models
 
 HERE = Path(__file__).parent
@@ -24,8 +26,11 @@ labels say**, so that a network can be trained on them (SimGAN,
 """
 
 
-def build(models: Models | None = None) -> gr.Blocks:
-    """Build the interface with shipped models loaded; `launch` serves it."""
+def build(models: Models | None = None, real: Path | None = None) -> gr.Blocks:
+    """Build the interface with shipped models loaded; `launch` serves it.
+
+    `real`: a folder of real crops for the visual Turing test.
+    """
     models = models or Models()
     with gr.Blocks(title="simgan", analytics_enabled=False, delete_cache=KEPT) as demo:
         gr.Markdown(INTRODUCTION, elem_id="introduction")
@@ -34,6 +39,12 @@ def build(models: Models | None = None) -> gr.Blocks:
                 refine_tab.add(models)
             with gr.Tab("Where it looks fake", id="patches"):
                 patch_tab.add(models)
+            with gr.Tab("Batch", id="batch"):
+                batch_tab.add(models)
+            with gr.Tab("Can you tell?", id="turing"):
+                turing_tab.add(models, real)
+            with gr.Tab("Training", id="training"):
+                training_tab.add(models)
     return demo.queue(max_size=WAITING, default_concurrency_limit=4)
 
 
@@ -42,7 +53,11 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     settings: dict[str, Any] = {
         "theme": _theme(),
         "css_paths": [HERE / "style.css"],
-        "max_file_size": limits.FILE_BYTES,
+        "max_file_size": limits.UPLOAD_BYTES,
+        "app_kwargs": {"middleware": [Middleware(Guard)]},
+        "run_history": False,  # of which a part makes the server talk to the Hub
+        "enable_monitoring": False,
+        "mcp_server": False,
         "footer_links": ["api"],
         "ssr_mode": False,
         "show_error": False,  # what is no `gr.Error` is ours to read, not a visitor's

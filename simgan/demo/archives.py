@@ -10,21 +10,15 @@ import struct
 import zipfile
 from collections import Counter
 from pathlib import Path
-from typing import IO
 
-from PIL import Image
-
+from simgan.demo import limits
 from simgan.errors import ImageError, SourceError
-from simgan.images import FORMATS
 from simgan.refining_files import IMAGES
 
-MEBIBYTE = 2**20
-UPLOAD = 64 * MEBIBYTE  # bytes of a file, also told to Gradio, which stops reading there
-PIXELS = 4_000_000  # of an image
 FILES = 2_000  # in an archive, or at once
-UNPACKED = 256 * MEBIBYTE  # bytes of all files of an archive
+UNPACKED = 256 * 2**20  # bytes of all files of an archive
 RATIO = 200  # unpacked to packed; photographs reach 2, renders with plain backgrounds 50
-DIRECTORY = 4 * MEBIBYTE  # bytes of an archive's directory, which is read whole
+DIRECTORY = 4 * 2**20  # bytes of an archive's directory, which is read whole
 NAME = 200  # bytes of each part of a file's name
 
 _END = struct.Struct("<4s4H2LH")  # the record that ends an archive (APPNOTE 4.3.16)
@@ -37,21 +31,10 @@ def check_count(count: int) -> None:
         raise SourceError(f"{count:,} files are too many: send at most {FILES:,} at once")
 
 
-def check_image(file: Path | IO[bytes], name: str) -> int:
-    """Give an image's number of pixels by its header alone; `ImageError` where it is none that is taken.
-
-    `name` is the visitor's own name of it.
-    """
-    if isinstance(file, Path) and (size := file.stat().st_size) > UPLOAD:
-        raise ImageError(f"{name} has {size / MEBIBYTE:.0f} MiB: send at most {UPLOAD // MEBIBYTE} MiB")
-    try:
-        with Image.open(file, formats=FORMATS) as image:
-            width, height = image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{name} is no image that can be read: send one of {', '.join(FORMATS)}") from error
-    if width * height > PIXELS:
-        raise ImageError(f"{name} has {width:,}×{height:,} pixels: make it smaller than {PIXELS:,} pixels")
-    return width * height
+def check_size(unpacked: int, name: str) -> None:
+    """Raise `SourceError` where files have more bytes together than are taken."""
+    if unpacked > UNPACKED:
+        raise SourceError(f"{name} unpacks to {unpacked / 2**20:,.0f} MB: send at most {UNPACKED // 2**20} MB at once")
 
 
 def check_archive(file: Path, name: str) -> dict[str, int]:
@@ -60,8 +43,8 @@ def check_archive(file: Path, name: str) -> dict[str, int]:
     Refused are archives that are broken, encrypted, too large in any way or packed too tightly, names that lead out of
     it or come twice, and links. An archive in it is just a file.
     """
-    if (size := file.stat().st_size) > UPLOAD:
-        raise SourceError(f"{name} has {size / MEBIBYTE:.0f} MiB: send at most {UPLOAD // MEBIBYTE} MiB")
+    if (size := file.stat().st_size) > limits.UPLOAD_BYTES:
+        raise SourceError(f"{name} has {size / 2**20:.0f} MB: at most {limits.UPLOAD_BYTES / 2**20:.0f} are taken here")
     _check_directory(file, name)
     try:
         with zipfile.ZipFile(file) as archive:
@@ -70,7 +53,7 @@ def check_archive(file: Path, name: str) -> dict[str, int]:
             images = {}
             for image in [entry.filename for entry in entries if is_image(entry.filename)]:
                 with archive.open(image) as member:
-                    images[image] = check_image(member, f"{image} in {name}")
+                    images[image] = limits.count_pixels(member, f"{image} in {name}")
     except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError) as error:
         if isinstance(error, ImageError | SourceError):
             raise
@@ -85,7 +68,7 @@ def check_name(name: str, archive: str) -> None:
     parts = re.split(r"[/\\]", name)
     if name.startswith(("/", "\\")) or ".." in parts or re.match(r"[A-Za-z]:", name):
         raise SourceError(f"{archive} holds {name!r}, a name that leads out of it: pack it again")
-    if not name.isprintable() or any(len(part.encode()) > NAME for part in parts) or len(parts) > 20:
+    if not name or not name.isprintable() or any(len(part.encode()) > NAME for part in parts) or len(parts) > 20:
         raise SourceError(f"{archive} holds the name {name[:60]!r}, which no folder takes: name the file otherwise")
 
 
@@ -123,9 +106,6 @@ def _check_entries(entries: list[zipfile.ZipInfo], packed: int, name: str) -> No
     if twice:
         raise SourceError(f"{name} holds {twice[0]} more than once: pack it again")
     unpacked = sum(entry.file_size for entry in entries)
-    if unpacked > UNPACKED:
-        raise SourceError(
-            f"{name} unpacks to {unpacked / MEBIBYTE:,.0f} MiB: send at most {UNPACKED // MEBIBYTE} MiB at once"
-        )
+    check_size(unpacked, name)
     if unpacked > RATIO * packed:
         raise SourceError(f"{name} unpacks to {unpacked // packed:,} times its size, as no folder of images does")

@@ -28,7 +28,7 @@ SHOWN = 10  # files that are told to be left out
 ABOUT = f"""
 Send a **ZIP** of images with their labels, or many files at once. You get a ZIP back in which the images are refined;
 labels, folders and file names are untouched, byte for byte. At most {archives.FILES:,} files,
-{archives.UNPACKED // archives.MEBIBYTE} MiB unpacked, {SECONDS / 60:.0f} minutes of work. Results are deleted after a while.
+{archives.UNPACKED // 2**20} MB unpacked, {SECONDS / 60:.0f} minutes of work. Results are deleted after a while.
 """
 
 Upload = tuple[str, str]  # where a file lies, and what the visitor calls it
@@ -59,7 +59,7 @@ def add(models: Models) -> None:
         with gr.Column(scale=2, min_width=300):
             gr.Markdown(ABOUT)
             files = gr.File(label="A ZIP, or images and their labels", file_count="multiple", elem_id="batch-files")
-            files.preprocess = _uploads  # type: ignore[method-assign]
+            files.preprocess = _uploads  # type: ignore[method-assign,assignment]
             model = model_choice(models)
             strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="0 gives the input back, 1 is refined.")
             copy = gr.Textbox(
@@ -76,13 +76,12 @@ def add(models: Models) -> None:
     running = start.click(
         refine, [files, model, strength, copy], [progress, result], api_name="batch", show_progress="minimal", **QUEUE
     )
-    stop.click(
-        lambda: "Stopped. Nothing of it was kept.", None, progress, cancels=[running], api_name="stop_batch", queue=False
-    )
+    stopped = "Stopped. Nothing of it was kept."
+    stop.click(lambda: stopped, None, progress, cancels=[running], api_name="stop_batch", queue=False)
 
 
 def _uploads(payload: Any) -> list[Upload]:
-    """Give files under the visitor's own names; `gr.File` tells changed ones, and leaves an empty file behind for each."""
+    """Give files under the visitor's own names; `gr.File` gives changed ones, and leaves an empty file for each."""
     return [(file.path, PurePath(file.orig_name or file.path).name) for file in payload or []]
 
 
@@ -100,7 +99,8 @@ def _archive(files: Sequence[Upload], place: Path) -> Path:
         return archive
     twice = [name for name, count in Counter(name for _, name in files).items() if count > 1]
     if twice:
-        raise SourceError(f"{len(files)} files were sent, and more than one is called {twice[0]}: send a ZIP of folders")
+        raise SourceError(f"more than one of the files is called {twice[0]}: send a ZIP of folders")
+    archives.check_size(sum(Path(path).stat().st_size for path, _ in files), name)
     with zipfile.ZipFile(archive, "w") as packed:
         for path, name in files:
             packed.write(path, name)

@@ -1,0 +1,138 @@
+"""The tab Training: how shipped models came about, realism beside annotation shift, and sample sheets over steps."""
+
+import math
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from simgan.demo import records
+from simgan.demo.events import told
+from simgan.demo.models import Models
+from simgan.demo.records import Records
+from simgan.errors import ModelError
+
+ABOUT = """
+A refiner gets more real while it trains, and its labels less true. So both are measured on images that were held out,
+and what ships is the most real one whose shift stays within its bounds. **Look at both curves at the same step.**
+"""
+PAPER_SHIFT = 1.1  # px that pupil centres moved in the paper (section 3.1)
+REALISM = {"refined": "#d97706", "raw": "#64748b", "between real images": "#2563eb"}
+SHIFT = {"mean without the worst 5 %": "#d97706", "median": "#2563eb", "the paper's mean": "#64748b"}
+STEP, DISTANCE, MOVED = "step", "patch distance ×1000", "iris moved, px"
+
+
+def add(models: Models) -> None:
+    """Build the tab inside the current `gr.Tab`."""
+
+    def check(name: str) -> None:
+        if name not in models.shipped:
+            raise ModelError(f"there are no records of {name!r}: choose one of {', '.join(models.shipped)}")
+
+    @told
+    def choose(name: str) -> list[Any]:
+        """Show a shipped model's curves, and the sheet of the step that ships."""
+        check(name)
+        note, realism, shift, trade, step, sheet, figures = _all(name)
+        return [note, realism, shift, trade, gr.Slider(**step), sheet, figures]
+
+    @told
+    def show(name: str, step: float) -> list[Any]:
+        """Show the sheet nearest to a step, and what was measured there."""
+        check(name)
+        found = records.read(name)
+        return [None, ""] if found is None else _at(found, int(step))
+
+    first = next((name for name in models.shipped if records.read(name)), models.shipped[0])
+    note, realism, shift, trade, step, sheet, figures = _all(first)
+    gr.Markdown(ABOUT)
+    with gr.Row():
+        model = gr.Dropdown(models.shipped, value=first, label="Shipped model", min_width=300)
+        told_note = gr.Markdown(note, elem_id="training-note")
+    with gr.Row(elem_id="training-plots"):
+        realism_plot = gr.LinePlot(realism, label="Realism: lower is more real", **_lines(DISTANCE, REALISM))
+        shift_plot = gr.LinePlot(shift, label="Annotation shift: lower is truer", **_lines(MOVED, SHIFT))
+        trade_plot = gr.ScatterPlot(
+            trade,
+            x=MOVED,
+            y=DISTANCE,
+            tooltip="all",
+            height=260,
+            min_width=300,
+            buttons=[],
+            label="The trade: left is truer, down is more real",
+        )
+    slider = gr.Slider(**step, label="Step", elem_id="training-step")
+    figures_text = gr.Markdown(figures, elem_id="training-figures")
+    picture = gr.Image(
+        sheet,
+        label="Input · refined · difference · where the discriminator finds it real (yellow) or refined (blue)",
+        format="png",
+        interactive=False,
+        buttons=["fullscreen"],
+        elem_id="training-sheet",
+        alt_text="The same held-out images, refined by the model of this step",
+    )
+    outputs = [told_note, realism_plot, shift_plot, trade_plot, slider, picture, figures_text]
+
+    model.change(choose, model, outputs, api_name="training", queue=False)
+    slider.change(
+        show, [model, slider], [picture, figures_text], api_name="training_step", queue=False, show_progress="hidden"
+    )
+
+
+def _lines(y: str, colours: dict[str, str]) -> dict[str, Any]:
+    return {
+        "x": STEP,
+        "y": y,
+        "color": "series",
+        "color_map": colours,
+        "height": 260,
+        "min_width": 300,
+        "buttons": [],
+        "y_lim": [0, None],
+    }
+
+
+def _all(name: str) -> list[Any]:
+    """Give note, the data of the three plots, the slider's settings, the sheet and its figures."""
+    found = records.read(name)
+    if found is None:
+        text = f"`{name}` ships **without records**: what is left of its training is the table in its model card."
+        return [text, None, None, None, {"minimum": 0, "maximum": 1, "value": 0, "visible": False}, None, ""]
+    rows = found.measures
+    realism = _long(rows, DISTANCE, dict(zip(REALISM, _scaled(rows), strict=True)))
+    paper = pd.Series(PAPER_SHIFT, rows.index)
+    shift = _long(rows, MOVED, dict(zip(SHIFT, (rows["shift"], rows["shift_median"], paper), strict=True)))
+    trade = pd.DataFrame({MOVED: rows["shift"], DISTANCE: 1000 * rows["realism"], STEP: rows["step"]})
+    slider = {
+        "minimum": found.steps[0],
+        "maximum": max(found.steps[-1], found.steps[0] + 1),
+        "step": math.gcd(*(step - found.steps[0] for step in found.steps)) or 1,
+        "value": found.shipped,
+        "visible": True,
+    }
+    text = f"`{name}` ships the refiner of **step {found.shipped}** of {found.steps[-1]}."
+    return [text, realism, shift, trade, slider, *_at(found, found.shipped)]
+
+
+def _scaled(rows: pd.DataFrame) -> list[pd.Series]:
+    return [1000 * rows[key] for key in ("realism", "realism_raw", "realism_floor")]
+
+
+def _long(rows: pd.DataFrame, y: str, series: dict[str, pd.Series]) -> pd.DataFrame:
+    return pd.concat([pd.DataFrame({STEP: rows["step"], y: values, "series": name}) for name, values in series.items()])
+
+
+def _at(found: Records, step: int) -> list[Any]:
+    """Give the sheet that is nearest to a step, and what was measured nearest to it."""
+    row = found.measures.iloc[(found.measures["step"] - step).abs().argmin()]
+    text = (
+        f"**Step {int(row['step'])}**: patch distance {1000 * row['realism']:.1f} "
+        f"(raw {1000 * row['realism_raw']:.1f}, between real images {1000 * row['realism_floor']:.1f}); iris moved "
+        f"{row['shift']:.2f} px on average, {row['shift_median']:.2f} px in the median; "
+        f"λ {row['regularization_weight']:.3g}; the discriminator tells {row['accuracy_refined']:.0%} of refined and "
+        f"{row['accuracy_real']:.0%} of real images."
+    )
+    nearest = min(found.sheets, key=lambda number: abs(number - step), default=None)
+    return [None if nearest is None else records.read_sheet(found.sheets[nearest]), text]
