@@ -29,17 +29,18 @@ class Records:
         return [int(step) for step in self.measures["step"]]
 
 
-def read(name: str, folder: Path = SHIPPED) -> Records | None:
+def read(name: str) -> Records | None:
     """Give the records of a shipped model; None where it has none."""
-    file = folder / name / METRICS
+    folder = SHIPPED / name
+    file = folder / METRICS
     if not file.is_file():
         return None
-    rows = [row for row in map(json.loads, file.read_text().splitlines()) if "realism" in row]
+    rows = [row for row in map(json.loads, file.read_text().splitlines()) if "realism_raw" in row]
     if not rows:
         return None
     measures = pd.DataFrame(rows).sort_values("step").drop_duplicates("step", keep="last")
-    sheets = {int(sheet.stem.removeprefix("step-")): sheet for sheet in (folder / name / SHEETS).glob("step-*.png")}
-    with safe_open(folder / name / WEIGHTS, "pt") as weights:
+    sheets = {int(sheet.stem.removeprefix("step-")): sheet for sheet in (folder / SHEETS).glob("step-*.png")}
+    with safe_open(folder / WEIGHTS, "pt") as weights:
         shipped = int((weights.metadata() or {}).get("step", measures["step"].iloc[-1]))
     return Records(measures.reset_index(drop=True), sheets, shipped)
 

@@ -17,8 +17,9 @@ A refiner gets more real while it trains, and its labels less true. So both are 
 and what ships is the most real one whose shift stays within its bounds. **Look at both curves at the same step.**
 """
 PAPER_SHIFT = 1.1  # px that pupil centres moved in the paper (section 3.1)
-REALISM = {"refined": "#d97706", "raw": "#64748b", "between real images": "#2563eb"}
-SHIFT = {"mean without the worst 5 %": "#d97706", "median": "#2563eb", "the paper's mean": "#64748b"}
+ORANGE, GREY, BLUE = "#d97706", "#64748b", "#2563eb"  # told apart on light and on dark, and told in words below a plot
+REALISM = {"refined": ORANGE, "raw": GREY, "between real images": BLUE}
+SHIFT = {"mean without the worst 5 %": ORANGE, "the paper's mean": GREY, "median": BLUE}
 STEP, DISTANCE, MOVED = "step", "patch distance ×1000", "iris moved, px"
 
 
@@ -46,9 +47,8 @@ def add(models: Models) -> None:
     first = next((name for name in models.shipped if records.read(name)), models.shipped[0])
     note, realism, shift, trade, step, sheet, figures = _all(first)
     gr.Markdown(ABOUT)
-    with gr.Row():
-        model = gr.Dropdown(models.shipped, value=first, label="Shipped model", min_width=300)
-        told_note = gr.Markdown(note, elem_id="training-note")
+    model = gr.Dropdown(models.shipped, value=first, label="Shipped model")
+    told_note = gr.Markdown(note, elem_id="training-note")
     with gr.Row(elem_id="training-plots"):
         realism_plot = gr.LinePlot(realism, label="Realism: lower is more real", **_lines(DISTANCE, REALISM))
         shift_plot = gr.LinePlot(shift, label="Annotation shift: lower is truer", **_lines(MOVED, SHIFT))
@@ -57,7 +57,7 @@ def add(models: Models) -> None:
             x=MOVED,
             y=DISTANCE,
             tooltip="all",
-            height=260,
+            height=280,
             min_width=300,
             buttons=[],
             label="The trade: left is truer, down is more real",
@@ -87,7 +87,9 @@ def _lines(y: str, colours: dict[str, str]) -> dict[str, Any]:
         "y": y,
         "color": "series",
         "color_map": colours,
-        "height": 260,
+        "colors_in_legend": [],  # Gradio's legend has no room on a narrow screen
+        "caption": " · ".join(f"{hue}: {name}" for hue, name in zip(("orange", "grey", "blue"), colours, strict=True)),
+        "height": 280,
         "min_width": 300,
         "buttons": [],
         "y_lim": [0, None],
@@ -103,7 +105,7 @@ def _all(name: str) -> list[Any]:
     rows = found.measures
     realism = _long(rows, DISTANCE, dict(zip(REALISM, _scaled(rows), strict=True)))
     paper = pd.Series(PAPER_SHIFT, rows.index)
-    shift = _long(rows, MOVED, dict(zip(SHIFT, (rows["shift"], rows["shift_median"], paper), strict=True)))
+    shift = _long(rows, MOVED, dict(zip(SHIFT, (rows["shift"], paper, rows["shift_median"]), strict=True)))
     trade = pd.DataFrame({MOVED: rows["shift"], DISTANCE: 1000 * rows["realism"], STEP: rows["step"]})
     slider = {
         "minimum": found.steps[0],

@@ -117,8 +117,8 @@ def add(models: Models, real: Path | None = None) -> None:
         with gr.Column(scale=2, min_width=300):
             begin = gr.Button("Start", variant="primary", elem_id="tell-start")
             with gr.Row():
-                is_real = gr.Button("Real (key R)", interactive=False, min_width=120, elem_id="tell-real")
-                is_refined = gr.Button("Refined (key S)", interactive=False, min_width=120, elem_id="tell-refined")
+                is_real = gr.Button("Real · R", interactive=False, min_width=120, elem_id="tell-real")
+                is_refined = gr.Button("Refined · S", interactive=False, min_width=120, elem_id="tell-refined")
             told_so_far = gr.Markdown("Press Start for the first image.", elem_id="tell-note")
         with gr.Column(scale=3, min_width=300):
             image = gr.Image(
@@ -177,9 +177,10 @@ def _show(state: Round, verdict: str) -> list[Any]:
     done, count = len(state.answers), len(state.images)
     score = f"{state.right} of {done} right so far." if done else ""
     if state.over:
-        note, image = f"{verdict}\n\n{_result(state)}", None
+        note, image = f"{verdict}\n\n{_result(state)}", gr.Image(None, visible=False)
     else:
-        note, image = f"{verdict}{score}\n\nImage {done + 1} of {count}: real or refined?", enlarge(state.images[done])
+        note = f"{verdict}{score}\n\nImage {done + 1} of {count}: real or refined? Press a button, or the key on it."
+        image = gr.Image(enlarge(state.images[done]), visible=True)
     buttons = [gr.Button(interactive=not state.over)] * 2
     seen = [
         (enlarge(picture), f"{REAL if truth else REFINED}, you said {REAL if said else REFINED}")
