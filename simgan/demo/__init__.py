@@ -58,6 +58,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         "run_history": False,  # of which a part makes the server talk to the Hub
         "enable_monitoring": False,
         "mcp_server": False,
+        "head": f"<script>{(HERE / 'page.js').read_text()}</script>",
         "footer_links": ["api"],
         "ssr_mode": False,
         "show_error": False,  # what is no `gr.Error` is ours to read, not a visitor's
@@ -66,7 +67,9 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
 
 
 def _theme() -> gr.Theme:
-    theme = gr.themes.Base(primary_hue="blue", neutral_hue="slate", radius_size="lg")
+    # Regular and bold of the font that Gradio serves itself; its semi-bold lacks most letters.
+    font = [gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"]
+    theme = gr.themes.Base(primary_hue="blue", neutral_hue="slate", radius_size="lg", font=font)
     return theme.set(
         body_background_fill="*neutral_50",
         block_label_text_color="*neutral_700",
@@ -78,4 +81,6 @@ def _theme() -> gr.Theme:
         button_primary_background_fill_dark="*primary_700",
         button_primary_background_fill_hover_dark="*primary_600",
         button_primary_text_color="white",
+        color_accent="*primary_700",
+        link_text_color="*primary_700",
     )
