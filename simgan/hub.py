@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from huggingface_hub import hf_hub_download
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
-    EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -54,14 +54,20 @@ class Pretrained(nn.Module):
     ) -> Self:
         """Load trained weights from a folder, a shipped name ("eyes"), or a Hub repository ("org/simgan-eyes").
 
+        Of a Hub repository: `revision` is a branch, tag, commit or `refs/pr/N` (its main branch by default), `token` an
+        access token (by default that of the login; `False` sends none), `cache_dir` where downloads are kept. Without
+        a network, or with `local_files_only`, the cache is used. Both files are always those of one commit.
+
         The network comes in evaluation mode, float32, on the CPU. What cannot be loaded raises `ModelError`.
         """
         kind = cls.__name__.lower()
         fetch = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
-        config_file = _locate(str(name), cls.subfolder, CONFIG, kind, fetch)
-        weights_file = _locate(str(name), cls.subfolder, WEIGHTS, kind, fetch)
-        network = cls(_read_config(config_file, cls.config_class, kind))
-        _read_weights(network, weights_file, kind)
+        found = _local_folder(str(name))
+        folder = found / cls.subfolder if found else _fetched_folder(str(name), cls.subfolder, kind, fetch)
+        place = str(folder) if found else _join(str(name), cls.subfolder)
+        _check_files(place, [path.name for path in folder.glob("*")], kind)
+        network = cls(_read_config(folder / CONFIG, place, cls.config_class, kind))
+        _read_weights(network, folder / WEIGHTS, place, kind)
         return network.eval()
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, metadata: dict[str, str] | None = None) -> None:
@@ -88,76 +94,123 @@ class Pretrained(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
 
-def _locate(name: str, subfolder: str, file: str, kind: str, fetch: dict[str, Any]) -> Path:
-    """Find a model's file: in a folder, among the shipped models, or in a Hub repository (fetched or cached)."""
+def _local_folder(name: str) -> Path | None:
+    """Find a model in a folder or among the shipped ones; `None` if the name is a Hub repository's."""
     folder = Path(name)
     shipped = SHIPPED / name
     is_shipped_name = "/" not in name and not name.startswith(".") and shipped.is_dir()
     if folder.is_dir() and is_shipped_name and folder.resolve() != shipped.resolve():
         raise ModelError(f"{name!r} is a shipped model and a folder here: write {f'./{name}'!r} for the folder")
-    if folder.is_dir() or is_shipped_name:
-        place = (folder if folder.is_dir() else shipped) / subfolder
-        if not (place / file).is_file():
-            raise ModelError(_missing(place, file, kind))
-        return place / file
+    if folder.is_dir():
+        return folder
+    if is_shipped_name:
+        return shipped
     if name.count("/") != 1 or name.startswith((".", "/")):
-        known = ", ".join(sorted(path.name for path in SHIPPED.iterdir() if path.is_dir())) if SHIPPED.is_dir() else ""
-        raise ModelError(f"no model {name!r}: it is no folder, no shipped model ({known}) and no Hub id (org/name)")
+        raise ModelError(_unknown(name))
+    return None
+
+
+def _unknown(name: str) -> str:
+    known = ", ".join(sorted(path.name for path in SHIPPED.iterdir() if path.is_dir())) if SHIPPED.is_dir() else ""
+    return f"no model {name!r}: it is no folder, no shipped model ({known}) and no Hub id (org/name)"
+
+
+def _join(*parts: str) -> str:
+    return "/".join(part for part in parts if part)
+
+
+def _fetched_folder(name: str, subfolder: str, kind: str, fetch: dict[str, Any]) -> Path:
+    """Fetch both files of a network, in one commit of a Hub repository, or find them in the cache."""
+    wanted = [_join(subfolder, file) for file in (CONFIG, WEIGHTS)]
     try:
-        return Path(hf_hub_download(name, f"{subfolder}/{file}" if subfolder else file, library_name="simgan", **fetch))
-    except GatedRepoError as error:
-        raise ModelError(f"{name} is gated: ask for access on its page, then log in or pass token=") from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(f"no repository {name} on the Hub, or it is private: check the name or pass token=") from error
-    except RevisionNotFoundError as error:
-        raise ModelError(f"{name} has no revision {fetch['revision']!r}") from error
-    except LocalEntryNotFoundError as error:
+        snapshot = Path(snapshot_download(name, allow_patterns=wanted, library_name="simgan", **fetch))
+        if not all((snapshot / file).is_file() for file in wanted):
+            if fetch["local_files_only"]:
+                raise LocalEntryNotFoundError(f"only a part of {name} is in the cache")
+            # The snapshot holds only what was asked for: what lies beside it tells what this repository is.
+            paths = HfApi(library_name="simgan").list_repo_files(name, revision=snapshot.name, token=fetch["token"])
+            prefix = f"{subfolder}/" if subfolder else ""
+            beside = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
+            _check_files(_join(name, subfolder), beside, kind)
+        return snapshot / subfolder
+    except ModelError:
+        raise
+    except HFValidationError as error:
+        raise ModelError(_unknown(name)) from error
+    except Exception as error:  # the client's HTTP library, and so what it raises, differs between its versions
+        raise ModelError(_refusal(name, kind, fetch["revision"], error)) from error
+
+
+def _refusal(name: str, kind: str, revision: str | None, error: BaseException) -> str:
+    """Say in one sentence why the Hub did not give a model, and what to do."""
+    if isinstance(error, GatedRepoError):
+        return f"{name} is gated: ask for access on its page, then log in with `hf auth login` or pass token="
+    if isinstance(error, RepositoryNotFoundError):
+        return (
+            f"no repository {name} on the Hub, or it is private: check the name; for a private one log in with "
+            "`hf auth login` or pass token="
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return f"{name} has no revision {revision!r}: give a branch, tag or commit of it, or leave revision= out"
+    uncached = isinstance(error, LocalEntryNotFoundError)
+    cause = error.__cause__ or OfflineModeIsEnabled() if uncached else error
+    if isinstance(cause, HfHubHTTPError) and cause.response.status_code == 401:
+        return f"the Hub refuses the token for {name}: log in again with `hf auth login`, or pass another token="
+    if isinstance(cause, HfHubHTTPError):
+        return f"cannot load the {kind} of {name}: the Hub answers {cause.response.status_code}; try again later"
+    missing = f"{name} is no folder here, and its {kind} is not in the cache"
+    if isinstance(cause, OfflineModeIsEnabled):
+        return f"{missing}: check the name, or load it once without local_files_only and HF_HUB_OFFLINE"
+    if uncached:
+        return f"{missing}; the Hub cannot be reached: check the name and the network"
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"cannot load the {kind} of {name} from the Hub ({reason}): try again"
+
+
+def _check_files(place: str, names: list[str], kind: str) -> None:
+    pickles = [name for name in sorted(names) if name.endswith((".bin", ".pt", ".pth", ".pkl", ".ckpt"))]
+    if WEIGHTS not in names and pickles:
         raise ModelError(
-            f"{name} is no folder here, is not in the cache, and the Hub was not reached: check the name and the "
-            "network (and HF_HUB_OFFLINE, local_files_only)"
-        ) from error
-    except EntryNotFoundError as error:
-        raise ModelError(f"{name} on the Hub holds no {file} of a simgan {kind}") from error
-    except (HFValidationError, HfHubHTTPError, OSError) as error:
-        raise ModelError(f"cannot load {file} of {name} from the Hub: {error}") from error
+            f"{place} holds only a pickle ({', '.join(pickles)}), which can run code: convert it to {WEIGHTS}"
+        )
+    for file in (CONFIG, WEIGHTS):
+        if file not in names:
+            raise ModelError(f"{place} holds no {file} of a simgan {kind}")
 
 
-def _missing(folder: Path, file: str, kind: str) -> str:
-    pickles = [path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt") for path in folder.glob(pattern)]
-    if file == WEIGHTS and pickles:
-        return f"{folder} holds only a pickle ({', '.join(pickles)}), which can run code: convert it to {WEIGHTS}"
-    return f"{folder} holds no {file} of a simgan {kind}"
-
-
-def _read_config(file: Path, config_class: type, kind: str) -> Any:
+def _read_config(file: Path, place: str, config_class: type, kind: str) -> Any:
     try:
         values = json.loads(file.read_text())
         found = values.pop("model_type", None)
     except (ValueError, AttributeError, OSError) as error:
-        raise ModelError(f"{file} cannot be read as JSON: {error}") from error
+        raise ModelError(f"{place}/{CONFIG} cannot be read as JSON: {error}") from error
     if found != f"simgan-{kind}":
-        raise ModelError(f"{file} is not of a simgan {kind}: its model_type is {found!r}")
+        raise ModelError(f"{place}/{CONFIG} is not of a simgan {kind}: its model_type is {found!r}")
     names = {field.name for field in dataclasses.fields(config_class)}
     unknown, missing = sorted(values.keys() - names), sorted(names - values.keys())
     if unknown:
-        raise ModelError(f"{file} has unknown keys {', '.join(unknown)}: made by a newer simgan? Update simgan")
+        keys = ", ".join(unknown)
+        raise ModelError(f"{place}/{CONFIG} has unknown keys {keys}: made by a newer simgan? Update simgan")
     if missing:
-        raise ModelError(f"{file} lacks the keys {', '.join(missing)}")
+        raise ModelError(f"{place}/{CONFIG} lacks the keys {', '.join(missing)}")
     try:
         return config_class(**values)
     except (SimGANError, TypeError, ValueError) as error:
-        raise ModelError(f"{file} does not describe a {kind}: {error}") from error
+        raise ModelError(f"{place}/{CONFIG} does not describe a {kind}: {error}") from error
 
 
-def _read_weights(network: nn.Module, file: Path, kind: str) -> None:
+def _read_weights(network: nn.Module, file: Path, place: str, kind: str) -> None:
     try:
         tensors = load_file(file)
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{file} is not a whole safetensors file ({error}): fetch it again") from error
+        raise ModelError(
+            f"{place}/{WEIGHTS} is not a whole safetensors file ({error}): delete {file.resolve()} and fetch it again"
+        ) from error
     expected = network.state_dict()
     wrong = sorted(expected.keys() ^ tensors.keys())
     wrong += [key for key in expected.keys() & tensors.keys() if expected[key].shape != tensors[key].shape]
     if wrong:
-        raise ModelError(f"{file} is of another {kind} than its {CONFIG} says: {', '.join(wrong[:3])} do not fit")
+        names = ", ".join(wrong[:3])
+        raise ModelError(f"{place}/{WEIGHTS} is of another {kind} than its {CONFIG} says: {names} do not fit")
     with torch.no_grad():
         network.load_state_dict(tensors, strict=True)

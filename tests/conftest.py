@@ -1,11 +1,55 @@
-"""Fixtures that several test files share."""
+"""Fixtures that several test files share.
+
+The clients of the Hub read their settings when they are imported, so these are made here, before anything else: they
+know no Hub but one on a port of 127.0.0.1 (where nothing listens until a test asks for `hub`), keep cache and token in
+a temporary folder, and upload through Git LFS. Processes that a test starts inherit it all.
+"""
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from loopback_hub import LoopbackHub, url_of
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
+_HOME = tempfile.TemporaryDirectory(prefix="simgan-tests-")
+_LISTENER = LoopbackHub.bind()
+for _name in [name for name in os.environ if name.startswith(("HF_", "HUGGING"))]:
+    del os.environ[_name]
+os.environ |= {
+    "HF_ENDPOINT": url_of(_LISTENER),
+    "HF_HOME": _HOME.name,
+    "HF_HUB_DISABLE_XET": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+}
+
+
+@pytest.fixture(scope="session")
+def _hub_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackHub]:
+    with LoopbackHub(tmp_path_factory.mktemp("hub"), _LISTENER) as hub:
+        yield hub
+
+
+@pytest.fixture
+def hub(_hub_of_the_session: LoopbackHub) -> LoopbackHub:
+    """A Hub without repositories that the real clients talk to, and a machine that has seen no Hub before.
+
+    It knows anna, who may write in org (token hf_anna), and bob, a stranger (hf_bob). Nobody is logged in.
+    """
+    hub = _hub_of_the_session
+    hub.clear()
+    hub.add_user("anna", organizations=("org",))
+    hub.add_user("bob")
+    from huggingface_hub import HfFileSystem
+
+    HfFileSystem.clear_instance_cache()  # it remembers what it has listed
+    for place in Path(_HOME.name).iterdir():
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+    return hub
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, Features, Image, load_dataset, load_from_disk
+from datasets.exceptions import DatasetNotFoundError
 
 from simgan.data.columns import COLUMNS, Row, direction, image_cell
 from simgan.data.crop import Crop, Size, grey
@@ -72,10 +73,15 @@ def _open(name: str) -> Dataset:
         repository, _, split = name.partition("@")
         found = load_dataset(repository, split=split or None)
         return _split(found, name) if isinstance(found, DatasetDict) else found
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        if isinstance(error, SourceError):
-            raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except SourceError:
+        raise
+    except DatasetNotFoundError as error:  # gated ones are among them
+        raise SourceError(
+            f"{name} is no folder or file here, and no data set of the Hub that you may read: check the name; for a "
+            "private or gated one log in with `hf auth login`"
+        ) from error
+    except Exception as error:  # broken files and connections raise what their libraries have, with no common base
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise SourceError(f"{name} cannot be opened, neither as a folder or file nor on the Hub: {reason}") from error
 
 

@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from simgan.demo import batch_tab, limits, patch_tab, refine_tab, training_tab, turing_tab
 from simgan.demo.guard import Guard
 from simgan.demo.models import Models
+from simgan.demo.storage import own_temporary_folder
 
 HERE = Path(__file__).parent
 KEPT = (600, 3600)  # seconds: how often uploads and results are looked through, and the age at which they are deleted
@@ -46,6 +47,16 @@ def build(models: Models | None = None, real: Path | None = None) -> gr.Blocks:
             with gr.Tab("Training", id="training"):
                 training_tab.add(models)
     return demo.queue(max_size=WAITING, default_concurrency_limit=4)
+
+
+def serve(real: Path | None = None) -> None:
+    """Serve the page until the process ends.
+
+    Args:
+        real: a folder of real eye crops for the visual Turing test; without it, simgan's look-alike of a camera's.
+    """
+    own_temporary_folder()
+    launch(build(real=real))
 
 
 def launch(demo: gr.Blocks, **options: Any) -> Any:

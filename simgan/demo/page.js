@@ -57,3 +57,12 @@
     });
   }).observe(document, { childList: true, subtree: true, attributes: true, attributeFilter: ["style"] });
 })();
+
+// Can you tell?: R and S answer while the buttons are in view, unless one is typing.
+document.addEventListener("keydown", (event) => {
+  const id = { r: "tell-real", s: "tell-refined" }[event.key.toLowerCase()];
+  const typing = event.target.closest("input, textarea, select, [contenteditable=true]");
+  if (!id || typing || event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
+  const button = document.getElementById(id);
+  if (button && button.offsetParent && !button.disabled) button.click();
+});

@@ -27,19 +27,6 @@ PAPER = (517, 1000)  # right answers of ten people in the paper, about refined i
 PAPER_RAW = (162, 200)  # and about raw synthetic ones
 REAL, REFINED = "real", "refined"
 
-# R and S answer while the buttons are in view, unless one is typing; start installs them once.
-KEYS = """() => {
-    if (window.simganKeys) return;
-    window.simganKeys = true;
-    document.addEventListener("keydown", event => {
-        const id = {r: "tell-real", s: "tell-refined"}[event.key.toLowerCase()];
-        const typing = event.target.closest("input, textarea, select, [contenteditable=true]");
-        if (!id || typing || event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
-        const button = document.getElementById(id);
-        if (button && button.offsetParent && !button.disabled) button.click();
-    });
-}"""
-
 
 @dataclass
 class Round:
@@ -141,7 +128,6 @@ def add(models: Models, real: Path | None = None) -> None:
         elem_id="tell-seen",
     )
     outputs = [state, image, told_so_far, is_real, is_refined, seen]
-    begin.click(None, js=KEYS)
     begin.click(start, None, outputs, api_name="start_turing_test", **MODEL_QUEUE)
     for button, choice in ((is_real, REAL), (is_refined, REFINED)):
         button.click(
