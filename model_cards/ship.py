@@ -12,15 +12,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
-from safetensors import safe_open
 
 from simgan import Refiner
+from simgan.cards.model import model_card_data, render_model_card
+from simgan.cards.records import read_records
 from simgan.data import Crops, hold_out, load
 from simgan.evaluation.realism import measure_realism
 from simgan.evaluation.shift import annotation_shift
 from simgan.images import equalize
+from simgan.publishing import NETWORKS
 
 HERE = Path(__file__).parent
 SHIPPED = HERE.parent / "simgan" / "pretrained"
@@ -57,54 +58,29 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--seeds", type=Path, nargs="*", default=[])
     arguments = parser.parse_args()
-    run, target = arguments.run, SHIPPED / arguments.name
+    target = SHIPPED / arguments.name
     facts = json.loads((HERE / f"{arguments.name}.json").read_text())
-    config = json.loads((run / "training.json").read_text())
-    share = config["holdout"]
-    records = _records(run)
-    with safe_open(run / "model.safetensors", "pt") as file:
-        header = file.metadata()
+    records = read_records(arguments.run)
     sources = {name: os.path.expandvars(source) for name, source in facts["synthetic"].items()}
     real = [os.path.expandvars(source) for source in facts["real"]]
-    card = jinja2.Environment(keep_trailing_newline=True, undefined=jinja2.StrictUndefined).from_string(
-        (HERE / "card.md.jinja").read_text()
-    )
-    shown = {key: value for key, value in config.items() if key not in ("synthetic", "real", "output", "resume")}
-    text = card.render(
-        name=arguments.name,
+    terms = {key: facts[key] for key in ("license", "license_name", "datasets") if key in facts}
+    others = [read_records(run) for run in arguments.seeds]
+    text = render_model_card(
+        records,
+        arguments.name,
+        data=model_card_data(records, arguments.name, **terms),
+        templates=[HERE],
+        template="card.md.jinja",
         facts=facts,
-        config=shown,
-        commit=header["commit"],
-        best=_at(records, int(header["step"])),
-        records=records,
-        seeds=[_at(_records(other), _best_step(other)) | {"seed": _seed(other)} for other in arguments.seeds],
-        evaluation=measure(Refiner.from_pretrained(run), sources, real, share),
+        seeds=[other.best | {"seed": other.settings["seed"]} for other in others],
+        evaluation=measure(Refiner.from_pretrained(arguments.run), sources, real, records.settings["holdout"]),
     )
     shutil.rmtree(target, ignore_errors=True)
     (target / "discriminator").mkdir(parents=True)
-    for file in ("config.json", "model.safetensors"):
-        for folder in ("", "discriminator"):
-            shutil.copy(run / folder / file, target / folder / file)
+    for file in NETWORKS:
+        shutil.copy(arguments.run / file, target / file)
     for place in (target / "README.md", HERE / f"{arguments.name}.md"):
         place.write_text(text)
-
-
-def _records(run: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [row for row in rows if "realism_raw" in row]
-
-
-def _at(records: list[dict[str, Any]], step: int) -> dict[str, Any]:
-    return next(row for row in records if row["step"] == step)
-
-
-def _best_step(run: Path) -> int:
-    with safe_open(run / "model.safetensors", "pt") as file:
-        return int(file.metadata()["step"])
-
-
-def _seed(run: Path) -> int:
-    return int(json.loads((run / "training.json").read_text())["seed"])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from simgan.discriminator import Discriminator, DiscriminatorConfig
-    from simgan.errors import ConfigError, ImageError, ModelError, SimGANError, SourceError, TrainingError
+    from simgan.errors import (
+        ConfigError,
+        ImageError,
+        ModelError,
+        PublishError,
+        SimGANError,
+        SourceError,
+        TrainingError,
+    )
     from simgan.refiner import Refiner, RefinerConfig
 
 __version__ = "0.1.0"
@@ -19,6 +27,7 @@ __all__ = [
     "DiscriminatorConfig",
     "ImageError",
     "ModelError",
+    "PublishError",
     "Refiner",
     "RefinerConfig",
     "SimGANError",

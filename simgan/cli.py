@@ -1,4 +1,4 @@
-"""The command `simgan`: refine, prepare, simulate, evaluate. What a command needs is imported when it is called."""
+"""The command `simgan`; what one of its commands needs is imported when it is called."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from simgan.errors import SimGANError, SourceError
 DESCRIPTION = "SimGAN: make labelled synthetic images look real without losing their labels."
 Input = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
 Output = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
+Repository = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ORG/NAME")]
 Synthetic = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYNTHETIC")]
 Real = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="REAL")]
 
@@ -128,6 +129,30 @@ def simulate(
     print(f"{count} images and metadata.jsonl in {output}")
 
 
+def push(
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    repository: Repository,
+    /,
+    revision: str | None = None,
+    create_pr: bool = False,
+    private: bool = False,
+    token: str | None = None,
+) -> None:
+    """Push a trained model to the Hub in one commit: networks, card, samples, figures, measures. Again: only changes.
+
+    Args:
+        run: the folder of a run or of a model, or a shipped model.
+        repository: org/name; made if it does not exist.
+        revision: a branch; main if not given.
+        create_pr: propose it as a pull request.
+        private: make a new repository private.
+        token: of the Hub; if not given HF_TOKEN, or that of `hf auth login`.
+    """
+    from simgan.publishing import push_model
+
+    print(push_model(run, repository, revision=revision, create_pr=create_pr, private=private or None, token=token))
+
+
 def evaluate_realism(
     synthetic: Synthetic,
     real: Real,
@@ -229,7 +254,8 @@ def evaluate_gaze(
     raw, refined = ([row.error_without_offset for row in results[name]] for name in ("raw", "refined"))
     print(f"without offset, mean of {seeds} seeds: raw {mean(raw):.2f}°, refined {mean(refined):.2f}°")
     print(f"always answering the mean of the test labels: {results['raw'][0].guessing:.2f}°")
-    _write(output, {name: [as_json(row) for row in rows] for name, rows in results.items()})
+    figures = {name: [as_json(row) for row in rows] for name, rows in results.items()}
+    _write(output, {"synthetic": synthetic, "real": real, **figures})
 
 
 def evaluate() -> None:
@@ -247,6 +273,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "prepare": prepare,
     "simulate": simulate,
     "evaluate": evaluate,
+    "push": push,
 }
 
 

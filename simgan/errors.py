@@ -27,3 +27,7 @@ class ConfigError(SimGANError, ValueError):
 
 class TrainingError(SimGANError, RuntimeError):
     """Training cannot go on: a diagnosis and the remedy."""
+
+
+class PublishError(SimGANError, RuntimeError):
+    """Nothing could be pushed to the Hub; says what the Hub answered and what to do."""

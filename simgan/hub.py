@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from huggingface_hub import HfApi, snapshot_download
@@ -24,12 +24,16 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import nn
 from typing_extensions import Self
 
+from simgan import __version__
 from simgan.errors import ModelError, SimGANError
+
+if TYPE_CHECKING:
+    from simgan.uploading import Pushed
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 SHIPPED = Path(__file__).parent / "pretrained"
@@ -41,6 +45,7 @@ class Pretrained(nn.Module):
     config_class: ClassVar[type]
     subfolder: ClassVar[str]
     config: Any
+    metadata: dict[str, str] | None = None  # of the safetensors header that the weights came with
 
     @classmethod
     def from_pretrained(
@@ -67,13 +72,14 @@ class Pretrained(nn.Module):
         place = str(folder) if found else _join(str(name), cls.subfolder)
         _check_files(place, [path.name for path in folder.glob("*")], kind)
         network = cls(_read_config(folder / CONFIG, place, cls.config_class, kind))
-        _read_weights(network, folder / WEIGHTS, place, kind)
+        network.metadata = _read_weights(network, folder / WEIGHTS, place, kind)
         return network.eval()
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, metadata: dict[str, str] | None = None) -> None:
         """Write `config.json` and `model.safetensors` into `folder` (under `discriminator/` for a discriminator).
 
-        Each file is written aside and renamed. `metadata`, text by text, goes into the safetensors header.
+        Each file is written aside and renamed. `metadata`, text by text, goes into the safetensors header; without it,
+        what the weights came with. The same weights and metadata give the same bytes.
         """
         target = Path(folder) / self.subfolder
         target.mkdir(parents=True, exist_ok=True)
@@ -82,11 +88,43 @@ class Pretrained(nn.Module):
         aside = Path(tempfile.mkdtemp(prefix=".saving-", dir=target))
         try:
             (aside / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-            save_file(tensors, aside / WEIGHTS, metadata={"format": "pt", **(metadata or {})})
+            told = metadata or self.metadata or {"simgan_version": __version__}
+            (aside / WEIGHTS).write_bytes(_ordered(save(tensors, metadata={"format": "pt", **told})))
             for file in (WEIGHTS, CONFIG):
                 (aside / file).replace(target / file)
         finally:
             shutil.rmtree(aside)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+    ) -> "Pushed":
+        """Push this network to the Hub repository org/name, in one commit; `url` of what comes back is the commit's.
+
+        A refiner goes to the root, with a card where the repository has none; a discriminator under `discriminator/`.
+        A new repository is made `private` if asked for, a new branch `revision` from main. Nothing is sent that is
+        there already. `simgan push RUN org/name` pushes a run with its samples, figures and measures too.
+
+        Raises:
+            PublishError: the Hub refused it (its answer and the remedy are told), or was not reached.
+        """
+        from simgan.publishing import push_network
+
+        return push_network(
+            self,
+            repo_id,
+            commit_message=commit_message,
+            private=private,
+            token=token,
+            revision=revision,
+            create_pr=create_pr,
+        )
 
     @property
     def number_of_parameters(self) -> int:
@@ -199,9 +237,22 @@ def _read_config(file: Path, place: str, config_class: type, kind: str) -> Any:
         raise ModelError(f"{place}/{CONFIG} does not describe a {kind}: {error}") from error
 
 
-def _read_weights(network: nn.Module, file: Path, place: str, kind: str) -> None:
+def _ordered(weights: bytes) -> bytes:
+    """Sort the metadata in the header of safetensors, which come in another order every time."""
+    end = 8 + int.from_bytes(weights[:8], "little")
+    header = json.loads(weights[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # as safetensors aligns its tensors
+    return len(text).to_bytes(8, "little") + text + weights[end:]
+
+
+def _read_weights(network: nn.Module, file: Path, place: str, kind: str) -> dict[str, str]:
+    """Load weights into a network, and give the metadata of their header."""
     try:
-        tensors = load_file(file)
+        with safe_open(file, "pt") as weights:
+            metadata = weights.metadata() or {}
+            tensors = {key: weights.get_tensor(key) for key in weights.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ModelError(
             f"{place}/{WEIGHTS} is not a whole safetensors file ({error}): delete {file.resolve()} and fetch it again"
@@ -214,3 +265,4 @@ def _read_weights(network: nn.Module, file: Path, place: str, kind: str) -> None
         raise ModelError(f"{place}/{WEIGHTS} is of another {kind} than its {CONFIG} says: {names} do not fit")
     with torch.no_grad():
         network.load_state_dict(tensors, strict=True)
+    return {key: text for key, text in metadata.items() if key != "format"}

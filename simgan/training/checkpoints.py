@@ -22,7 +22,10 @@ from simgan.training.trainer import Counters, Trainer
 
 STATE = "state"
 # Settings that a resumed run may change without becoming another run.
-FREE = ("resume", "keep_checkpoints", "trackers", "output", "steps")
+FREE = (
+    *("resume", "keep_checkpoints", "trackers", "output", "steps"),
+    *("push_to_hub", "private", "hub_revision", "push_every"),
+)
 
 
 def folder_of(run: Path) -> Path:

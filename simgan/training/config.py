@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from simgan.errors import ConfigError
 from simgan.losses import get_transform
 
 AUGMENTATIONS = ("brightness", "contrast", "translation")
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,15 @@ class TrainingConfig:
     trackers: tuple[str, ...] = ("tensorboard",)
     """Where Accelerate logs to."""
 
+    push_to_hub: str | None = None
+    """Push the model at the end to this Hub repository (org/name), which is made if it does not exist."""
+    private: bool = False
+    """Make a new repository private."""
+    hub_revision: str | None = None
+    """Push to this branch, not to main."""
+    push_every: int = 0
+    """Push after every so many checkpoints too, in the background."""
+
     def __post_init__(self) -> None:
         get_preset(self.preset)
         get_transform(self.transform)
@@ -107,6 +118,10 @@ class TrainingConfig:
             raise ConfigError(f"batch_size must be even, as half of it comes from the history, not {self.batch_size}")
         if unknown := sorted(set(self.augment) - set(AUGMENTATIONS)):
             raise ConfigError(f"unknown augmentation {', '.join(unknown)}: choose of {', '.join(AUGMENTATIONS)}")
+        if self.push_to_hub is not None and not HUB_ID.fullmatch(self.push_to_hub):
+            raise ConfigError(f"push_to_hub must be the id of a Hub repository (org/name), not {self.push_to_hub!r}")
+        if self.push_every < 0 or (self.push_every and self.push_to_hub is None):
+            raise ConfigError("push_every counts checkpoints and needs --push-to-hub")
         if not 0 < self.holdout < 1:
             raise ConfigError(f"holdout must be a share between 0 and 1, not {self.holdout}")
 

@@ -32,6 +32,7 @@ from simgan.images import to_array, to_tensor
 from simgan.training import checkpoints
 from simgan.training.batches import equalize_image
 from simgan.training.config import TrainingConfig
+from simgan.training.publisher import Publisher
 from simgan.training.sheets import write_sheet
 from simgan.training.trainer import Trainer, TrainingData, make_accelerator
 
@@ -71,6 +72,7 @@ class Run:
                 config.save(config.output / "training.json")
             except OSError as error:
                 raise TrainingError(f"{config.output} cannot be written ({error}): give another --output") from error
+        self.publisher = Publisher(config) if config.push_to_hub and self.accelerator.is_main_process else None
         _commit()  # of the code as it is now, whatever happens to it while this runs
         self.accelerator.init_trackers("training")
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -100,7 +102,7 @@ class Run:
             self._checkpoint()
 
     def finish(self) -> None:
-        """Print the table of measures and what to try next."""
+        """Print the table of measures and what to try next; push the model if asked to."""
         self.accelerator.end_training()
         if not self.accelerator.is_main_process:
             return
@@ -115,6 +117,8 @@ class Run:
             f'Next: python -c "from simgan import Refiner; '
             f"Refiner.from_pretrained('{self.config.output}').refine('IMAGE.png').save('refined.png')\""
         )
+        if self.publisher:
+            self.publisher.finish(give_up=lambda: self.stopped)
 
     # In between
 
@@ -180,6 +184,8 @@ class Run:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             checkpoints.save(self.trainer, self.config.output, self.records, self._metadata())
+            if self.publisher and self.trainer.counters.step < self.config.steps:  # the last one is left to the end
+                self.publisher.checkpoint()
         self.accelerator.wait_for_everyone()
 
     def _metadata(self) -> dict[str, str]:
