@@ -93,4 +93,5 @@ def requirements() -> Iterator[str]:
             bounds = f"=={here}" if need.name == "gradio" else f">={least},<{Version(here).major + 1}"
             yield f"{need.name}{bounds}"
     except PackageNotFoundError as error:
-        raise SourceError(f"{error.name} is not installed, so its version is not known: pip install -e .[demo]") from error
+        missing = f"{error.name} is not installed, so its version is not known"
+        raise SourceError(f"{missing}: pip install -e .[demo]") from error

@@ -79,7 +79,8 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
 
 def _theme() -> gr.Theme:
     # Regular and bold of the font that Gradio serves itself; its semi-bold lacks most letters.
-    font = [gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"]
+    plex = gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700))
+    font: list[gr.themes.Font | str] = [plex, "system-ui", "sans-serif"]
     theme = gr.themes.Base(primary_hue="blue", neutral_hue="slate", radius_size="lg", font=font)
     return theme.set(
         body_background_fill="*neutral_50",

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from simgan.demo.preview import visible
 from simgan.discriminator import Discriminator, ReceptiveField, receptive_field
 from simgan.images import Array, encode_png, equalize, to_stored, to_tensor
 from simgan.refiner import Refiner
@@ -47,9 +48,7 @@ class PatchMap:
 
 def judge(refiner: Refiner, discriminator: Discriminator, image: Image.Image) -> PatchMap:
     """Let the discriminator judge an image as in training: without alpha, in its channels, equalized if those were."""
-    stored = to_stored(image)
-    planes = stored[..., :-1] if stored.ndim == 3 and stored.shape[-1] in (2, 4) else stored
-    planes = planes[..., 0] if planes.ndim == 3 and planes.shape[-1] == 1 else planes
+    planes = visible(to_stored(image))
     if discriminator.config.channels == 1 and planes.ndim == 3:
         planes = cv2.cvtColor(np.ascontiguousarray(planes), cv2.COLOR_RGB2GRAY)
     if discriminator.config.channels == 3 and planes.ndim == 2:
@@ -77,7 +76,8 @@ def draw(maps: dict[str, PatchMap], fields: tuple[ReceptiveField, ReceptiveField
     return (
         f'<div class="patch-maps">{figures}</div>'
         f'<div class="patch-value" role="status">Point at a patch, tap it, or choose it with the arrow keys.</div>'
-        f'<div class="patch-legend"><span>0: refined</span><i style="background: linear-gradient(90deg, {stops}), #808080"></i>'
+        f'<div class="patch-legend"><span>0: refined</span>'
+        f'<i style="background: linear-gradient(90deg, {stops}), #808080"></i>'
         "<span>1: real</span></div>"
     )
 

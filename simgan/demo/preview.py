@@ -15,7 +15,7 @@ def pair(before: Image.Image, after: Image.Image) -> tuple[Array, Array, Array]:
 
     The difference is grey where nothing changed. Deep images are scaled from their common least to greatest value.
     """
-    planes = [_visible(to_stored(image)) for image in (before, after)]
+    planes = [visible(to_stored(image)) for image in (before, after)]
     if planes[0].dtype != np.uint8:
         least, greatest = (float(f([f(plane) for plane in planes])) for f in (np.min, np.max))
         scale = 255 / max(greatest - least, 1)
@@ -35,7 +35,8 @@ def resized(image: Array) -> Array:
     return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC if factor >= 1 else cv2.INTER_AREA)
 
 
-def _visible(array: Array) -> Array:
+def visible(array: Array) -> Array:
+    """Leave alpha out of a stored image: (H, W) or (H, W, 3)."""
     if array.ndim == 3 and array.shape[-1] in (2, 4):
         array = array[..., :-1]
     return array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
