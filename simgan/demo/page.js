@@ -7,6 +7,7 @@
       examples.querySelectorAll(":scope > .gallery-item:not([aria-label])").forEach((button, number) => {
         button.ariaLabel = `Example ${number + 1}`;
       });
+    for (const empty of document.querySelectorAll('[aria-label="Empty value"]:not([role])')) empty.role = "img";
     // A button inside a button, of which only the inner one opens the files.
     for (const inner of document.querySelectorAll(".icon-button .upload-container:not([inert])")) {
       inner.inert = true;
