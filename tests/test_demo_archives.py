@@ -53,9 +53,10 @@ def test_a_link_is_refused(tmp_path):
 
 @pytest.mark.parametrize("zeros, told", [(30_000_000, "times its size"), (archives.UNPACKED + 1, "unpacks to 256 MB")])
 def test_a_bomb_is_refused_unopened(tmp_path, zeros, told):
-    with zipfile.ZipFile(tmp_path / "z.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive, archive.open(
-        "1.png", "w"
-    ) as member:
+    with (
+        zipfile.ZipFile(tmp_path / "z.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("1.png", "w") as member,
+    ):
         for _ in range(zeros // 2**20):
             member.write(bytes(2**20))
         member.write(bytes(zeros % 2**20))

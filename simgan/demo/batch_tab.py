@@ -1,7 +1,9 @@
 """The tab Batch: a ZIP of images with their labels in, the same ZIP with refined images out; names and labels stay."""
 
+import contextlib
 import html
 import queue
+import shutil
 import tempfile
 import threading
 import time
@@ -42,18 +44,21 @@ def add(models: Models) -> None:
         files: Sequence[Upload] | None, model: str, strength: float, copy: str
     ) -> Iterator[tuple[str, str | None]]:
         """Refine all images of a ZIP, or of several files; gives the progress and at last the ZIP of all of them."""
-        with tempfile.TemporaryDirectory(prefix="simgan-batch-") as place:
-            archive = _archive(files or [], Path(place))
-            result = archive.with_name(f"{archive.stem} refined.zip")
+        place = Path(tempfile.mkdtemp(prefix="simgan-batch-"))
+        work: _Work | None = None
+        try:
+            archive = _archive(files or [], place)
             yield _bar("Reading", 0, 0), None
             network = models.get(model)
-            patterns = [pattern for pattern in (copy or "")[:200].split() if pattern]
             _check_work(network, archive)
-            for done in _refine(network, archive, result, strength, patterns):
+            work = _Work(network, archive, strength, (copy or "")[:200].split())
+            for done in work.news():
                 if isinstance(done, Refined):
-                    yield _summary(done), str(result)
+                    yield _summary(done), str(work.result)
                 else:
                     yield _bar("Refining", *done), None
+        finally:  # also where a visitor stops it, or leaves
+            _end(work, place)
 
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
@@ -118,46 +123,66 @@ def _check_work(model: Model, archive: Path) -> None:
         )
 
 
-def _refine(
-    model: Model, archive: Path, result: Path, strength: float, copy: Sequence[str]
-) -> Iterator[tuple[int, int] | Refined]:
-    """Give (images done, of how many) while a thread refines, then what was done; ends with its consumer."""
-    told: queue.Queue[tuple[int, int] | Refined | SimGANError] = queue.Queue()
-    stopped, end = threading.Event(), time.monotonic() + SECONDS
+class _Work:
+    """Refining an archive in a thread of its own, which tells how far it is."""
 
-    def progress(done: int, total: int) -> None:
-        if stopped.is_set():
-            raise SourceError("stopped")
-        if time.monotonic() > end:
-            raise SourceError(f"{done} of {total} images took {SECONDS:.0f} seconds, which is the limit: send fewer")
-        told.put((done, total))
+    def __init__(self, model: Model, archive: Path, strength: float, copy: Sequence[str]) -> None:
+        self.archive = archive
+        self.result = archive.with_name(f"{archive.stem} refined.zip")
+        self.stopped = threading.Event()
+        self._told: queue.Queue[tuple[int, int] | Refined | SimGANError] = queue.Queue()
+        self._end = time.monotonic() + SECONDS
+        self.thread = threading.Thread(target=self._run, args=(model, strength, copy), name="batch")
+        self.thread.start()
 
-    def work() -> None:
+    def news(self) -> Iterator[tuple[int, int] | Refined]:
+        """Give (images done, of how many) at least every half second, then what was done; raises what went wrong."""
+        news: tuple[int, int] | Refined | SimGANError = (0, 0)
+        while not isinstance(news, Refined):
+            with contextlib.suppress(queue.Empty):
+                news = self._told.get(timeout=0.5)
+            if isinstance(news, SimGANError):
+                raise SourceError(str(news).replace(f"{self.archive.parent}/", ""))
+            yield news
+
+    def _run(self, model: Model, strength: float, copy: Sequence[str]) -> None:
+        told: Refined | SimGANError = SourceError(
+            f"{self.archive.name} could not be refined, which is no fault of yours"
+        )
         try:
-            told.put(
-                refine_path(
-                    model.refiner, archive, result, strength=strength, skip_bad=True, copy=copy, progress=progress
-                )
+            told = refine_path(
+                model.refiner,
+                self.archive,
+                self.result,
+                strength=strength,
+                skip_bad=True,
+                copy=copy,
+                progress=self._progress,
             )
         except SimGANError as error:
-            told.put(error)
-        except Exception:
-            told.put(SourceError(f"{archive.name} could not be refined: this is our fault, not yours"))
-            raise  # into the log
+            told = error
+        finally:  # anything else is told like that, and goes into the log
+            self._told.put(told)
 
-    worker = threading.Thread(target=work, name="batch")
-    worker.start()
-    try:
-        while True:
-            news = told.get()
-            if isinstance(news, SimGANError):
-                raise SourceError(str(news).replace(f"{archive.parent}/", ""))
-            yield news
-            if isinstance(news, Refined):
-                return
-    finally:
-        stopped.set()
-        worker.join()
+    def _progress(self, done: int, total: int) -> None:
+        if self.stopped.is_set():
+            raise SourceError("stopped")
+        if time.monotonic() > self._end:
+            raise SourceError(f"{done} of {total} images took {SECONDS:.0f} seconds, which is the limit: send fewer")
+        self._told.put((done, total))
+
+
+def _end(work: _Work | None, place: Path) -> None:
+    """Stop the work and delete its folder, without waiting: Gradio calls this where it answers all visitors."""
+
+    def clean() -> None:
+        if work is not None:
+            work.thread.join()
+        shutil.rmtree(place, ignore_errors=True)
+
+    if work is not None:
+        work.stopped.set()
+    threading.Thread(target=clean).start()
 
 
 def _bar(what: str, done: int, total: int) -> str:

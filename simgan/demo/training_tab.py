@@ -1,16 +1,20 @@
 """The tab Training: how shipped models came about, realism beside annotation shift, and sample sheets over steps."""
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import pandas as pd
+from PIL import Image
 
-from simgan.demo import records
+from simgan.cards.records import Records, read_records
 from simgan.demo.events import told
 from simgan.demo.models import Models
-from simgan.demo.records import Records
 from simgan.errors import ModelError
+from simgan.hub import SHIPPED
 
 ABOUT = """
 A refiner gets more real while it trains, and its labels less true. So both are measured on images that were held out,
@@ -41,10 +45,9 @@ def add(models: Models) -> None:
     def show(name: str, step: float) -> list[Any]:
         """Show the sheet nearest to a step, and what was measured there."""
         check(name)
-        found = records.read(name)
-        return [None, ""] if found is None else _at(found, int(step))
+        return _at(read_records(SHIPPED / name), int(step))
 
-    first = next((name for name in models.shipped if records.read(name)), models.shipped[0])
+    first = next((name for name in models.shipped if read_records(SHIPPED / name).measures), models.shipped[0])
     note, realism, shift, trade, step, sheet, figures = _all(first)
     gr.Markdown(ABOUT)
     model = gr.Dropdown(models.shipped, value=first, label="Shipped model")
@@ -98,24 +101,26 @@ def _lines(y: str, colours: dict[str, str]) -> dict[str, Any]:
 
 def _all(name: str) -> list[Any]:
     """Give note, the data of the three plots, the slider's settings, the sheet and its figures."""
-    found = records.read(name)
-    if found is None:
+    found = read_records(SHIPPED / name)
+    if not found.measures:
         text = f"`{name}` ships **without records**: what is left of its training is the table in its model card."
         return [text, None, None, None, {"minimum": 0, "maximum": 1, "value": 0, "visible": False}, None, ""]
-    rows = found.measures
+    rows = pd.DataFrame(found.measures).sort_values("step")
+    first, last = int(rows["step"].iloc[0]), int(rows["step"].iloc[-1])
+    shipped = last if found.step is None else found.step
     realism = _long(rows, DISTANCE, dict(zip(REALISM, _scaled(rows), strict=True)))
     paper = pd.Series(PAPER_SHIFT, rows.index)
     shift = _long(rows, MOVED, dict(zip(SHIFT, (rows["shift"], paper, rows["shift_median"]), strict=True)))
     trade = pd.DataFrame({MOVED: rows["shift"], DISTANCE: 1000 * rows["realism"], STEP: rows["step"]})
     slider = {
-        "minimum": found.steps[0],
-        "maximum": max(found.steps[-1], found.steps[0] + 1),
-        "step": math.gcd(*(step - found.steps[0] for step in found.steps)) or 1,
-        "value": found.shipped,
+        "minimum": first,
+        "maximum": max(last, first + 1),
+        "step": math.gcd(*(int(step) - first for step in rows["step"])) or 1,
+        "value": shipped,
         "visible": True,
     }
-    text = f"`{name}` ships the refiner of **step {found.shipped}** of {found.steps[-1]}."
-    return [text, realism, shift, trade, slider, *_at(found, found.shipped)]
+    text = f"`{name}` ships the refiner of **step {shipped}** of {last}."
+    return [text, realism, shift, trade, slider, *_at(found, shipped)]
 
 
 def _scaled(rows: pd.DataFrame) -> list[pd.Series]:
@@ -128,13 +133,23 @@ def _long(rows: pd.DataFrame, y: str, series: dict[str, pd.Series]) -> pd.DataFr
 
 def _at(found: Records, step: int) -> list[Any]:
     """Give the sheet that is nearest to a step, and what was measured nearest to it."""
-    row = found.measures.iloc[(found.measures["step"] - step).abs().argmin()]
+    if not found.measures:
+        return [None, ""]
+    row = min(found.measures, key=lambda row: abs(row["step"] - step))
     text = (
-        f"**Step {int(row['step'])}**: patch distance {1000 * row['realism']:.1f} "
+        f"**Step {row['step']}**: patch distance {1000 * row['realism']:.1f} "
         f"(raw {1000 * row['realism_raw']:.1f}, between real images {1000 * row['realism_floor']:.1f}); iris moved "
         f"{row['shift']:.2f} px on average, {row['shift_median']:.2f} px in the median; "
         f"λ {row['regularization_weight']:.3g}; the discriminator tells {row['accuracy_refined']:.0%} of refined and "
         f"{row['accuracy_real']:.0%} of real images."
     )
-    nearest = min(found.sheets, key=lambda number: abs(number - step), default=None)
-    return [None if nearest is None else records.read_sheet(found.sheets[nearest]), text]
+    sheet = min(found.sheets, key=lambda file: abs(int(re.sub(r"\D", "", file.stem)) - step), default=None)
+    return [None if sheet is None else _read_sheet(sheet), text]
+
+
+def _read_sheet(file: Path) -> Image.Image:
+    """Give a sheet with the second half of its columns below the first, so that crops stay large on a narrow screen."""
+    sheet = np.array(Image.open(file).convert("RGB"))
+    half = sheet.shape[1] // 2
+    gap = np.full((8, half, 3), 255, np.uint8)
+    return Image.fromarray(np.concatenate([sheet[:, :half], gap, sheet[:, half : 2 * half]]))
