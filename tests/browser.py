@@ -13,13 +13,20 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from gradio_client import Client
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 SIZES = {1280: 900, 390: 844}  # widths and heights of a desk's and a telephone's screen
 SECONDS = 120  # a machine may be busy
 
@@ -64,6 +71,11 @@ class Server:
         self.process.wait(10)
 
 
+def connect(url):
+    """Give the client that code uses, with patience for a busy machine."""
+    return Client(url, verbose=False, httpx_kwargs={"timeout": 60})
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """The Space, started once for all tests."""
@@ -95,6 +107,10 @@ def visit(browser, space):
     """Open the Space at a width of 1280 or 390, light or dark; afterwards nothing may have gone wrong in the page."""
     pages, wrong, waiting = [], [], set()
 
+    def failed(request):
+        if "/gradio_api/queue/data" not in request.url:  # Gradio hangs up when it has heard all
+            wrong.append(f"{request.url}: {request.failure}")
+
     def open_page(width=1280, *, dark=False, tab=None, url=space):
         context = browser.new_context(
             viewport={"width": width, "height": SIZES[width]},
@@ -106,11 +122,11 @@ def visit(browser, space):
         page = context.new_page()
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("requestfailed", lambda request: wrong.append(f"{request.url}: {request.failure}"))
+        page.on("requestfailed", lambda request: failed(request))
         page.on("request", lambda request: wrong.append(f"asked {request.url}") if _is_elsewhere(request.url) else None)
         page.on("request", lambda request: waiting.add(request) if "/heartbeat/" not in request.url else None)
         for over in ("requestfinished", "requestfailed"):
-            page.on(over, waiting.discard)
+            page.on(over, lambda request: waiting.discard(request))
         pages.append(page)
         page.goto(url)
         page.wait_for_selector("#comparison img")

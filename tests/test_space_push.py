@@ -7,8 +7,8 @@ import sys
 
 import numpy as np
 import pytest
-from browser import ROOT, Server
-from gradio_client import Client, handle_file
+from browser import ROOT, Server, connect
+from gradio_client import handle_file
 from huggingface_hub import HfApi, SpaceCard, snapshot_download
 from packaging.requirements import Requirement
 from PIL import Image
@@ -48,7 +48,7 @@ def test_a_pushed_space_starts_from_what_lies_on_the_hub_refines_and_starts_agai
         server = Server(tmp_path, place)
         folders = [path for path in server.temporary.glob("simgan-space-*") if path.is_dir()]
         assert len(folders) == 1  # the killed one's is gone
-        client = Client(server.url, verbose=False)
+        client = connect(server.url)
         sent = [{"image": handle_file(tmp_path / "eye.png"), "caption": None}]
         refined = np.array(Image.open(client.predict(sent, "eyes", 1.0, api_name="/refine")[3][0]))
         assert np.abs(refined - Refiner.from_pretrained("eyes").refine(image).astype(int)).max() <= 2
@@ -73,7 +73,7 @@ def test_all_that_the_package_and_its_page_need_is_required_with_bounds():
 
 
 def test_what_the_hub_refuses_is_a_sentence(hub):
-    with pytest.raises(PublishError, match="nobody is logged in|took no token"):
+    with pytest.raises(PublishError, match=r"nobody is logged in|took no token"):
         push_space("org/demo", token=False)
     with pytest.raises(PublishError, match="may not write"):
         push_space("org/demo", token="hf_bob")

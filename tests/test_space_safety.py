@@ -1,4 +1,4 @@
-"""A public Space: nothing that is sent makes it ask elsewhere, read its own machine, keep uploads, or mix visitors up."""
+"""A public Space: what is sent makes it ask nobody else, read no file of its own, keep nothing, and mix nobody up."""
 
 import os
 import signal
@@ -10,8 +10,8 @@ import gradio as gr
 import httpx
 import numpy as np
 import pytest
-from browser import ROOT
-from gradio_client import Client, handle_file
+from browser import ROOT, connect
+from gradio_client import handle_file
 from PIL import Image
 from starlette.middleware import Middleware
 
@@ -102,7 +102,7 @@ def test_uploads_and_results_are_deleted_after_a_while(monkeypatch, tmp_path):
     _, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
     try:
         Image.fromarray(eyes.render([3])[0][0]).save(tmp_path / "secret.png")
-        client = Client(url, verbose=False)
+        client = connect(url)
         client.predict(
             [{"image": handle_file(tmp_path / "secret.png"), "caption": None}], "eyes", 1.0, api_name="/refine"
         )
@@ -123,7 +123,7 @@ def test_visitors_at_once_each_get_their_own_image_back(space, tmp_path):
     wrong = []
 
     def visit(number):
-        client = Client(space, verbose=False)
+        client = connect(space)
         for place in range(3):
             file = tmp_path / f"{number}-{place}.png"
             Image.fromarray(images[number, place]).save(file)

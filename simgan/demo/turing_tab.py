@@ -186,9 +186,9 @@ def _result(state: Round) -> str:
     rows = [("you", right, count), ("ten people in the paper, refined images", *PAPER)]
     rows.append(("ten people in the paper, raw synthetic images", *PAPER_RAW))
     lines = [f"| {who} | {a} of {n:,} ({a / n:.1%}) | {_as_text(p_value(a, n))} |" for who, a, n in rows]
-    table = "\n".join(["| | right | p |", "|---|---|---|", *lines])
+    table = "\n".join(["| who | right | p |", "|---|---|---|", *lines])
     return (
-        f"### {right} of {count} right\n\n{meaning}\n\n{table}\n\n"
+        f"## {right} of {count} right\n\n{meaning}\n\n{table}\n\n"
         "p is the probability of at least so many right answers by guessing (exact binomial, one-sided). "
         f"{count} images tell little: only {_needed(count)} or more right are unlikely by chance (p < 0.05)."
     )
