@@ -32,6 +32,8 @@ class DiscriminatorConfig:
         object.__setattr__(self, "layers", tuple(tuple(layer) for layer in self.layers))  # JSON holds lists
         if self.scope not in ("local", "global"):
             raise ConfigError(f"scope must be 'local' or 'global', not {self.scope!r}")
+        if any(len(layer) != 4 or not all(isinstance(size, int) for size in layer[1:]) for layer in self.layers):
+            raise ConfigError("a layer is (kind, kernel size, stride, maps), the last three whole numbers")
         kinds = {layer[0] for layer in self.layers}
         if not kinds <= {"conv", "pool"} or not self.layers or self.layers[-1][0] != "conv" or self.layers[-1][3] != 2:
             raise ConfigError("layers must be 'conv' or 'pool', and the last a 'conv' with 2 maps (real, refined)")

@@ -67,9 +67,10 @@ class Pretrained(nn.Module):
         """
         kind = cls.__name__.lower()
         fetch = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
-        found = _local_folder(str(name))
-        folder = found / cls.subfolder if found else _fetched_folder(str(name), cls.subfolder, kind, fetch)
-        place = str(folder) if found else _join(str(name), cls.subfolder)
+        local = _local_folder(str(name))
+        root = local or _snapshot(str(name), cls.subfolder, kind, fetch)
+        folder = root / cls.subfolder
+        place = str(folder) if local else _join(str(name), cls.subfolder)
         _check_files(place, [path.name for path in folder.glob("*")], kind)
         network = cls(_read_config(folder / CONFIG, place, cls.config_class, kind))
         network.metadata = _read_weights(network, folder / WEIGHTS, place, kind)
@@ -157,26 +158,34 @@ def _join(*parts: str) -> str:
     return "/".join(part for part in parts if part)
 
 
-def _fetched_folder(name: str, subfolder: str, kind: str, fetch: dict[str, Any]) -> Path:
-    """Fetch both files of a network, in one commit of a Hub repository, or find them in the cache."""
+def _snapshot(name: str, subfolder: str, kind: str, fetch: dict[str, Any]) -> Path:
+    """Fetch both files of a network into the cache, or find them there: in a folder that a commit gives its name."""
     wanted = [_join(subfolder, file) for file in (CONFIG, WEIGHTS)]
     try:
         snapshot = Path(snapshot_download(name, allow_patterns=wanted, library_name="simgan", **fetch))
         if not all((snapshot / file).is_file() for file in wanted):
-            if fetch["local_files_only"]:
-                raise LocalEntryNotFoundError(f"only a part of {name} is in the cache")
-            # The snapshot holds only what was asked for: what lies beside it tells what this repository is.
-            paths = HfApi(library_name="simgan").list_repo_files(name, revision=snapshot.name, token=fetch["token"])
-            prefix = f"{subfolder}/" if subfolder else ""
-            beside = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
-            _check_files(_join(name, subfolder), beside, kind)
-        return snapshot / subfolder
+            _check_files(_join(name, subfolder), _files_beside(name, snapshot.name, subfolder, fetch), kind)
+        return snapshot
     except ModelError:
         raise
     except HFValidationError as error:
         raise ModelError(_unknown(name)) from error
     except Exception as error:  # the client's HTTP library, and so what it raises, differs between its versions
         raise ModelError(_refusal(name, kind, fetch["revision"], error)) from error
+
+
+def _files_beside(name: str, commit: str, subfolder: str, fetch: dict[str, Any]) -> list[str]:
+    """List the files of a repository's folder, which tell what it is if it lacks those that were asked for."""
+    prefix = f"{subfolder}/" if subfolder else ""
+    if fetch["local_files_only"]:
+        raise LocalEntryNotFoundError(f"only a part of {name} is in the cache")
+    try:
+        paths = HfApi(library_name="simgan").list_repo_files(name, revision=commit, token=fetch["token"])
+    except HfHubHTTPError:
+        raise
+    except Exception as error:  # no network: so the snapshot came from the cache, which holds only a part
+        raise LocalEntryNotFoundError(f"only a part of {name} is in the cache") from error
+    return [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
 
 
 def _refusal(name: str, kind: str, revision: str | None, error: BaseException) -> str:

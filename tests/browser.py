@@ -107,22 +107,19 @@ def visit(browser, space):
     """Open the Space at a width of 1280 or 390, light or dark; afterwards nothing may have gone wrong in the page."""
     pages, wrong, waiting = [], [], set()
 
-    def failed(request):
-        if "/gradio_api/queue/data" not in request.url:  # Gradio hangs up when it has heard all
-            wrong.append(f"{request.url}: {request.failure}")
-
     def open_page(width=1280, *, dark=False, tab=None, url=space):
         context = browser.new_context(
             viewport={"width": width, "height": SIZES[width]},
             color_scheme="dark" if dark else "light",
             has_touch=width < 500,
             accept_downloads=True,
+            permissions=["clipboard-read", "clipboard-write"],
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(1000 * SECONDS)
         page = context.new_page()
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("requestfailed", lambda request: failed(request))
+        page.on("requestfailed", note_failed)
         page.on("request", lambda request: wrong.append(f"asked {request.url}") if _is_elsewhere(request.url) else None)
         page.on("request", lambda request: waiting.add(request) if "/heartbeat/" not in request.url else None)
         for over in ("requestfinished", "requestfailed"):
@@ -134,6 +131,10 @@ def visit(browser, space):
         if tab:
             open_tab(page, tab)
         return page
+
+    def note_failed(request):
+        if request.failure != "net::ERR_ABORTED":  # the page itself closed it
+            wrong.append(f"{request.url}: {request.failure}")
 
     def _is_elsewhere(url):
         return not url.startswith(("http://127.0.0.1:", "data:", "blob:"))

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import torch
@@ -129,7 +128,7 @@ for kind, name in ((Discriminator, "org/simgan-eyes"), (Refiner, "org/never-seen
             subprocess.Popen(command, env={**os.environ, **setting}, stdout=subprocess.PIPE, text=True)
             for setting in settings
         ]
-        unreachable, offline = (process.communicate(timeout=120)[0].splitlines() for process in started)
+        unreachable, offline = (process.communicate(timeout=300)[0].splitlines() for process in started)
     for answer, remedy in (
         (unreachable, "; the Hub cannot be reached: check the name and the network"),
         (offline, ": check the name, or load it once without local_files_only and HF_HUB_OFFLINE"),
@@ -141,7 +140,7 @@ for kind, name in ((Discriminator, "org/simgan-eyes"), (Refiner, "org/never-seen
         ]
 
 
-def test_a_repository_that_is_not_there_or_not_for_all_is_refused(hub, api, pushed, monkeypatch):
+def test_a_repository_that_is_not_there_or_not_for_all_is_refused(api, pushed):
     missing = "no repository org/noses on the Hub, or it is private: check the name; for a private one log in"
     refused(missing, "org/noses")
     refused(missing, "org/noses", token="hf_anna")
@@ -154,11 +153,11 @@ def test_a_repository_that_is_not_there_or_not_for_all_is_refused(hub, api, push
     refused("no Hub id (org/name)", "org/no such name")
 
 
-def test_a_private_model_loads_for_who_is_logged_in(api, pushed, monkeypatch):
+def test_a_private_model_loads_for_who_is_logged_in(api, pushed, monkeypatch, tmp_path):
     api.update_repo_settings(NAME, private=True)
     monkeypatch.setenv("HF_TOKEN", "hf_anna")
     assert same(Refiner.from_pretrained(NAME), pushed[Refiner])
-    refused("or it is private", token=False, revision="main", cache_dir=Path(os.environ["HF_HOME"]) / "other")
+    refused("or it is private", token=False, cache_dir=tmp_path / "nothing cached")
 
 
 def test_a_gated_model_loads_for_who_has_access(api, pushed):
@@ -245,6 +244,12 @@ def test_a_download_that_stays_cut_is_refused_and_leaves_nothing_broken(hub, pus
     assert weights_in(tmp_path / "c") == []
     hub.faults.clear()
     assert same(Refiner.from_pretrained(NAME, cache_dir=tmp_path / "c"), pushed[Refiner])
+
+
+def test_an_answer_that_breaks_off_is_refused_in_a_sentence(hub, pushed):
+    hub.fail(f"/api/models/{NAME}/revision/main", times=1, cut_after=100)
+    refused("cannot load the refiner of org/simgan-eyes from the Hub (peer closed connection")
+    assert same(Refiner.from_pretrained(NAME), pushed[Refiner])
 
 
 def test_weights_that_broke_in_the_cache_are_named_and_deleting_them_helps(pushed, tmp_path):

@@ -38,4 +38,4 @@ def told(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _sentence(error: SimGANError) -> gr.Error:
-    return gr.Error(html.escape(str(error), quote=False), title="This did not work", print_exception=False)
+    return gr.Error(html.escape(str(error), quote=False), print_exception=False)

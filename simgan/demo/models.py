@@ -8,8 +8,12 @@ import json
 import tempfile
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 from huggingface_hub import HfApi, snapshot_download
@@ -25,8 +29,9 @@ FILES = [f"{folder}{file}" for folder in ("", "discriminator/") for file in (CON
 TOTAL_BYTES = 64 * 2**20
 CONFIG_BYTES = 2**16
 KEPT = 4  # models of the Hub in memory
-BOUNDS = {"width": 512, "kernel_size": 15, "blocks": 64}  # of a refiner, so that a small file cannot ask for a huge one
-LAYERS, LAYER_SIZE = 16, 1024
+FETCHING = 4  # at most at the same time
+PATIENCE = 20  # seconds that a visitor waits for one
+DEPTH = 64  # layers of a network
 
 
 @dataclass(frozen=True)
@@ -45,30 +50,59 @@ class Models:
         self.shipped = sorted(folder.name for folder in SHIPPED.iterdir() if folder.is_dir())
         self._shipped = {name: _load(name, SHIPPED / name) for name in self.shipped}
         self._fetched: OrderedDict[str, Model] = OrderedDict()
+        self._fetching: dict[str, Future[Model]] = {}
+        self._fetchers = ThreadPoolExecutor(2, thread_name_prefix="fetch")
         self._lock = threading.Lock()
 
     def get(self, name: str | None) -> Model:
-        """Give the model of a shipped name or Hub id (org/name); `ModelError` says why there is none."""
-        name = (name or "").strip()
+        """Give the model of a shipped name or Hub id (org/name); `ModelError` says why there is none.
+
+        A model that is slow to come holds no visitor up for long: it is fetched on while they do something else.
+        """
+        name = str(name or "").strip()
         if name in self._shipped:
             return self._shipped[name]
+        _check_id(name, self.shipped)
         with self._lock:
-            if name not in self._fetched:
-                self._fetched[name] = _fetch(name, self.shipped)
-            self._fetched.move_to_end(name)
-            while len(self._fetched) > KEPT:
-                self._fetched.popitem(last=False)
-            return self._fetched[name]
+            if name in self._fetched:
+                self._fetched.move_to_end(name)
+                return self._fetched[name]
+            if name not in self._fetching and len(self._fetching) >= FETCHING:
+                raise ModelError(f"{name} has to wait: other models are being fetched, so try again in a minute")
+            if name not in self._fetching:
+                self._fetching[name] = self._fetchers.submit(self._fetch, name)
+            coming = self._fetching[name]
+        try:
+            return coming.result(timeout=PATIENCE)
+        except FutureTimeoutError as error:
+            raise ModelError(f"{name} is still being fetched from the Hub: try again in a minute") from error
+
+    def _fetch(self, name: str) -> Model:
+        try:
+            model = _fetch(name)
+            with self._lock:
+                self._fetched[name] = model
+                while len(self._fetched) > KEPT:
+                    self._fetched.popitem(last=False)
+            return model
+        finally:
+            with self._lock:
+                del self._fetching[name]
 
 
-def _fetch(name: str, shipped: list[str]) -> Model:
+def _check_id(name: str, shipped: list[str]) -> None:
     try:
         validate_repo_id(name)
-        if name.count("/") != 1:
-            raise HFValidationError
-    except HFValidationError as error:
+    except HFValidationError:
+        name_is_id = False
+    else:
+        name_is_id = name.count("/") == 1
+    if not name_is_id:
         known = f"choose one of {', '.join(shipped)}, or type a Hub id such as org/name"
-        raise ModelError(f"There is no model {name!r}: {known}") from error
+        raise ModelError(f"There is no model {name!r}: {known}")
+
+
+def _fetch(name: str) -> Model:
     try:
         info = HfApi(token=False).model_info(name, files_metadata=True, timeout=10)
         sizes = {file.rfilename: file.size for file in info.siblings or [] if file.rfilename in FILES}
@@ -99,18 +133,33 @@ def _check_sizes(name: str, sizes: dict[str, int | None]) -> None:
 
 
 def _check_configs(name: str, folder: Path) -> None:
-    """Look at the sizes that a configuration asks for before a network of them is built."""
+    """Count the layers and weights that configurations ask for, before networks of them are built.
+
+    A small file could ask for a huge network.
+    """
     try:
-        refiner = json.loads((folder / CONFIG).read_text())
-        values = [(refiner.get(key, 0), bound) for key, bound in BOUNDS.items()]
+        c = json.loads((folder / CONFIG).read_text())
+        inner = [("conv", c["kernel_size"], 1, c["width"])] * (1 + 2 * min(c["blocks"], DEPTH))
+        networks = [(c["channels"], [*inner, ("conv", 1, 1, c["channels"])])]
         if (file := folder / "discriminator" / CONFIG).is_file():
-            layers = json.loads(file.read_text()).get("layers", [])
-            values += [(len(layers), LAYERS)] + [(size, LAYER_SIZE) for layer in layers for size in layer[1:]]
-        fits = all(isinstance(value, int) and 0 <= value <= bound for value, bound in values)
-    except (ValueError, TypeError, AttributeError):
+            c = json.loads(file.read_text())
+            networks.append((c["channels"], c["layers"]))
+        fits = all(len(layers) <= DEPTH and 4 * _weights(maps, layers) <= TOTAL_BYTES for maps, layers in networks)
+    except (ValueError, TypeError, AttributeError, KeyError):
         fits = False
     if not fits:
         raise ModelError(f"{name} describes networks that are broken or too large to be loaded here")
+
+
+def _weights(maps: int, layers: Iterable[Sequence[Any]]) -> int:
+    total = 0
+    for kind, kernel_size, stride, width in layers:
+        if not all(isinstance(value, int) and value >= 0 for value in (maps, kernel_size, stride, width)):
+            raise TypeError
+        if kind == "conv":
+            total += maps * width * kernel_size**2
+            maps = width
+    return total
 
 
 def _load(name: str, folder: Path) -> Model:

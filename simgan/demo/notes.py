@@ -18,12 +18,14 @@ SMALL = (18, 12)  # pixels at which it is compared how light and dark are laid o
 COMPONENTS, STRANGE = 6, 0.85
 
 
-def describe(model: Model, image: Image.Image, seconds: float) -> str:
+def describe(model: Model, image: Image.Image, strength: float, seconds: float) -> str:
     """Say in Markdown what was refined by what, and warn where the result is not to be trusted."""
     depth = "16-bit" if image.mode.startswith("I") else "8-bit"
     colour = "colour" if image.mode in ("RGB", "RGBA") else "grey"
     took = f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
-    lines = [f"{image.width}×{image.height}, {depth} {colour}, refined by `{model.name}` in {took}."]
+    lines = [
+        f"{image.width}×{image.height}, {depth} {colour}, refined by `{model.name}` at strength {strength:g} in {took}."
+    ]
     return "\n\n".join(lines + [f"⚠️ {warning}" for warning in warnings(model, image)])
 
 
@@ -54,7 +56,7 @@ def strangeness(image: Array) -> float:
     """How little an image, (H, W) or (H, W, 3), is laid out like an eye: from 0 to about 1.
 
     The distance of the equalized, standardized image to the space of the first principal components of eyes (Sirovich
-    and Kirby 1987 did so with faces). More than 0.85: 0.5 % of renders, 2 % of UnityEyes' crops, 5 % of SynthesEyes' and
+    and Kirby 1987 did so with faces). More than 0.85: 0.5 % of renders, 2 % of UnityEyes' crops, 5 % of SynthesEyes',
     3 % of MPIIGaze's, all images of noise, and half of the crops at random places of photographs.
     """
     mean, components = _eye_space()

@@ -9,7 +9,7 @@ from simgan.demo import limits
 from simgan.demo.events import MODEL_QUEUE, told
 from simgan.demo.models import Model, Models
 from simgan.demo.patch_map import draw, field_of, judge, report
-from simgan.demo.refine_tab import Upload, model_choice
+from simgan.demo.refine_tab import NONE_YET, Upload, model_choice
 from simgan.demo.samples import examples
 from simgan.errors import ImageError, ModelError
 
@@ -32,9 +32,9 @@ def add(models: Models) -> None:
     @told
     def inspect(images: Upload, model: str) -> tuple[str, dict[str, Any]]:
         """Give the patch maps of an image and of its refined version, as HTML and as numbers."""
-        paths = [path for path, _ in images or []]
-        limits.check_count(paths)
-        return _inspect(models.get(model), paths[-1])
+        if not images:
+            return NONE_YET, {}
+        return _inspect(models.get(model), images[-1][0])
 
     chosen = examples()[1]
     page, numbers = _inspect(models.get(models.shipped[0]), chosen)
@@ -75,6 +75,7 @@ def add(models: Models) -> None:
         [maps, values],
         api_name="inspect",
         trigger_mode="always_last",
+        show_progress_on=maps,
         **MODEL_QUEUE,
     )
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from simgan.images import Array, to_stored
 
-WIDTH, HEIGHT = 880, 560  # a preview is enlarged until one of them is reached, by whole numbers
+WIDTH, HEIGHT = 660, 420  # a preview is enlarged until one of them is reached, by whole numbers
 LARGEST = 1600  # and made smaller until no side is longer
 
 

@@ -22,6 +22,7 @@ ABOUT = """
 Choose synthetic eye images and compare: left of the line as rendered, right of it refined. Size, bit depth, file
 format and what the labels say stay as they were.
 """
+NONE_YET = "Upload an image, paste one, or pick an example."
 
 
 def add(models: Models) -> None:
@@ -29,10 +30,12 @@ def add(models: Models) -> None:
 
     @told
     def refine(images: Upload, model: str, strength: float) -> list[Any]:
-        """Refine images: the first one before and after, their difference, a note, and all refined files."""
+        """Refine images: the last one before and after, the difference, a note, and all refined files."""
+        if not images:
+            return [None, None, NONE_YET, None, gr.Dropdown(visible=False)]
         paths = _paths(images)
         numbered = [(f"{number + 1} · {limits.name(path)}", number) for number, path in enumerate(paths)]
-        shown = gr.Dropdown(choices=numbered, value=0, visible=len(paths) > 1)
+        shown = gr.Dropdown(choices=numbered, value=len(paths) - 1, visible=len(paths) > 1)
         return [*_refine_files(models.get(model), paths, strength), shown]
 
     @told
@@ -42,11 +45,11 @@ def add(models: Models) -> None:
         network = models.get(model)
         picture = limits.open_upload(paths[min(which or 0, len(paths) - 1)])
         seconds, refined = _refine(network, [picture], strength)
-        return _compare(network, picture, refined[0], seconds)
+        return _compare(network, picture, refined[0], strength, seconds)
 
     chosen = [examples()[0]]
-    # Opens with a result; so the network has run once before anyone clicks.
-    *opening, files = _refine_files(models.get(models.shipped[0]), chosen, 1.0)
+    for _ in range(2):  # opens with a result; the first run compiles kernels, for which no visitor has to wait
+        *opening, files = _refine_files(models.get(models.shipped[0]), chosen, 1.0)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             gr.Markdown(ABOUT)
@@ -98,6 +101,8 @@ def add(models: Models) -> None:
                 download = gr.File(
                     files,
                     label="Download, in the format that came in",
+                    height=240,
+                    elem_id="refine-download",
                     file_count="multiple",
                     interactive=False,
                     min_width=240,
@@ -110,9 +115,12 @@ def add(models: Models) -> None:
         [*outputs, download, shown],
         api_name="refine",
         trigger_mode="always_last",
+        show_progress_on=comparison,
         **MODEL_QUEUE,
     )
-    shown.input(show, [images, shown, model, strength], outputs, api_name="show", **MODEL_QUEUE)
+    shown.input(
+        show, [images, shown, model, strength], outputs, api_name="show", show_progress_on=comparison, **MODEL_QUEUE
+    )
 
 
 def model_choice(models: Models) -> gr.Dropdown:
@@ -133,14 +141,14 @@ def _paths(images: Upload) -> list[str]:
 
 
 def _refine_files(model: Model, paths: list[str], strength: float) -> list[Any]:
-    """Give what is shown of the first image, and the refined files."""
+    """Give what is shown of the last image, which is the one that was added last, and the refined files."""
     pictures = [limits.open_upload(path) for path in paths]
     seconds, refined = _refine(model, pictures, strength)
     files = [
         save_bytes_to_cache(encode_like(after, before, before.format), limits.name(path), get_upload_folder())
         for path, before, after in zip(paths, pictures, refined, strict=True)
     ]
-    return [*_compare(model, pictures[0], refined[0], seconds), files]
+    return [*_compare(model, pictures[-1], refined[-1], strength, seconds), files]
 
 
 def _refine(model: Model, pictures: list[Image.Image], strength: float) -> tuple[float, list[Image.Image]]:
@@ -151,6 +159,6 @@ def _refine(model: Model, pictures: list[Image.Image], strength: float) -> tuple
     return (time.perf_counter() - start) / len(pictures), refined
 
 
-def _compare(model: Model, before: Image.Image, after: Image.Image, seconds: float) -> list[Any]:
+def _compare(model: Model, before: Image.Image, after: Image.Image, strength: float, seconds: float) -> list[Any]:
     first, second, difference = preview.pair(before, after)
-    return [(first, second), difference, describe(model, before, seconds)]
+    return [(first, second), difference, describe(model, before, strength, seconds)]
