@@ -1,8 +1,8 @@
 """The Space: builds `simgan.demo` and launches it."""
 
-from simgan.demo import build, launch
+import tyro
 
-demo = build()
+from simgan.demo import serve
 
 if __name__ == "__main__":
-    launch(demo)
+    tyro.cli(serve)

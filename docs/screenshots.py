@@ -4,17 +4,42 @@ PYTHONPATH=.:tests python docs/screenshots.py
 """
 
 import tempfile
+import zipfile
 from pathlib import Path
 
-from browser import CHROMIUM, FLAGS, SIZES, Server
-from playwright.sync_api import sync_playwright
+from browser import CHROMIUM, FLAGS, SIZES, Server, open_tab
+from playwright.sync_api import Page, sync_playwright
+
+from simgan.demo.samples import examples
 
 FOLDER = Path(__file__).parent
+TABS = ("Refine", "Where it looks fake", "Batch", "Can you tell?", "Training")
+
+
+def use(page: Page, tab: str, archive: Path) -> None:
+    """Do what a visitor does there, so that there is something to see."""
+    if tab == "Where it looks fake":
+        page.locator(".patch-map .stage:visible").first.hover()
+    elif tab == "Batch":
+        page.locator("#batch-files input[type=file]").set_input_files(archive)
+        page.locator("#batch-files .filename").wait_for()
+        page.click("#batch-start")
+        page.locator("#batch-result .filename").wait_for()
+    elif tab == "Can you tell?":
+        page.click("#tell-start")
+        page.locator("#tell-image img").wait_for()
+    page.wait_for_timeout(1500)
 
 
 def main() -> None:
     """Take them all."""
-    server = Server(Path(tempfile.mkdtemp()))
+    folder = Path(tempfile.mkdtemp())
+    archive = folder / "eyes.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in examples():
+            packed.write(path, Path(path).name)
+            packed.writestr(f"{Path(path).stem}.json", "{}")
+    server = Server(folder)
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
@@ -23,11 +48,9 @@ def main() -> None:
                     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=look)
                     page.goto(server.url)
                     page.wait_for_selector("#comparison img")
-                    for tab in page.get_by_role("tab").all_inner_texts():
-                        page.get_by_role("tab", name=tab).click()
-                        page.wait_for_timeout(1000)
-                        for map_ in page.locator(".patch-map .stage:visible").all()[:1]:
-                            map_.hover()
+                    for tab in TABS:
+                        open_tab(page, tab)
+                        use(page, tab, archive)
                         name = "-".join(word.strip("?") for word in tab.lower().split())
                         page.screenshot(path=FOLDER / f"space-{name}-{width}-{look}.png", full_page=True)
                     page.close()

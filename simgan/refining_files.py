@@ -56,12 +56,14 @@ def refine_path(
     batch_size: int | None = None,
     skip_bad: bool = False,
     copy: Sequence[str] = (),
+    progress: Callable[[int, int], None] | None = None,
 ) -> Refined:
     """Refine an image file, a folder, an archive (.zip, .tar, .tar.gz) or a `datasets` data set into the same kind.
 
     Relative names, formats, modes and bit depths stay; files that are no images, such as labels, are copied, and so are
     images whose relative names match a pattern of `copy`, such as "masks/*". An archive becomes a folder where `output`
     has no archive's suffix. Called again after an interruption, it does the rest.
+    `progress` is called with the images done and the images of a folder or an archive; what it raises ends the run.
 
     Raises:
         SourceError: nothing to refine, or an output that is the input, or was begun with another model or strength.
@@ -72,7 +74,7 @@ def refine_path(
         raise SourceError(f"{source} does not exist: give an image, a folder, an archive or a data set")
     if source.resolve() == output.resolve() or source.resolve() in output.resolve().parents:
         raise SourceError(f"the output {output} is (in) the input: give another place")
-    job = _Job(refiner, strength, batch_size, skip_bad, tuple(copy))
+    job = _Job(refiner, strength, batch_size, skip_bad, tuple(copy), progress)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         if (source / "dataset_dict.json").is_file():
@@ -103,6 +105,7 @@ class _Job:
     batch_size: int | None
     skip_bad: bool
     copy: tuple[str, ...]
+    progress: Callable[[int, int], None] | None
     done: Refined = field(default_factory=Refined)
 
     def record(self) -> str:
@@ -186,6 +189,8 @@ def _refine_files(job: _Job, source: Path, output: Path) -> Refined:
             for (name, image), refined in zip(batch, job.refine([image for _, image in batch]), strict=True):
                 _write(folder / name, encode_like(refined, image, image.format))
             bar.update(len(batch))
+            if job.progress:
+                job.progress(job.done.already + job.done.images + len(job.done.broken), len(pictures))
     if packed:
         aside = output.parent / f".{output.name}.part"
         _pack(packed, aside, folder, [name for name in names if (folder / name).is_file()])

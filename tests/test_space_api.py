@@ -12,6 +12,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from simgan import Refiner
+from simgan.demo import build
 from simgan.demo.samples import examples
 from simgan.simulators import eyes
 
@@ -29,6 +30,11 @@ def images():
     return [{"image": handle_file(path)} for path in examples()[:3]]
 
 
+def answered(client, name):
+    client.predict(api_name="/start_turing_test")
+    return client.predict(api_name=name)
+
+
 CALLS = {
     "/refine": lambda client, images: client.predict(images, "eyes", 1.0, api_name="/refine"),
     "/refine_example": lambda client, images: client.predict(0, api_name="/refine_example"),
@@ -38,12 +44,18 @@ CALLS = {
     ][1],
     "/inspect": lambda client, images: client.predict(images, "eyes", api_name="/inspect"),
     "/inspect_example": lambda client, images: client.predict(0, api_name="/inspect_example"),
+    "/batch": lambda client, images: client.predict([images[0]["image"]], "eyes", 1.0, "", api_name="/batch"),
+    "/stop_batch": lambda client, images: client.predict(api_name="/stop_batch"),
+    "/start_turing_test": lambda client, images: client.predict(api_name="/start_turing_test"),
+    "/answer_real": lambda client, images: answered(client, "/answer_real"),
+    "/answer_refined": lambda client, images: answered(client, "/answer_refined"),
+    "/training": lambda client, images: client.predict("eyes", api_name="/training"),
+    "/training_step": lambda client, images: client.predict("eyes", 0, api_name="/training_step"),
 }
 
 
 def test_every_event_has_a_name_that_code_can_call(client):
-    from app import demo
-
+    demo = build()
     assert all(event.api_name for event in demo.fns.values())
     assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == set(CALLS)
     assert {f"/{event.api_name}" for event in demo.fns.values()} == set(CALLS)

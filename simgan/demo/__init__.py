@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
-from simgan.demo import limits, patch_tab, refine_tab
+from simgan.demo import batch_tab, limits, patch_tab, refine_tab, training_tab, turing_tab
+from simgan.demo.guard import Guard
 from simgan.demo.models import Models
+from simgan.demo.storage import own_temporary_folder
 
 HERE = Path(__file__).parent
 KEPT = (600, 3600)  # seconds: how often uploads and results are looked through, and the age at which they are deleted
@@ -24,8 +27,11 @@ labels say**, so that a network can be trained on them (SimGAN,
 """
 
 
-def build(models: Models | None = None) -> gr.Blocks:
-    """Build the interface with shipped models loaded; `launch` serves it."""
+def build(models: Models | None = None, real: Path | None = None) -> gr.Blocks:
+    """Build the interface with shipped models loaded; `launch` serves it.
+
+    `real`: a folder of real crops for the visual Turing test.
+    """
     models = models or Models()
     with gr.Blocks(title="simgan", analytics_enabled=False, delete_cache=KEPT) as demo:
         gr.Markdown(INTRODUCTION, elem_id="introduction")
@@ -34,7 +40,23 @@ def build(models: Models | None = None) -> gr.Blocks:
                 refine_tab.add(models)
             with gr.Tab("Where it looks fake", id="patches"):
                 patch_tab.add(models)
+            with gr.Tab("Batch", id="batch"):
+                batch_tab.add(models)
+            with gr.Tab("Can you tell?", id="turing"):
+                turing_tab.add(models, real)
+            with gr.Tab("Training", id="training"):
+                training_tab.add(models)
     return demo.queue(max_size=WAITING, default_concurrency_limit=4)
+
+
+def serve(real: Path | None = None) -> None:
+    """Serve the page until the process ends.
+
+    Args:
+        real: a folder of real eye crops for the visual Turing test; without it, simgan's look-alike of a camera's.
+    """
+    own_temporary_folder()
+    launch(build(real=real))
 
 
 def launch(demo: gr.Blocks, **options: Any) -> Any:
@@ -42,8 +64,12 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     settings: dict[str, Any] = {
         "theme": _theme(),
         "css_paths": [HERE / "style.css"],
+        "max_file_size": limits.UPLOAD_BYTES,
+        "app_kwargs": {"middleware": [Middleware(Guard)]},
+        "run_history": False,  # of which a part makes the server talk to the Hub
+        "enable_monitoring": False,
+        "mcp_server": False,
         "head": f"<script>{(HERE / 'page.js').read_text()}</script>",
-        "max_file_size": limits.FILE_BYTES,
         "footer_links": ["api"],
         "ssr_mode": False,
         "show_error": False,  # what is no `gr.Error` is ours to read, not a visitor's

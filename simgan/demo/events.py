@@ -2,6 +2,7 @@
 
 import functools
 import html
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,17 @@ def told(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*arguments, **keywords)
         except SimGANError as error:
-            sentence = html.escape(str(error), quote=False)
-            raise gr.Error(sentence, print_exception=False) from None
+            raise _sentence(error) from None
 
-    return event
+    @functools.wraps(function)
+    def event_in_parts(*arguments: Any, **keywords: Any) -> Any:
+        try:
+            yield from function(*arguments, **keywords)
+        except SimGANError as error:
+            raise _sentence(error) from None
+
+    return event_in_parts if inspect.isgeneratorfunction(function) else event
+
+
+def _sentence(error: SimGANError) -> gr.Error:
+    return gr.Error(html.escape(str(error), quote=False), print_exception=False)

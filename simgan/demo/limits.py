@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import nn
 
 from simgan.errors import ImageError
-from simgan.images import open_image
+from simgan.images import FORMATS, open_image
 
-FILE_BYTES = 16 * 2**20
+UPLOAD_BYTES = 64 * 2**20  # of any file: what Gradio takes
+FILE_BYTES = 16 * 2**20  # of an image
 PIXELS = 4_000_000  # of an image
 COUNT = 32  # images of one event
 WORK = 10**12  # multiplications of one event: about ten seconds on two cores
@@ -20,14 +22,20 @@ def open_upload(path: str | Path) -> Image.Image:
     file = Path(path)
     if (size := file.stat().st_size) > FILE_BYTES:
         raise ImageError(f"{file.name} has {size / 2**20:.0f} MB: at most {FILE_BYTES / 2**20:.0f} are taken here")
-    try:
-        with Image.open(file) as image:
-            width, height = image.size
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError):
-        width, height = 0, 0  # `open_image` says what is wrong
-    if width * height > PIXELS:
-        raise ImageError(f"{file.name} has {width}×{height} pixels: at most {PIXELS:,} are taken here")
+    count_pixels(file, file.name)
     return open_image(file.read_bytes(), file.name)
+
+
+def count_pixels(file: Path | IO[bytes], name: str) -> int:
+    """Give the pixels of an image by its header alone; `ImageError` where it is none that is taken here."""
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            width, height = image.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{name} is no image that can be read here: send one of {', '.join(FORMATS)}") from error
+    if width * height > PIXELS:
+        raise ImageError(f"{name} has {width}×{height} pixels: at most {PIXELS:,} are taken here")
+    return width * height
 
 
 def check_count(files: Sequence[object]) -> None:

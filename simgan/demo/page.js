@@ -7,6 +7,9 @@
       examples.querySelectorAll(":scope > .gallery-item:not([aria-label])").forEach((button, number) => {
         button.ariaLabel = `Example ${number + 1}`;
       });
+    for (const empty of document.querySelectorAll('[aria-label="Empty value"]:not([role])')) empty.role = "img";
+    for (const image of document.querySelectorAll("button.thumbnail-item img[alt]:not([alt=''])"))
+      if (image.alt === image.closest("button").innerText.trim()) image.alt = ""; // its caption is read out already
     // A button inside a button, of which only the inner one opens the files.
     for (const inner of document.querySelectorAll(".icon-button .upload-container:not([inert])")) {
       inner.inert = true;
@@ -57,3 +60,12 @@
     });
   }).observe(document, { childList: true, subtree: true, attributes: true, attributeFilter: ["style"] });
 })();
+
+// Can you tell?: R and S answer while the buttons are in view, unless one is typing.
+document.addEventListener("keydown", (event) => {
+  const id = { r: "tell-real", s: "tell-refined" }[event.key.toLowerCase()];
+  const typing = event.target.closest("input, textarea, select, [contenteditable=true]");
+  if (!id || typing || event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
+  const button = document.getElementById(id);
+  if (button && button.offsetParent && !button.disabled) button.click();
+});
