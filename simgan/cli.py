@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from simgan import __version__
-from simgan.errors import SimGANError, SourceError, reason
+from simgan.errors import PublishError, SimGANError, SourceError, reason
 
 DESCRIPTION = "SimGAN: make labelled synthetic images look real without losing their labels."
 Input = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
@@ -81,7 +81,10 @@ def refine(
         _tell_broken(done.broken)
     if push_to_hub is not None:
         note_refined(output, refiner, strength, copy)
-        print(push_data(output, push_to_hub, made_by(refiner, strength), leave_out=copy, private=private or None))
+        try:
+            print(push_data(output, push_to_hub, made_by(refiner, strength), leave_out=copy, private=private or None))
+        except PublishError as error:
+            raise PublishError(f"{error}; {output} is whole, and the same command pushes it later") from error
 
 
 def prepare(

@@ -64,7 +64,7 @@ def pushes(hub):
     return [path for method, path in hub.requests if method == "PUT" or "/commit/" in path]
 
 
-def test_a_folder_with_metadata_comes_back_byte_by_byte_and_once(hub, model, images, tmp_path, capsys):
+def test_a_folder_with_metadata_comes_back_byte_by_byte_and_once(hub, model, images, tmp_path, capsys, monkeypatch):
     source, output = as_files(tmp_path / "in", images), tmp_path / "out"
     command = ["refine", str(source), str(output), "--model", str(model), "--push-to-hub", "org/data", "--private"]
     main(command)
@@ -79,6 +79,13 @@ def test_a_folder_with_metadata_comes_back_byte_by_byte_and_once(hub, model, ima
         assert row == {"file_name": name, **labels}
     assert load_dataset("org/data", split="test")[0]["image"].mode == "I;16"
     hub.requests.clear()
+    with (
+        pytest.raises(SystemExit, match="out is whole, and the same command pushes it later"),
+        monkeypatch.context() as m,
+    ):
+        m.setenv("HF_TOKEN", "hf_expired")
+        main(command)
+    assert "warning: a push to org/data would fail now: the Hub took no token" in capsys.readouterr().err
     main(command)
     told = capsys.readouterr().out
     assert "0 images refined" in told

@@ -267,9 +267,8 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
         launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")  # accelerate launch says "no" if it is not told
         fast = has_fast_bfloat16("cuda" if torch.cuda.is_available() else "cpu")
         precision = [launched if launched != "no" else "bf16" if fast else "no"]
-        PartialState(
-            cpu=parse_flag_from_env("ACCELERATE_USE_CPU")
-        )  # as Accelerator does; else two would be one and one
+        # As Accelerator itself does: otherwise two processes on a CPU would be two runs in one folder.
+        PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
         broadcast_object_list(precision)  # processes on one machine time each other, and could differ
     try:
         accelerator = Accelerator(
