@@ -32,8 +32,10 @@ class DiscriminatorConfig:
         object.__setattr__(self, "layers", tuple(tuple(layer) for layer in self.layers))  # JSON holds lists
         if self.scope not in ("local", "global"):
             raise ConfigError(f"scope must be 'local' or 'global', not {self.scope!r}")
-        if any(len(layer) != 4 or not all(isinstance(size, int) for size in layer[1:]) for layer in self.layers):
-            raise ConfigError("a layer is (kind, kernel size, stride, maps), the last three whole numbers")
+        if any(len(layer) != 4 or not all(type(number) is int for number in layer[1:]) for layer in self.layers):
+            raise ConfigError("a layer is a kind and three whole numbers: kernel size, stride and maps")
+        if self.channels not in (1, 3):
+            raise ConfigError(f"a discriminator takes 1 or 3 channels, not {self.channels}")
         kinds = {layer[0] for layer in self.layers}
         if not kinds <= {"conv", "pool"} or not self.layers or self.layers[-1][0] != "conv" or self.layers[-1][3] != 2:
             raise ConfigError("layers must be 'conv' or 'pool', and the last a 'conv' with 2 maps (real, refined)")
