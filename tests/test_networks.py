@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from simgan import ConfigError, Discriminator, DiscriminatorConfig, ModelError, Refiner
+from simgan import ConfigError, Discriminator, ModelError, Refiner
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,3 @@ def test_an_unknown_name_says_what_was_tried():
 def test_importing_simgan_pulls_in_no_heavy_library():
     code = "import simgan, sys; print([m for m in ('gradio', 'datasets', 'matplotlib', 'cv2') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
-
-
-@pytest.mark.parametrize("layer", [("conv",), ("conv", 3, 1), ("conv", "3", 1, 2), ("conv", 3, 1, 2, 1)])
-def test_a_layer_that_is_none_is_refused_with_what_one_is(layer):
-    with pytest.raises(ConfigError, match="a layer is \\(kind, kernel size, stride, maps\\)"):
-        DiscriminatorConfig(layers=(layer,))
