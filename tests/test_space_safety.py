@@ -68,6 +68,21 @@ def test_an_address_in_place_of_a_file_is_refused_before_its_name_is_looked_up(m
         assert statuses == [400, 400, 400, 400, 403, 403, 403]
 
 
+def test_uploads_are_refused_while_the_disk_is_nearly_full(monkeypatch):
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+    from starlette.testclient import TestClient
+
+    route = Route("/gradio_api/upload", lambda _: PlainTextResponse("taken"), methods=["POST"])
+    with TestClient(Starlette(routes=[route], middleware=[Middleware(Guard)])) as client:
+        assert client.post("/gradio_api/upload", content=b"x").text == "taken"
+        monkeypatch.setattr("simgan.demo.guard.FREE", 2**60)
+        refused = client.post("/gradio_api/upload", content=b"x")
+    assert refused.status_code == 507
+    assert "no room for uploads" in refused.json()["detail"]
+
+
 def test_the_space_is_guarded(space):
     answer = httpx.post(f"{space}gradio_api/call/refine", json={"data": [[{"image": {"path": ADDRESS}}], "eyes", 1.0]})
     assert answer.status_code == 400

@@ -97,7 +97,7 @@ def space_with_records(models, shipped_with_records):  # noqa: F811
 def test_curves_stand_beside_each_other_and_sheets_follow_the_slider(visit, space_with_records, width, dark):
     page = visit(width, dark=dark, tab="Training", url=space_with_records)
     told(page, "#training-note", "eyes ships the refiner of step")
-    page.wait_for_function("document.querySelectorAll('#training-plots canvas').length == 3")
+    page.wait_for_function("document.querySelectorAll('#training-plots :is(canvas, svg.marks)').length == 3")
     page.locator("#training-sheet img").wait_for()
     slider = page.locator("#training-step input[type=range]")
     seen = set()

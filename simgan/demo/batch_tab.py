@@ -69,7 +69,8 @@ def add(models: Models) -> None:
             strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="0 gives the input back, 1 is refined.")
             copy = gr.Textbox(
                 label="Images that are labels",
-                info="Patterns of names, such as `masks/*` or `*_mask.png`, with spaces between: copied as they are.",
+                info="Patterns of their names, with spaces between. They are copied as they are.",
+                placeholder="masks/* *_mask.png",
                 max_length=200,
             )
         with gr.Column(scale=3, min_width=300):

@@ -7,12 +7,15 @@ requests end before Gradio sees them, as do links to a saved state, which would 
 
 import json
 import re
+import shutil
+import tempfile
 from typing import Any
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-BODY = 16 * 2**20  # bytes of a call; files come through /upload, which Gradio holds to its own limit
+BODY = 16 * 2**20  # bytes of a call; files come through /upload, where Gradio has a limit for each
+FREE = 2**30  # bytes of disk that uploads may not take
 _ADDRESS = re.compile(r"\s*(https?|ftp|file):", re.IGNORECASE)
 _ELSEWHERE = re.compile(r"/(file[=/]|proxy=)\s*https?:|/proxy=|/deep_link", re.IGNORECASE)
 
@@ -29,7 +32,12 @@ class Guard:
             return await self.app(scope, receive, send)
         if _ELSEWHERE.search(scope["path"]) or b"deep_link=" in scope["query_string"]:
             return await _refuse(scope, receive, send, 403, "This server fetches nothing from elsewhere.")
-        if scope["method"] != "POST" or scope["path"].rstrip("/").endswith("/upload"):
+        if scope["method"] != "POST":
+            return await self.app(scope, receive, send)
+        if scope["path"].endswith("/gradio_api/upload"):
+            if shutil.disk_usage(tempfile.gettempdir()).free < FREE:
+                text = "There is no room for uploads now: try again in an hour, when those of others are deleted."
+                return await _refuse(scope, receive, send, 507, text)
             return await self.app(scope, receive, send)
         body = await _read(receive)
         if body is None:
