@@ -110,8 +110,6 @@ class TrainingConfig:
     """Exponential moving average of the refiner's weights (Yazıcı et al. 2019), which is what ships; 0 turns it off."""
     augment: tuple[str, ...] = AUGMENTATIONS
     """Differentiable augmentation (Zhao et al. 2020) of all that the discriminator sees."""
-    randomization: bool = True
-    """Other light, sharpness and noise for each synthetic image (domain randomization, Tobin et al. 2017)."""
     flip: bool = True
     """Mirror half of the images, synthetic and real: left eyes and right eyes."""
 
@@ -186,7 +184,6 @@ _PAPER = TrainingConfig(
     max_grad_norm=0.0,
     ema_decay=0.0,
     augment=(),
-    randomization=False,
     flip=False,
     output=Path("runs/eyes-paper"),
 )
