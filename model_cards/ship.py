@@ -2,7 +2,8 @@
 
 Copies the networks to `simgan/pretrained/NAME` and renders the card there and here. Facts that no run knows (terms,
 what was held out, what was tried) are in `NAME.json` beside this file; every figure comes from the run's own records,
-or is measured now on the sources that the facts name.
+or is measured now on the sources that the facts name. The sample sheets over steps, one for each checkpoint that the
+run kept (`--keep-checkpoints`), are of the simulator's renders: data sets may not be shown again.
 """
 
 import argparse
@@ -14,18 +15,22 @@ from typing import Any
 
 import numpy as np
 
-from simgan import Refiner
+from simgan import Discriminator, Refiner
 from simgan.cards.model import model_card_data, render_model_card
 from simgan.cards.records import read_records
 from simgan.data import Crops, hold_out, load
 from simgan.evaluation.realism import measure_realism
 from simgan.evaluation.shift import annotation_shift
-from simgan.images import equalize
+from simgan.images import equalize, to_tensor
 from simgan.publishing import NETWORKS
+from simgan.simulators.eyes import render
+from simgan.training.checkpoints import folder_of
+from simgan.training.sheets import write_sheet
 
 HERE = Path(__file__).parent
 SHIPPED = HERE.parent / "simgan" / "pretrained"
 MOST = 400  # crops of a source that are measured
+SHOWN = 16  # renders on a sheet
 
 
 def held_out(source: str, share: float) -> np.ndarray:
@@ -49,6 +54,16 @@ def measure(refiner: Refiner, sources: dict[str, str], real: list[str], share: f
         shift = annotation_shift(before, after)
         rows.append({"source": name, "count": len(before), **vars(realism), **vars(shift)})
     return rows
+
+
+def write_sheets(run: Path, target: Path) -> None:
+    """Write `samples/step-….png` for each checkpoint, and the sheet of what ships to `docs/`, of the same renders."""
+    before = np.stack([equalize(eye) for eye in render(range(SHOWN), seed=7)[0]])
+    sheets = {checkpoint: target / "samples" / f"{checkpoint.name}.png" for checkpoint in folder_of(run).glob("step-*")}
+    for folder, file in (sheets | {run: HERE.parent / "docs" / f"{target.name}.png"}).items():
+        after = np.stack(Refiner.from_pretrained(folder).refine(list(before)))
+        maps = Discriminator.from_pretrained(folder).probability_real(to_tensor(after)).numpy()
+        write_sheet(file, before, after, maps)
 
 
 def main() -> None:
@@ -79,6 +94,10 @@ def main() -> None:
     (target / "discriminator").mkdir(parents=True)
     for file in NETWORKS:
         shutil.copy(arguments.run / file, target / file)
+    (target / "training.json").write_text(json.dumps(records.settings, indent=2) + "\n")
+    rows = [json.dumps(row) for row in records.measures]
+    (target / "metrics.jsonl").write_text("\n".join(rows) + "\n")
+    write_sheets(arguments.run, target)
     for place in (target / "README.md", HERE / f"{arguments.name}.md"):
         place.write_text(text)
 

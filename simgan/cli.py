@@ -179,6 +179,26 @@ def push(
     print(push_model(run, repository, revision=revision, create_pr=create_pr, private=private or None, token=token))
 
 
+def space_push(
+    repository: Repository,
+    /,
+    models: tuple[str, ...] = (),
+    private: bool = False,
+    token: str | None = None,
+) -> None:
+    """Push this page as a Space of your own: app.py, the package as it is here, and what it needs. Again: only changes.
+
+    Args:
+        repository: org/name; made if it does not exist.
+        models: Hub ids that the Space's page lists.
+        private: make a new Space private.
+        token: of the Hub; if not given HF_TOKEN, or that of `hf auth login`.
+    """
+    from simgan.space import push_space
+
+    print(push_space(repository, models=models, private=private or None, token=token))
+
+
 def evaluate_realism(
     synthetic: Synthetic,
     real: Real,
@@ -289,17 +309,24 @@ def evaluate() -> None:
     tyro.extras.subcommand_cli_from_dict(MEASURES, prog="simgan evaluate", args=["--help"])
 
 
+def space() -> None:
+    """Put the page of `app.py` on the Hub: `simgan space push`."""
+    tyro.extras.subcommand_cli_from_dict(SPACES, prog="simgan space", args=["--help"])
+
+
 MEASURES: dict[str, Callable[..., Any]] = {
     "realism": evaluate_realism,
     "shift": evaluate_shift,
     "gaze": evaluate_gaze,
 }
+SPACES: dict[str, Callable[..., Any]] = {"push": space_push}
 COMMANDS: dict[str, Callable[..., Any]] = {
     "refine": refine,
     "prepare": prepare,
     "simulate": simulate,
     "evaluate": evaluate,
     "push": push,
+    "space": space,
 }
 
 
@@ -312,8 +339,9 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # our own bar tells enough
     commands, name = COMMANDS, "simgan"
-    if given[:1] == ["evaluate"] and len(given) > 1:
-        commands, name, given = MEASURES, "simgan evaluate", given[1:]
+    if given[:1] in (["evaluate"], ["space"]) and len(given) > 1:
+        commands, name = (MEASURES, SPACES)[given[0] == "space"], f"simgan {given[0]}"
+        given = given[1:]
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog=name, description=DESCRIPTION, args=given)
     except SimGANError as error:

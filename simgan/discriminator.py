@@ -32,9 +32,35 @@ class DiscriminatorConfig:
         object.__setattr__(self, "layers", tuple(tuple(layer) for layer in self.layers))  # JSON holds lists
         if self.scope not in ("local", "global"):
             raise ConfigError(f"scope must be 'local' or 'global', not {self.scope!r}")
+        if any(len(layer) != 4 or not all(type(number) is int for number in layer[1:]) for layer in self.layers):
+            raise ConfigError("a layer is a kind and three whole numbers: kernel size, stride and maps")
+        if self.channels not in (1, 3):
+            raise ConfigError(f"a discriminator takes 1 or 3 channels, not {self.channels}")
         kinds = {layer[0] for layer in self.layers}
         if not kinds <= {"conv", "pool"} or not self.layers or self.layers[-1][0] != "conv" or self.layers[-1][3] != 2:
             raise ConfigError("layers must be 'conv' or 'pool', and the last a 'conv' with 2 maps (real, refined)")
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """What a patch of the map sees, along either axis: patch i sees pixels `first + i * stride` and `size - 1` more.
+
+    `first` is negative where the first patch also sees padding.
+    """
+
+    first: int
+    size: int
+    stride: int
+
+
+def receptive_field(layers: tuple[Layer, ...]) -> ReceptiveField:
+    """Compute from kernel sizes, strides and paddings (kernel_size // 2) what each patch of a discriminator sees."""
+    first, size, stride = 0, 1, 1
+    for _, kernel_size, step, _ in layers:
+        first -= kernel_size // 2 * stride
+        size += (kernel_size - 1) * stride
+        stride *= step
+    return ReceptiveField(first, size, stride)
 
 
 class Discriminator(Pretrained):

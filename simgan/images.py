@@ -22,6 +22,8 @@ from simgan.errors import ImageError
 Array = NDArray[Any]
 MAXIMUM_PIXELS = 64_000_000
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".jp2", ".pgm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
+# What Pillow decodes by itself; others start programs (EPS) or are no images that a refiner takes.
+FORMATS = ("PNG", "JPEG", "JPEG2000", "BMP", "GIF", "PPM", "TGA", "TIFF", "WEBP")
 MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 REMEDIES = {
     "P": "it has a colour palette, which refined colours do not fit: convert it to RGB",
@@ -35,7 +37,7 @@ def open_image(source: str | Path | bytes, name: str | None = None) -> Image.Ima
     """Read a still image of 8 or 16 bits whole, from a file or its bytes; `ImageError` names one that is none."""
     path = name or ("the image" if isinstance(source, bytes) else str(source))
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             if (frames := getattr(image, "n_frames", 1)) > 1:
                 raise ImageError(f"{path} is animated ({frames} frames): save the frame to be refined")
             if image.width * image.height > MAXIMUM_PIXELS:

@@ -39,6 +39,9 @@ class RefinerConfig:
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
             raise ConfigError(f"a refiner takes 1 or 3 channels, not {self.channels}")
+        for name in ("width", "kernel_size", "blocks"):
+            if type(value := getattr(self, name)) is not int or value < 1:
+                raise ConfigError(f"{name} must be a whole number of at least 1, not {value!r}")
         if self.kernel_size % 2 == 0:
             raise ConfigError(f"kernel_size must be odd so that the size is kept, not {self.kernel_size}")
         if self.padding not in ("zeros", "reflect"):

@@ -5,6 +5,7 @@ each written aside and renamed. So a run that was killed goes on where it was, a
 file keeps its own quantization tables and subsampling; all other formats are written without loss.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -55,12 +56,14 @@ def refine_path(
     batch_size: int | None = None,
     skip_bad: bool = False,
     copy: Sequence[str] = (),
+    progress: Callable[[int, int], None] | None = None,
 ) -> Refined:
     """Refine an image file, a folder, an archive (.zip, .tar, .tar.gz) or a `datasets` data set into the same kind.
 
     Relative names, formats, modes and bit depths stay; files that are no images, such as labels, are copied, and so are
     images whose relative names match a pattern of `copy`, such as "masks/*". An archive becomes a folder where `output`
     has no archive's suffix. Called again after an interruption, it does the rest.
+    `progress` is called with the images done and the images of a folder or an archive; what it raises ends the run.
 
     Raises:
         SourceError: nothing to refine, or an output that is the input, or was begun with another model or strength.
@@ -71,7 +74,7 @@ def refine_path(
         raise SourceError(f"{source} does not exist: give an image, a folder, an archive or a data set")
     if source.resolve() == output.resolve() or source.resolve() in output.resolve().parents:
         raise SourceError(f"the output {output} is (in) the input: give another place")
-    job = _Job(refiner, strength, batch_size, skip_bad, tuple(copy))
+    job = _Job(refiner, strength, batch_size, skip_bad, tuple(copy), progress)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         if (source / "dataset_dict.json").is_file():
@@ -102,6 +105,7 @@ class _Job:
     batch_size: int | None
     skip_bad: bool
     copy: tuple[str, ...]
+    progress: Callable[[int, int], None] | None
     done: Refined = field(default_factory=Refined)
 
     def record(self) -> str:
@@ -149,7 +153,7 @@ def _refine_file(job: _Job, source: Path, output: Path) -> Refined:
     if place.resolve() == source.resolve():
         raise SourceError(f"the output {place} is the input: give another place")
     image = open_image(source)
-    _save(place, job.refine([image])[0], image, Image.registered_extensions()[place.suffix.lower()])
+    _write(place, encode_like(job.refine([image])[0], image, Image.registered_extensions()[place.suffix.lower()]))
     return job.done
 
 
@@ -183,8 +187,10 @@ def _refine_files(job: _Job, source: Path, output: Path) -> Refined:
 
         for batch in _batches(map(read, left), lambda pair: pair[1].width * pair[1].height):
             for (name, image), refined in zip(batch, job.refine([image for _, image in batch]), strict=True):
-                _save(folder / name, refined, image, image.format)
+                _write(folder / name, encode_like(refined, image, image.format))
             bar.update(len(batch))
+            if job.progress:
+                job.progress(job.done.already + job.done.images + len(job.done.broken), len(pictures))
     if packed:
         aside = output.parent / f".{output.name}.part"
         _pack(packed, aside, folder, [name for name in names if (folder / name).is_file()])
@@ -259,8 +265,8 @@ def _image(data: bytes, name: str) -> Image.Image:
     return image
 
 
-def _save(path: Path, image: Image.Image, source: Image.Image, kind: str | None) -> None:
-    """Write an image aside and rename; what the format holds beside pixels (profile, EXIF, texts) is the source's."""
+def encode_like(image: Image.Image, source: Image.Image, kind: str | None) -> bytes:
+    """Give `image` as a file of that kind; what a format holds beside pixels (profile, EXIF, texts) is the source's."""
     info = source.info
     settings: dict[str, Any] = {key: info[key] for key in ("icc_profile", "exif", "dpi") if info.get(key)}
     if kind == "JPEG":
@@ -276,9 +282,9 @@ def _save(path: Path, image: Image.Image, source: Image.Image, kind: str | None)
             settings["pnginfo"].add_itxt(key, text)
     elif kind == "TIFF" and info.get("compression") in ("tiff_lzw", "tiff_adobe_deflate", "packbits"):
         settings["compression"] = info["compression"]
-    encoded = io.BytesIO()
-    image.save(encoded, kind, **settings)
-    _write(path, encoded.getvalue())
+    file = io.BytesIO()
+    image.save(file, kind, **settings)
+    return file.getvalue()
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -341,10 +347,17 @@ def _refine_dataset(job: _Job, source: Path, output: Path) -> Refined:
     parts = output.parent / f".{output.name}.parts"
     job.begin(parts)
     cache = str(parts / "cache")  # where datasets puts the Arrow files that it makes of Parquet
-    try:
-        dataset = load_from_disk(str(source)) if source.is_dir() else Dataset.from_parquet(str(source), cache_dir=cache)
-    except Exception as error:  # datasets and Arrow raise all kinds for a broken file
-        raise SourceError(f"{source} cannot be read as a data set: {error.__cause__ or error}") from error
+
+    def opened(place: Path) -> Any:
+        try:
+            return load_from_disk(str(place)) if place.is_dir() else Dataset.from_parquet(str(place), cache_dir=cache)
+        except Exception as error:  # datasets and Arrow raise all kinds for a broken file
+            cause = error.__cause__ or error
+            if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+                raise cause from error
+            raise SourceError(f"{place} cannot be read as a data set: {cause}") from error
+
+    dataset = opened(source)
     columns = [name for name, kind in dataset.features.items() if name == "image" or isinstance(kind, ImageColumn)]
     if len(columns) != 1 or not len(dataset):
         raise SourceError(f"{source} has no rows with one column of images: it has {', '.join(dataset.column_names)}")
@@ -368,7 +381,7 @@ def _refine_dataset(job: _Job, source: Path, output: Path) -> Refined:
                 shard.to_parquet(str(aside))
                 aside.replace(files[-1])
             bar.update(len(rows))
-    whole = concatenate_datasets([Dataset.from_parquet(str(file), cache_dir=cache) for file in files])
+    whole = concatenate_datasets([opened(file) for file in files])
     aside = output.parent / f".{output.name}.part"
     if output.suffix == ".parquet":
         whole.to_parquet(str(aside))

@@ -85,7 +85,8 @@ def upload(
     where: dict[str, Any] = {"repo_type": repo_type, "revision": revision}
 
     def attempt() -> Pushed:
-        api.create_repo(repo_id, repo_type=repo_type, private=private or None, exist_ok=True)
+        sdk = "gradio" if repo_type == "space" else None
+        api.create_repo(repo_id, repo_type=repo_type, space_sdk=sdk, private=private or None, exist_ok=True)
         try:
             before = api.repo_info(repo_id, **where)
         except RevisionNotFoundError:

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from loopback_hub import LoopbackHub, url_of
 
+pytest_plugins = ["browser"]
+
 _HOME = tempfile.TemporaryDirectory(prefix="simgan-tests-")
 _LISTENER = LoopbackHub.bind()
 for _name in [name for name in os.environ if name.startswith(("HF_", "HUGGING"))]:

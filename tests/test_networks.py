@@ -86,6 +86,8 @@ def test_truncated_weights_are_refused(tmp_path):
         ({"model_type": "bert"}, "not of a simgan refiner"),
         ({"channels": 2}, "1 or 3 channels"),
         ({"width": 8}, "do not fit"),
+        ({"width": "wide"}, "width must be a whole number"),
+        ({"blocks": -1}, "blocks must be a whole number"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(tmp_path, change, sentence):
@@ -95,6 +97,22 @@ def test_a_configuration_that_does_not_fit_is_refused(tmp_path, change, sentence
     file.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
     with pytest.raises(ModelError, match=sentence):
         Refiner.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("layers", ["conv", [["conv", 3, 1]], [["conv", "3", 1, 2]], [["norm", 3, 1, 2]], []])
+def test_layers_that_build_no_discriminator_are_refused(tmp_path, layers):
+    Discriminator.from_preset("eyes").save_pretrained(tmp_path)
+    file = tmp_path / "discriminator" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "layers": layers}))
+    with pytest.raises(ModelError, match=r"does not describe a discriminator: (a layer is|layers must be)"):
+        Discriminator.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 23), (36, 60)])
+@pytest.mark.parametrize("preset", ["eyes-paper", "hands-paper"])
+def test_discriminators_take_every_size_from_16_by_16(preset, size):
+    map_ = Discriminator.from_preset(preset).probability_real(torch.zeros(1, 1, *size))
+    assert min(map_.shape) >= 1
 
 
 def test_an_unknown_name_says_what_was_tried():

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,39 @@ def test_the_embedded_domain_trains_under_accelerate_launch(tmp_path):
     Discriminator.from_pretrained(run)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells a process when its parent ends")
+def test_a_launcher_that_is_stopped_leaves_a_checkpoint(tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", str(SCRIPT), *SMALL]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    launcher = subprocess.Popen([*command, "--steps", "100000", "--output", str(run)], env=environment, stderr=-3)
+    for _ in range(1500):
+        if (run / "metrics.jsonl").is_file() or launcher.poll() is not None:
+            break
+        time.sleep(0.1)
+    launcher.terminate()
+    launcher.wait()
+    before = set((run / "checkpoints").glob("step-*"))
+    for _ in range(600):
+        time.sleep(0.1)
+        newest = sorted((run / "checkpoints").glob("step-*"))[-1:]
+        if newest and newest[0] not in before and not list((run / "checkpoints").glob(".*")):
+            break
+    rows = (run / "metrics.jsonl").read_text().splitlines()
+    time.sleep(1)
+    assert (run / "metrics.jsonl").read_text().splitlines() == rows  # nobody trains on
+    assert newest and (newest[0] / "state.json").is_file()
+
+
+def test_a_disk_that_is_full_ends_in_a_sentence_with_the_older_checkpoint_whole(tmp_path):
+    run = tmp_path / "run"
+    limited = f"ulimit -f 900; exec {sys.executable} {SCRIPT} {' '.join(SMALL)} --history-size 8 --output {run}"
+    done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    assert "cannot be written (" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence", "status"),
     [
@@ -46,6 +80,8 @@ def test_the_embedded_domain_trains_under_accelerate_launch(tmp_path):
         (["--batch-size", "7"], "batch_size must be even", 2),
         (["--limit", "60", "--resume", "--output", "OUT"], "nothing to resume in", 1),
         (["--limit", "60", "--output", "/proc/nothing"], "error: /proc/nothing cannot be written", 1),
+        (["--limit", "60", "--trackers", "json"], "trackers json: Unsupported logging capability", 1),
+        (["--gradient-accumulation-steps", "0"], "gradient_accumulation_steps must be at least 1", 2),
     ],
 )
 def test_what_cannot_be_trained_ends_in_one_sentence(arguments, sentence, status, tmp_path):

@@ -14,15 +14,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from train_arrays import data, small
 
 from simgan import ConfigError, Discriminator, Refiner, SourceError, TrainingError
+from simgan.evaluation.shift import annotation_shift
+from simgan.simulators.eyes import render
 from simgan.training import checkpoints
 from simgan.training.augmentation import augment, draw
 from simgan.training.batches import Batches, generator
 from simgan.training.config import PRESETS, from_command_line
+from simgan.training.randomization import randomize
 from simgan.training.run import Run
 from simgan.training.trainer import Trainer, make_accelerator
 
@@ -53,6 +57,13 @@ def finish(process, code=0):
 def state(run):
     newest = sorted((run / "checkpoints").iterdir())[-1]
     return newest.name, load_file(newest / "state.safetensors")
+
+
+def best(run):
+    """Step and weights of the refiner and of the discriminator at a run's root."""
+    for name in ("model.safetensors", "discriminator/model.safetensors"):
+        with safe_open(run / name, "pt") as file:
+            yield file.metadata()["step"], {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
 
 
 def assert_same(first, second):
@@ -132,17 +143,15 @@ def test_kill_9_while_something_is_written_leaves_what_was_there_and_loses_one_i
     assert [path.name for path in (run / "checkpoints").glob("step-*")] == left
     finish(start({**settings, "resume": bool(left)}))
     assert_same(state(uninterrupted)[1], state(run)[1])
-    networks = {"config.json", "model.safetensors", "discriminator/config.json", "discriminator/model.safetensors"}
-    assert all((run / name).read_bytes() == (uninterrupted / name).read_bytes() for name in networks)
+    for (step, tensors), (same_step, same_tensors) in zip(best(run), best(uninterrupted), strict=True):
+        assert step == same_step
+        assert all(torch.equal(value, same_tensors[key]) for key, value in tensors.items())
     assert not list(run.rglob(".*"))  # nothing half is left
 
 
 def test_the_best_refiner_and_its_discriminator_are_of_the_same_step(uninterrupted):
-    steps = []
-    for name in ("model.safetensors", "discriminator/model.safetensors"):
-        with safe_open(uninterrupted / name, "pt") as file:
-            steps.append(file.metadata()["step"])
-    assert steps[0] == steps[1]
+    (step, _), (same_step, _) = best(uninterrupted)
+    assert step == same_step
 
 
 def test_two_processes_compute_what_one_does(tmp_path):
@@ -244,6 +253,27 @@ def test_augmentation_lets_the_gradient_through_and_moves_as_drawn():
     assert torch.equal(moved[..., :17], images[..., 3:])
 
 
+def test_randomization_changes_light_and_leaves_irises_where_they_are():
+    eyes = render(range(60))[0]
+    changed = np.stack([randomize(eye, generator(0, "light", n)) for n, eye in enumerate(eyes)])
+    assert np.abs(changed.astype(float) - eyes).mean((1, 2)).min() > 1
+    shift = annotation_shift(eyes, changed)
+    assert shift.failed < 0.2
+    assert shift.median < 0.3  # the finder's own answer to other light
+    colour = np.repeat(eyes[0][..., None], 3, 2)
+    assert np.array_equal(randomize(colour, generator(0, "light", 0)), np.repeat(changed[0][..., None], 3, 2))
+
+
+def test_randomization_is_drawn_by_an_images_place_whatever_part_of_the_batch_is_asked_for():
+    plain, varied = (
+        Batches("synthetic", [render(range(20))[0]], 8, seed=3, equalize=True, flip=True, randomization=on)
+        for on in (False, True)
+    )
+    whole = varied.draw(7)
+    assert not np.array_equal(whole, plain.draw(7))
+    assert np.array_equal(np.concatenate([varied.draw(7, slice(0, 4)), varied.draw(7, slice(4, 8))]), whole)
+
+
 def test_settings_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="batch_size must be even"):
         small(batch_size=7)
@@ -323,9 +353,19 @@ def test_the_scale_of_fp16_gradients_is_resumed(tmp_path):
     assert resumed.scaler.get_scale() == 7.0
 
 
-def test_precisions_and_trackers_that_this_machine_lacks_are_refused():
+@pytest.fixture
+def fresh_accelerate():
+    """Accelerate keeps one state a process, its precision among it."""
+    AcceleratorState._reset_state(True)
+    yield
+    AcceleratorState._reset_state(True)
+
+
+def test_precisions_and_trackers_that_this_machine_lacks_are_refused(fresh_accelerate, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     with pytest.raises(ConfigError, match="fp16 is for GPUs"):
         make_accelerator(small(mixed_precision="fp16"))
+    AcceleratorState._reset_state(True)
     with pytest.raises(ConfigError, match="trackers json: Unsupported logging capability: json"):
         make_accelerator(small(trackers=["json"]))
     missing = next(name for name in ("aim", "comet_ml", "swanlab") if find_spec(name) is None)

@@ -81,11 +81,11 @@ class TrainingConfig:
     history_size: int = 4096
     """B: refined images in the history (section 2.3); 0 turns it off."""
 
-    regularization_weight: float = 0.4
+    regularization_weight: float = 0.07
     """λ of eq. 1; where it is steered, its first value."""
     transform: str = "gradients"
     """ψ of eq. 4: identity, channel-mean, gradients, multiscale or local-contrast."""
-    iris_weight: float = 10.0
+    iris_weight: float = 40.0
     """How much more the self-regularization weighs on the iris, where a source tells where it is."""
     reduction: str = "mean"
     """mean, or the paper's sum, over patches and pixels."""
@@ -110,6 +110,8 @@ class TrainingConfig:
     """Exponential moving average of the refiner's weights (Yazıcı et al. 2019), which is what ships; 0 turns it off."""
     augment: tuple[str, ...] = AUGMENTATIONS
     """Differentiable augmentation (Zhao et al. 2020) of all that the discriminator sees."""
+    randomization: bool = True
+    """Other light, sharpness and noise for each synthetic image (domain randomization, Tobin et al. 2017)."""
     flip: bool = True
     """Mirror half of the images, synthetic and real: left eyes and right eyes."""
 
@@ -176,6 +178,7 @@ _PAPER = TrainingConfig(
     history_size=51_200,
     learning_rate=1e-3,
     betas=(0.9, 0.999),
+    regularization_weight=0.4,
     transform="identity",
     iris_weight=0.0,
     steer=False,
@@ -183,6 +186,7 @@ _PAPER = TrainingConfig(
     max_grad_norm=0.0,
     ema_decay=0.0,
     augment=(),
+    randomization=False,
     flip=False,
     output=Path("runs/eyes-paper"),
 )

@@ -231,7 +231,8 @@ class Run:
         halves = [_mixed([images[k::2] for images in self.held_out_real], MEASURED // 2) for k in (0, 1)]
         sheet = self.config.output / "samples" / f"step-{trainer.counters.step:06d}.png"
         with checkpoints.writing(str(sheet)):
-            write_sheet(sheet, before[:SHEET], after[:SHEET], maps[0][:SHEET])
+            shown = np.linspace(0, len(before) - 1, min(SHEET, len(before))).astype(int)  # of all sources
+            write_sheet(sheet, before[shown], after[shown], maps[0][shown])
         return {
             "step": trainer.counters.step,
             "realism": self._realism(after, real),

@@ -78,10 +78,11 @@ class Trainer:
             refiner, discriminator.to(**layout), *optimizers
         )
         equalize = refiner.config.equalize
+        drawn: Any = {"seed": config.seed, "equalize": equalize, "flip": config.flip}
         self.synthetic = Batches(
-            "synthetic", data.synthetic, config.batch_size, seed=config.seed, equalize=equalize, flip=config.flip
+            "synthetic", data.synthetic, config.batch_size, **drawn, randomization=config.randomization
         )
-        self.real = Batches("real", data.real, config.batch_size, seed=config.seed, equalize=equalize, flip=config.flip)
+        self.real = Batches("real", data.real, config.batch_size, **drawn)
         self.transform = get_transform(config.transform)
         self.regularization_weight = config.regularization_weight
         self.history: History | None = None

@@ -1,0 +1,104 @@
+"""Patches of the discriminator lie where its receptive fields do, and pages show them there."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from simgan import Discriminator, DiscriminatorConfig, Refiner, RefinerConfig
+from simgan.demo.patch_map import PatchMap, draw, field_of, judge
+from simgan.demo.preview import pair
+from simgan.discriminator import ReceptiveField, receptive_field
+from simgan.domains import EYES_DISCRIMINATOR, HANDS_DISCRIMINATOR
+from simgan.simulators import eyes
+
+OTHER = (("conv", 5, 3, 4), ("pool", 3, 2, 0), ("conv", 1, 1, 2))
+
+
+@pytest.mark.parametrize("layers", [EYES_DISCRIMINATOR, HANDS_DISCRIMINATOR, OTHER], ids=["eyes", "hands", "other"])
+def test_exactly_the_patches_whose_field_holds_a_pixel_react_to_an_impulse_there(layers):
+    height, width = 83, 121
+    network = Discriminator(DiscriminatorConfig(layers=layers)).double()
+    for weights in network.parameters():  # positive, so that no ReLU stops an impulse and all of them add up
+        torch.nn.init.constant_(weights, 1.0 if weights.ndim == 4 else 0.0)
+    field = receptive_field(layers)
+    reached = 0
+    for y, x in [(0, 0), (0, 120), (82, 0), (82, 120), (40, 60), (41, 63), (17, 5), (66, 97)]:
+        image = torch.zeros(1, 1, height, width, dtype=torch.float64)
+        image[0, 0, y, x] = 1
+        with torch.inference_mode():
+            reacts = network(image)[0, 0] > 0
+
+        def holds(place, count):
+            first = field.first + field.stride * np.arange(count)
+            return (first <= place) & (place < first + field.size)
+
+        expected = holds(y, reacts.shape[0])[:, None] & holds(x, reacts.shape[1])
+        assert (reacts.numpy() == expected).all()
+        reached += expected.sum()
+    assert reached > 8
+
+
+def test_the_field_of_the_papers_eye_discriminator_is_known():
+    assert receptive_field(EYES_DISCRIMINATOR) == ReceptiveField(first=-11, size=23, stride=4)
+
+
+def test_a_global_discriminator_has_one_patch_that_sees_all():
+    network = Discriminator(DiscriminatorConfig(scope="global"))
+    x, y = field_of(network, np.zeros((35, 55), np.uint8))
+    assert (x, y) == (ReceptiveField(0, 55, 55), ReceptiveField(0, 35, 35))
+
+
+def test_the_page_draws_cells_in_the_middle_of_fields_on_one_scale():
+    seen = np.zeros((35, 55), np.uint8)
+    probability = np.zeros((9, 14), np.float32)
+    probability[2, 3] = 1
+    field = receptive_field(EYES_DISCRIMINATOR)
+    page = draw({"Input": PatchMap(seen, probability), "Refined": PatchMap(seen, 1 - probability)}, (field, field))
+    left, _, width, _ = map(float, re.findall(r"(?:left|top|width|height): ([-\d.]+)%", page)[:4])
+    assert left / 100 * 55 == pytest.approx(0.5 - 2, abs=1e-3)  # patch 0 is centred on the middle of pixel 0
+    assert width / 100 * 55 == pytest.approx(14 * 4, abs=1e-3)
+    maps = [json.loads(text.replace("&quot;", '"')) for text in re.findall(r'data-map="([^"]*)"', page)]
+    assert [found["name"] for found in maps] == ["Input", "Refined"]
+    assert page.count('class="patch-legend"') == 1
+    assert "1 %" in page and "99 %" in page
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16"])
+def test_the_discriminator_sees_every_kind_of_image_as_it_did_in_training(mode):
+    grey = eyes.render([0])[0][0]
+    image = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(grey).convert(mode)
+    refiner, discriminator = Refiner.from_pretrained("eyes"), Discriminator.from_pretrained("eyes")
+    found = judge(refiner, discriminator, image)
+    expected = judge(refiner, discriminator, Image.fromarray(grey))
+    assert np.abs(found.probability_real - expected.probability_real).max() < 0.05
+    assert np.abs(found.seen.astype(int) - expected.seen).max() <= 2
+
+
+def test_colour_networks_judge_grey_and_colour_images():
+    refiner = Refiner(RefinerConfig(channels=3, equalize=True))
+    discriminator = Discriminator(DiscriminatorConfig(channels=3))
+    grey = Image.fromarray(eyes.render([0])[0][0])
+    maps = [judge(refiner, discriminator, image) for image in (grey, grey.convert("RGB"), grey.convert("RGBA"))]
+    assert all((found.probability_real == maps[0].probability_real).all() for found in maps)
+    assert maps[0].seen.shape == (35, 55, 3)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16"])
+def test_previews_are_equal_in_size_large_enough_to_see_and_without_alpha(mode):
+    grey = eyes.render([0])[0][0]
+    image = Image.fromarray(grey.astype(np.uint16) * 16) if mode == "I;16" else Image.fromarray(grey).convert(mode)
+    before, after, difference = pair(image, image)
+    assert before.shape[:2] == after.shape[:2] == difference.shape[:2] == (420, 660)
+    assert before.dtype == np.uint8
+    assert before.ndim == 2 or before.shape[2] == 3
+    assert (difference == 128).all()
+    assert before.max() > 128
+
+
+def test_previews_of_large_images_are_small():
+    image = Image.fromarray(np.zeros((300, 3200, 3), np.uint8))
+    assert pair(image, image)[0].shape == (150, 1600, 3)

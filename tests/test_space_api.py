@@ -1,0 +1,168 @@
+"""The Space called by code: every event by its name, limits, models that a visitor may name, errors as a sentence."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from browser import ROOT
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from simgan import Refiner
+from simgan.demo import build
+from simgan.demo.samples import examples
+from simgan.simulators import eyes
+
+NEAR = 3  # levels: one process may find bfloat16 fast, the other not
+
+
+@pytest.fixture(scope="module")
+def client(space, tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("downloads"))
+    return Client(space, verbose=False, download_files=folder, httpx_kwargs={"timeout": 60})
+
+
+@pytest.fixture
+def images():
+    return [{"image": handle_file(path)} for path in examples()[:3]]
+
+
+def answered(client, name):
+    client.predict(api_name="/start_turing_test")
+    return client.predict(api_name=name)
+
+
+CALLS = {
+    "/refine": lambda client, images: client.predict(images, "eyes", 1.0, api_name="/refine"),
+    "/refine_example": lambda client, images: client.predict(0, api_name="/refine_example"),
+    "/show": lambda client, images: [
+        client.predict(images, "eyes", 1.0, api_name="/refine"),
+        client.predict(images, 1, "eyes", 1.0, api_name="/show"),
+    ][1],
+    "/inspect": lambda client, images: client.predict(images, "eyes", api_name="/inspect"),
+    "/inspect_example": lambda client, images: client.predict(0, api_name="/inspect_example"),
+    "/batch": lambda client, images: client.predict([images[0]["image"]], "eyes", 1.0, "", api_name="/batch"),
+    "/stop_batch": lambda client, images: client.predict(api_name="/stop_batch"),
+    "/start_turing_test": lambda client, images: client.predict(api_name="/start_turing_test"),
+    "/answer_real": lambda client, images: answered(client, "/answer_real"),
+    "/answer_refined": lambda client, images: answered(client, "/answer_refined"),
+    "/training": lambda client, images: client.predict("eyes", api_name="/training"),
+    "/training_step": lambda client, images: client.predict("eyes", 0, api_name="/training_step"),
+}
+
+
+def test_every_event_has_a_name_that_code_can_call(client):
+    demo = build()
+    assert all(event.api_name for event in demo.fns.values())
+    assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == set(CALLS)
+    assert {f"/{event.api_name}" for event in demo.fns.values()} == set(CALLS)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_event_answers(client, images, name):
+    assert CALLS[name](client, images)
+
+
+def test_files_come_back_in_order_under_their_names_and_refined(client, images):
+    files = client.predict(images, "eyes", 1.0, api_name="/refine")[3]
+    assert [file.rsplit("/")[-1] for file in files] == ["eye 1.png", "eye 2.png", "eye 3.png"]
+    refined = Refiner.from_pretrained("eyes").refine(examples()[:3])
+    for file, expected in zip(files, refined, strict=True):
+        assert np.abs(np.array(Image.open(file)).astype(int) - np.array(expected)).max() <= NEAR
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "kind"),
+    [
+        ("deep.png", "I;16", "PNG"),
+        ("deep.tiff", "I;16", "TIFF"),
+        ("colour.jpg", "RGB", "JPEG"),
+        ("alpha.png", "RGBA", "PNG"),
+        ("grey.bmp", "L", "BMP"),
+    ],
+)
+def test_a_download_has_the_uploads_size_format_mode_and_bit_depth(client, tmp_path, name, mode, kind):
+    grey = eyes.render([7])[0][0][:34, :53]
+    image = Image.fromarray(grey.astype(np.uint16) * 200) if mode == "I;16" else Image.fromarray(grey).convert(mode)
+    image.save(tmp_path / name)
+    (file,) = client.predict([{"image": handle_file(tmp_path / name)}], "eyes", 1.0, api_name="/refine")[3]
+    came = Image.open(file)
+    assert (came.size, came.mode, came.format) == ((53, 34), mode, kind)
+    assert file.endswith(name)
+    if mode == "I;16":
+        assert len(np.unique(np.array(came))) > 256
+
+
+def test_strength_0_gives_the_input_back(client, images):
+    files = client.predict(images[:1], "eyes", 0, api_name="/refine")[3]
+    assert (np.array(Image.open(files[0])) == np.array(Image.open(examples()[0]))).all()
+
+
+def test_show_and_refine_agree_on_each_image(client, images):
+    shown = client.predict(images, "eyes", 1.0, api_name="/refine")
+    again = client.predict(images, 2, "eyes", 1.0, api_name="/show")
+    for first, second in zip(shown[0], again[0], strict=True):
+        assert (np.array(Image.open(first)) == np.array(Image.open(second))).all()
+
+
+def test_patch_values_come_as_numbers_with_their_fields(client, images):
+    page, numbers = client.predict(images[:1], "eyes", api_name="/inspect")
+    assert numbers["receptive_field"]["x"] == {"first": -11, "size": 23, "stride": 4}
+    for name in ("input", "refined"):
+        values = np.array(numbers[name]["map"])
+        assert values.shape == (9, 14)
+        assert numbers[name]["mean"] == pytest.approx(values.mean(), abs=1e-3)
+        assert f"{100 * numbers[name]['mean']:.0f} %" in page
+    assert numbers["refined"]["mean"] > numbers["input"]["mean"]
+
+
+@pytest.mark.parametrize("name", ["", "nothing", "../eyes", "/etc/passwd", "a/b/c", "http://127.0.0.1:1/x", "org/.."])
+def test_a_model_name_that_is_no_hub_id_is_refused_with_the_ones_that_exist(client, images, name):
+    with pytest.raises(AppError, match=r"There is no model .*eyes, eyes-simulated, or type a Hub id"):
+        client.predict(images[:1], name, 1.0, api_name="/refine")
+
+
+def test_a_hub_id_never_names_a_folder_here(client, images):
+    with pytest.raises(AppError, match="simgan/pretrained could not be fetched from the Hub"):
+        client.predict(images[:1], "simgan/pretrained", 1.0, api_name="/refine")
+
+
+def test_without_an_image_the_note_says_what_to_do(client):
+    assert "Upload an image" in client.predict([], "eyes", 1.0, api_name="/refine")[2]
+    assert "Upload an image" in client.predict([], "eyes", api_name="/inspect")[0]
+
+
+def test_a_broken_file_is_named_in_a_sentence(client, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image at all")
+    for name, rest in (("/refine", ["eyes", 1.0]), ("/inspect", ["eyes"])):
+        with pytest.raises(AppError, match=r"broken\.png") as raised:
+            client.predict([{"image": handle_file(tmp_path / "broken.png")}], *rest, api_name=name)
+        assert "/tmp" not in str(raised.value)
+        assert "Traceback" not in str(raised.value)
+
+
+def test_images_far_from_training_are_refined_with_a_note(client, tmp_path, images):
+    assert "⚠️" not in client.predict(images[:1], "eyes", 1.0, api_name="/refine")[2]
+    large = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    Image.fromarray(large).save(tmp_path / "noise.png")
+    result = client.predict([{"image": handle_file(tmp_path / "noise.png")}], "eyes", 1.0, api_name="/refine")
+    assert "Another size than the model knows" in result[2]
+    assert "Hardly an eye" in result[2]
+    assert Image.open(result[3][0]).size == (400, 300)
+
+
+def test_the_calls_in_the_readme_work_as_printed(space, tmp_path):
+    text = (ROOT / "README.md").read_text().split("## Space")[1].split("\n## ")[0]
+    python, shell = (re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)[-1] for kind in ("python", "bash"))
+    assert "curl" in shell
+    Image.fromarray(eyes.render([3])[0][0]).save(tmp_path / "eye.png")
+    expected = np.array(Refiner.from_pretrained("eyes").refine(tmp_path / "eye.png"))
+    shown = "print(files[0]); print(patches['refined']['mean'])"
+    for command in ([sys.executable, "-c", python + shown], ["bash", "-c", shell]):
+        command[-1] = command[-1].replace("http://127.0.0.1:7860", space.rstrip("/"))
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+    assert np.abs(np.array(Image.open(tmp_path / "refined.png")).astype(int) - expected).max() <= NEAR

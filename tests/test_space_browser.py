@@ -1,0 +1,148 @@
+"""The Space in a real browser, at the widths of a desk and of a telephone: each tab does its job and is usable."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from browser import check_accessible, check_fits, open_tab
+from PIL import Image
+
+from simgan import Refiner
+from simgan.simulators import eyes
+
+TABS = ("Refine", "Where it looks fake", "Batch", "Can you tell?", "Training")
+WIDTHS = pytest.mark.parametrize("width", [1280, 390])
+LOOKS = pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False), (390, True)])
+COPY = """async () => {
+    const canvas = new OffscreenCanvas(60, 40), pen = canvas.getContext("2d");
+    pen.fillRect(0, 0, 30, 40);
+    const png = await canvas.convertToBlob({ type: "image/png" });
+    await navigator.clipboard.write([new ClipboardItem({ "image/png": png })]);
+}"""
+
+
+def file(name, image, kind="PNG"):
+    data = io.BytesIO()
+    image.save(data, kind)
+    return {"name": name, "mimeType": f"image/{kind.lower()}", "buffer": data.getvalue()}
+
+
+def eye(number):
+    return Image.fromarray(eyes.render([number])[0][0])
+
+
+def upload(page, gallery, *files):
+    page.locator(f"{gallery} [aria-label=Clear]").click()
+    page.locator(f"{gallery} input[type=file]").set_input_files(list(files))
+
+
+def wait_for_text(page, selector, text):
+    page.wait_for_function("([s, t]) => document.querySelector(s)?.innerText.includes(t)", arg=[selector, text])
+
+
+def downloaded(page, name):
+    with page.expect_download() as started:
+        page.locator(f'#refine-download a[download="{name}"]').click()
+    assert started.value.suggested_filename == name
+    return Image.open(started.value.path())
+
+
+@LOOKS
+def test_it_opens_ready_fits_the_screen_and_is_accessible(visit, width, dark):
+    page = visit(width, dark=dark)
+    for tab in TABS:
+        open_tab(page, tab)
+        page.wait_for_timeout(300)
+        check_fits(page)
+        check_accessible(page)
+
+
+@WIDTHS
+def test_an_upload_is_refined_and_downloaded_in_its_own_format(visit, width):
+    page = visit(width)
+    deep = Image.fromarray(np.array(eye(11)).astype(np.uint16) * 16)
+    upload(page, "#refine-images", file("deep.png", deep))
+    wait_for_text(page, "#refine-note", "16-bit")
+    image = downloaded(page, "deep.png")
+    assert image.mode == "I;16"
+    assert (np.array(image) == np.array(Refiner.from_pretrained("eyes").refine(deep))).all()
+    check_fits(page)
+
+
+@WIDTHS
+def test_many_are_refined_at_once_and_each_can_be_looked_at(visit, width):
+    page = visit(width)
+    upload(page, "#refine-images", *(file(f"{number}.jpg", eye(number), "JPEG") for number in (1, 2, 3)))
+    page.locator("#refine-download a").nth(2).wait_for()
+    for number in (1, 2, 3):
+        assert downloaded(page, f"{number}.jpg").format == "JPEG"
+    before = page.locator("#comparison img").first.get_attribute("src")
+    page.get_by_label("Shown image").click()
+    page.get_by_role("option", name="1 · 1.jpg").click()
+    page.wait_for_function("s => document.querySelector('#comparison img').src != s", arg=before)
+    check_fits(page)
+    check_accessible(page)
+
+
+def test_a_paste_is_refined(visit):
+    page = visit()
+    page.evaluate(COPY)
+    page.get_by_label("Paste from Clipboard").first.click()
+    wait_for_text(page, "#refine-note", "60×40")
+
+
+def test_an_example_and_a_strength_are_chosen_by_keyboard_and_the_line_moves(visit):
+    page = visit()
+    page.locator("#refine-examples").get_by_label("Example 2").press("Enter")
+    page.locator('#refine-download a[download="eye 2.png"]').wait_for()
+    strength = page.locator("input[type=range]").first
+    for _ in range(20):
+        strength.press("ArrowLeft")
+    strength.press("Tab")
+    page.locator("#refine-button").press("Enter")
+    page.wait_for_function("document.querySelector('#refine-note').innerText.includes('strength 0')")
+    line = page.get_by_role("slider", name="Line between before and after")
+    start = int(line.get_attribute("aria-valuenow"))
+    for _ in range(4):
+        line.press("ArrowRight")
+    page.wait_for_function(
+        "start => +document.querySelector('[data-testid=slider]').ariaValueNow >= start + 15", arg=start
+    )
+
+
+def test_what_goes_wrong_is_a_sentence_in_the_page(visit):
+    page = visit()
+    model = page.get_by_label("Model").first
+    model.fill("../<b>secrets")
+    model.press("Enter")
+    wait_for_text(page, ".toast-body", "There is no model '../<b>secrets': choose one of eyes, eyes-simulated")
+    assert "Traceback" not in page.locator("body").inner_text()
+    model.fill("eyes-simulated")
+    model.press("Enter")
+    wait_for_text(page, "#refine-note", "eyes-simulated")
+
+
+@WIDTHS
+def test_a_patch_tells_its_value_on_hover_tap_and_arrow_keys(visit, width):
+    page = visit(width, tab="Where it looks fake")
+    upload(page, "#patch-images", file("wide.png", eye(5).resize((110, 35))))
+    page.wait_for_function("document.querySelector('.patch-map')?.dataset.map.includes('\"width\": 110')")
+    means = [float(text) for text in re.findall(r"(\d+) %", " ".join(page.locator(".patch-map").all_inner_texts()))]
+    assert len(means) == 2
+    stage = page.locator(".patch-map .stage").first
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    place = {"x": box["width"] * 40.5 / 110, "y": box["height"] * 16.5 / 35}  # the middle of pixel (40, 16)
+    (stage.tap if width < 500 else stage.hover)(position=place)
+    value = page.locator(".patch-value")
+    assert re.fullmatch(
+        r"Input: \d+ % real · Refined: \d+ % real Patch 11, 5 sees x 29–51, y 5–27\.", value.inner_text()
+    )
+    stage.press("ArrowRight")
+    assert "Patch 12, 5" in value.inner_text()
+    stage.press("ArrowUp")
+    assert "Patch 12, 4" in value.inner_text()
+    assert page.locator(".patch-map .cell").first.is_visible()
+    check_fits(page)
+    check_accessible(page)

@@ -1,0 +1,147 @@
+"""Models that a visitor names: from the Hub, small, safetensors, public; never from this machine."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+from huggingface_hub import HfApi
+
+from simgan import Discriminator, ModelError, Refiner
+from simgan.demo import models as demo_models
+from simgan.demo.models import Models
+from simgan.simulators import eyes
+
+NAME = "org/simgan-eyes"
+
+
+@pytest.fixture(scope="module")
+def models():
+    return Models()
+
+
+@pytest.fixture
+def push(hub, tmp_path):
+    """Put files into the repository: both networks of `eyes`, and what `change` does to their folder."""
+
+    def put(change=lambda folder: None, *, private=False):
+        for kind in (Refiner, Discriminator):
+            kind.from_pretrained("eyes").save_pretrained(tmp_path / "model")
+        change(tmp_path / "model")
+        api = HfApi(token="hf_anna")
+        api.create_repo(NAME, private=private)
+        api.upload_folder(repo_id=NAME, folder_path=tmp_path / "model")
+
+    return put
+
+
+def refused(sentence, name=NAME):
+    with pytest.raises(ModelError) as raised:
+        Models().get(name)
+    assert sentence in str(raised.value)
+    assert "/tmp" not in str(raised.value)
+
+
+def edit(file, **changes):
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def test_a_public_model_comes_with_both_networks_is_fetched_once_and_leaves_no_files(hub, push, tmp_path, monkeypatch):
+    push()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    models = Models()
+    model = models.get(NAME)
+    image = eyes.render([0])[0][0]
+    assert (model.refiner.refine(image) == models.get("eyes").refiner.refine(image)).all()
+    assert model.discriminator is not None
+    assert not list((tmp_path / "temporary").iterdir())
+    hub.requests.clear()
+    assert models.get(NAME) is model
+    assert not hub.requests
+
+
+def test_a_model_may_lack_a_discriminator(push):
+    import shutil
+
+    push(lambda folder: shutil.rmtree(folder / "discriminator"))
+    assert Models().get(NAME).discriminator is None
+
+
+def test_only_the_four_files_of_a_model_are_downloaded(hub, push):
+    push(lambda folder: (folder / "extra.bin").write_bytes(b"anything"))
+    hub.requests.clear()
+    Models().get(NAME)
+    fetched = {path.split("/")[-1] for _, path in hub.requests if "/resolve/" in path}
+    assert fetched == {"config.json", "model.safetensors"}
+
+
+def test_a_folder_of_that_name_here_is_not_looked_at(hub, tmp_path, monkeypatch):
+    Refiner.from_pretrained("eyes").save_pretrained(tmp_path / NAME)
+    monkeypatch.chdir(tmp_path)
+    refused("There is no public model org/simgan-eyes on the Hub")
+
+
+def test_the_spaces_own_token_opens_no_private_model(push, monkeypatch):
+    push(private=True)
+    monkeypatch.setenv("HF_TOKEN", "hf_anna")
+    refused("There is no public model org/simgan-eyes on the Hub")
+
+
+def test_pickles_are_not_loaded(push):
+    push(lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"))
+    refused("org/simgan-eyes holds no model.safetensors, so it is no model of simgan (pickles are never loaded)")
+
+
+def test_what_is_too_large_is_refused_before_it_is_downloaded(hub, push, monkeypatch):
+    push()
+    monkeypatch.setattr(demo_models, "TOTAL_BYTES", 100_000)
+    hub.requests.clear()
+    refused("at most 0 are loaded here")
+    assert not [path for _, path in hub.requests if "/resolve/" in path]
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("config.json", {"width": 10**9}),
+        ("config.json", {"blocks": 10**9}),
+        ("config.json", {"kernel_size": "3"}),
+        ("config.json", {"kernel_size": 10_001}),
+        ("discriminator/config.json", {"channels": 10**9}),
+        ("discriminator/config.json", {"layers": [["conv", 3, 1, 2]] * 100}),
+        ("discriminator/config.json", {"layers": [["conv", 3, 1, 10**7], ["conv", 1, 1, 2]]}),
+        ("discriminator/config.json", {"layers": [["conv"]]}),
+    ],
+)
+def test_a_small_file_cannot_ask_for_a_huge_or_broken_network(push, file, changes):
+    push(lambda folder: edit(folder / file, **changes))
+    refused("org/simgan-eyes describes networks that are broken or too large to be loaded here")
+
+
+def test_a_config_of_another_kind_is_told(push):
+    push(lambda folder: edit(folder / "config.json", model_type="bert"))
+    refused("is not of a simgan refiner")
+
+
+def test_a_slow_hub_holds_nobody_up_and_its_model_comes_later(hub, push, models, monkeypatch):
+    push()
+    monkeypatch.setattr(demo_models, "PATIENCE", 0.2)
+    hub.fail("*/resolve/*/model.safetensors", delay=1.5, times=1)
+    with pytest.raises(ModelError, match="still being fetched"):
+        models.get(NAME)
+    assert np.isfinite(models.get("eyes").refiner.refine(eyes.render([0])[0][0])).all()
+    monkeypatch.setattr(demo_models, "PATIENCE", 60)
+    start = time.monotonic()
+    assert models.get(NAME).name == NAME
+    assert time.monotonic() - start < 60
+
+
+def test_a_hub_that_fails_is_a_sentence_and_is_asked_again_the_next_time(hub, push):
+    push()
+    models = Models()
+    hub.fail("/api/models/*", status=500)
+    with pytest.raises(ModelError, match="could not be fetched from the Hub"):
+        models.get(NAME)
+    hub.faults.clear()
+    assert models.get(NAME).name == NAME

@@ -1,0 +1,301 @@
+"""The tabs Batch, Can you tell? and Training, called as code calls them, and what they compute."""
+
+import io
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import connect
+from gradio_client import handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from simgan import Refiner, SourceError
+from simgan.cards.records import read_records
+from simgan.demo import batch_tab, training_tab, turing_tab
+from simgan.demo.models import Models
+from simgan.hub import SHIPPED
+from simgan.simulators import eyes
+
+ROOT = Path(__file__).parents[1]
+
+
+def png(array):
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    return file.getvalue()
+
+
+def pack(file, entries):
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    return file
+
+
+def long_work(folder):
+    """An archive that takes some seconds."""
+    return pack(folder / "long.zip", dict.fromkeys((f"{i}.png" for i in range(1900)), png(eyes.render([0])[0][0])))
+
+
+def unpack(file):
+    with zipfile.ZipFile(file) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def sleep(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+@pytest.fixture(scope="module")
+def models():
+    return Models()
+
+
+@pytest.fixture(scope="module")
+def client(space):
+    opened = connect(space)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def shipped_with_records(tmp_path_factory):
+    """Shipped models of which `eyes` has the records of a run of a few steps."""
+    folder = tmp_path_factory.mktemp("shipped")
+    shutil.copytree(SHIPPED, folder, dirs_exist_ok=True)
+    settings = {"output": str(folder / "eyes"), "steps": 2, "evaluate_every": 2, "discriminator_warm_up": 1}
+    start = [sys.executable, str(Path(__file__).with_name("train_arrays.py")), json.dumps(settings)]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run(start, check=True, env=environment, capture_output=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_tab, "SHIPPED", folder)
+        yield folder
+
+
+# Batch
+
+
+def test_a_zip_comes_back_refined_with_labels_and_names_untouched(client, tmp_path):
+    images = eyes.render(range(5))[0]
+    deep = images[4].astype(np.uint16) * 200
+    sent = {f"a/eye #{i} (ä).png": png(image) for i, image in enumerate(images[:4])}
+    sent |= {"a/eye #0 (ä).json": b'{"gaze": [0, 0, -1]}', "deep.png": png(deep), "masks/0.png": png(images[0])}
+    file = pack(tmp_path / "eyes.zip", sent | {"broken.png": sent["a/eye #0 (ä).png"][:900]})
+    job = client.submit([handle_file(file)], "eyes", 1.0, "masks/*", api_name="/batch")
+    told, result = job.result()
+    assert "<strong>5 images refined</strong>, 2 other files copied" in told
+    assert "broken.png" in told
+    assert Path(result).name == "eyes refined.zip"
+    back = unpack(result)
+    assert list(back) == list(sent)
+    for name in ("a/eye #0 (ä).json", "masks/0.png"):
+        assert back[name] == sent[name]
+    refiner = Refiner.from_pretrained("eyes")
+    for i, name in enumerate(list(sent)[:4]):
+        assert np.abs(np.array(Image.open(io.BytesIO(back[name]))) - refiner.refine(images[i]).astype(int)).max() <= 1
+    refined = np.array(Image.open(io.BytesIO(back["deep.png"])))
+    assert refined.dtype == np.uint16
+    assert np.abs(refined - refiner.refine(deep).astype(int)).max() <= 1
+    assert any(re.search(r"Refining \d of 6 images", update[0]) for update in job.outputs())
+
+
+def test_many_files_come_back_as_a_zip_under_the_visitors_own_names(client, tmp_path):
+    names = ["1#.png", "2 & 'b'.png", "1#.json"]
+    for name, data in zip(names, (*map(png, eyes.render([1, 2])[0]), b"{}"), strict=True):
+        (tmp_path / name).write_bytes(data)
+    result = client.predict([handle_file(tmp_path / name) for name in names], "eyes", 0.0, "", api_name="/batch")[1]
+    back = unpack(result)
+    assert back.keys() == set(names)
+    assert (np.array(Image.open(io.BytesIO(back["1#.png"]))) == eyes.render([1])[0][0]).all()  # strength 0
+    assert back["1#.json"] == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("entries", "sentence"),
+    [
+        ({"../x.png": png(np.zeros((20, 20), np.uint8))}, "eyes.zip holds '../x.png', a name that leads out of it"),
+        ({"x.txt": b""}, "eyes.zip holds no images"),
+        ({"<img src=x>.png": b"none"}, "&lt;img src=x&gt;.png in eyes.zip is no image that can be read here"),
+        (None, "there is no file yet"),
+    ],
+)
+def test_what_cannot_be_refined_is_told_in_a_sentence_that_names_no_place_of_the_server(
+    client, server, tmp_path, entries, sentence
+):
+    files = [] if entries is None else [handle_file(pack(tmp_path / "eyes.zip", entries))]
+    before = server.log.read_text()
+    with pytest.raises(AppError) as caught:
+        client.predict(files, "eyes", 1.0, "", api_name="/batch")
+    assert sentence in str(caught.value)
+    assert str(server.temporary) not in str(caught.value)
+    assert "Traceback" not in server.log.read_text()[len(before) :]
+
+
+def test_a_cancelled_batch_ends_and_leaves_nothing(client, server, tmp_path):
+    file = long_work(tmp_path)
+    job = client.submit([handle_file(file)], "eyes", 1.0, "", api_name="/batch")
+    waited = 0.0
+
+    def work():
+        return list(server.temporary.glob("simgan-space-*/simgan-batch-*"))
+
+    while not work() and waited < 30:
+        waited += sleep(0.05)
+    assert work()
+    job.cancel()
+    while work() and waited < 60:
+        waited += sleep(0.05)
+    assert not work()
+    assert not list(server.temporary.rglob("long refined.zip"))
+    assert client.predict(api_name="/stop_batch") == "Stopped. Nothing of it was kept."
+
+
+def test_who_waits_is_told_the_place_in_the_queue(space, tmp_path):
+    file = long_work(tmp_path)
+    clients = [connect(space) for _ in range(3)]
+    jobs = [one.submit([handle_file(file)], "eyes", 1.0, "", api_name="/batch") for one in clients]
+    ranks, waited = set(), 0.0
+    while ranks != {0, 1} and waited < 30:
+        ranks |= {job.status().rank for job in jobs} - {None}
+        waited += sleep(0.02)
+    for one, job in zip(clients, jobs, strict=True):
+        job.cancel()
+        one.close()
+    assert ranks == {0, 1}  # of the two that wait; one is at work
+
+
+def test_a_batch_that_takes_too_long_or_is_too_much_work_ends_with_a_sentence(models, tmp_path, monkeypatch):
+    file = pack(tmp_path / "eyes.zip", {f"{i}.png": png(image) for i, image in enumerate(eyes.render(range(3))[0])})
+    monkeypatch.setattr(batch_tab, "SECONDS", 0.0)
+    work = batch_tab._Work(models.get("eyes"), file, 1.0, ())
+    with pytest.raises(SourceError, match=r"^3 of 3 images took 0 seconds, which is the limit: send fewer"):
+        list(work.news())
+    assert not work.result.exists()
+    monkeypatch.setattr(batch_tab, "WORK", 10**6)
+    with pytest.raises(SourceError, match="send it in parts"):
+        batch_tab._check_work(models.get("eyes"), file)
+
+
+# Can you tell?
+
+
+def test_p_is_the_papers():
+    assert round(turing_tab.p_value(*turing_tab.PAPER), 3) == 0.148
+    assert turing_tab.p_value(0, 20) == 1
+    assert turing_tab.p_value(20, 20) == pytest.approx(2**-20)
+
+
+def test_a_round_is_scored_and_what_an_image_was_is_told_only_afterwards(client):
+    shown = client.predict(api_name="/start_turing_test")
+    images, right = set(), 0
+    for number in range(1, turing_tab.COUNT + 1):
+        image, note, seen = shown
+        assert f"Image {number} of 20" in note
+        assert seen["value"] in ([], None)
+        images.add(Path(image["value"] if isinstance(image, dict) else image).read_bytes())
+        choice = "real" if number % 3 else "refined"
+        shown = client.predict(api_name=f"/answer_{choice}")
+        verdict, truth = re.match(r"\*\*(Right|Wrong)\*\*: it was (real|refined)\.", shown[1]).groups()
+        assert (verdict == "Right") == (truth == choice)
+        right += verdict == "Right"
+    assert len(images) == 20
+    assert f"## {right} of 20 right" in shown[1]
+    p = turing_tab.p_value(right, 20)
+    assert f"| you | {right} of 20 ({right / 20:.1%}) | {turing_tab._as_text(p)} |" in shown[1]
+    assert "517 of 1,000 (51.7%) | 0.148 |" in shown[1]
+    assert len(shown[2]["value"]) == 20
+    with pytest.raises(AppError, match="There is no image to answer: press Start"):
+        client.predict(api_name="/answer_real")
+
+
+def test_nothing_that_is_sent_before_an_answer_differs_between_real_and_refined(client, space):
+    """The whole stream of events, not only what the page makes of it."""
+    import httpx
+
+    told = {}
+    session = "s" + str(random.random())
+    named = {one["api_name"]: one["id"] for one in client.config["dependencies"]}
+    for name in ("start_turing_test", "answer_real", "answer_real"):
+        call = {"data": [None] * (name != "start_turing_test"), "fn_index": named[name], "session_hash": session}
+        httpx.post(f"{space}gradio_api/queue/join", json=call).raise_for_status()
+        events = []
+        with httpx.stream(
+            "GET", f"{space}gradio_api/queue/data", params={"session_hash": session}, timeout=30
+        ) as stream:
+            for line in stream.iter_lines():
+                events.append(line)
+                if "process_completed" in line:
+                    break
+        output = json.loads(next(line for line in events if "process_completed" in line).removeprefix("data:"))
+        assert output["success"]
+        assert output["output"]["data"][0] is None  # the state stays
+        image = output["output"]["data"][1]
+        described = {**image, **image.get("value", {})}
+        told.setdefault("names", set()).add(Path(described["path"]).name)
+        told.setdefault("keys", set()).add(tuple(sorted(described)))
+    assert told["names"] == {"image.png"}
+    assert len(told["keys"]) == 1
+
+
+def test_visitors_do_not_share_a_round(space):
+    first, second = connect(space), connect(space)
+    first.predict(api_name="/start_turing_test")
+    with pytest.raises(AppError, match="press Start"):
+        second.predict(api_name="/answer_real")
+    second.predict(api_name="/start_turing_test")
+    first.predict(api_name="/answer_real")
+    assert "Image 3 of 20" in first.predict(api_name="/answer_real")[1]
+    assert "Image 2 of 20" in second.predict(api_name="/answer_real")[1]
+
+
+def test_a_round_is_by_the_toss_of_a_coin_and_of_images_as_they_are(models, tmp_path):
+    refiner = models.get("eyes-simulated").refiner
+    drawn = [turing_tab.draw(refiner, None, 20, random.Random(seed)) for seed in range(10)]
+    counts = [sum(one.real) for one in drawn]
+    assert len(set(counts)) > 2 and 60 < sum(counts) < 140
+    for index in range(3):
+        Image.fromarray(np.full((70, 110, 3), 40 * index, np.uint8)).save(tmp_path / f"{index}.jpg", exif=b"Exif\0\0")
+    photographs = turing_tab.read_photographs(tmp_path, equalized=True)
+    mixed = turing_tab.draw(refiner, photographs, 20, random.Random(0))
+    for image, real in zip(mixed.images, mixed.real, strict=True):
+        assert image.shape == (35, 55)
+        assert real == any((image == photograph).all() for photograph in photographs)
+
+
+# Training
+
+
+def test_a_model_without_records_says_so_and_an_unknown_one_is_refused(client):
+    for name in ("eyes", "eyes-simulated"):
+        told = client.predict(name, api_name="/training")[0]
+        assert ("ships **without records**" in told) == (not read_records(SHIPPED / name).measures)
+    with pytest.raises(AppError):
+        client.predict("../eyes", api_name="/training")
+    with pytest.raises(AppError):
+        client.predict("../eyes", 0, api_name="/training_step")
+
+
+def test_the_records_of_a_run_become_curves_and_sheets(shipped_with_records):
+    found = read_records(shipped_with_records / "eyes")
+    assert [row["step"] for row in found.measures] == [0, 2]
+    note, realism, shift, trade, slider, sheet, figures = training_tab._all("eyes")
+    assert f"**step {found.step}** of 2" in note
+    assert set(realism["series"]) == set(training_tab.REALISM)
+    assert set(shift["series"]) == set(training_tab.SHIFT)
+    assert np.allclose(trade["iris moved, px"], [row["shift"] for row in found.measures])
+    assert np.allclose(trade["patch distance ×1000"], [1000 * row["realism"] for row in found.measures])
+    assert (slider["minimum"], slider["maximum"], slider["step"]) == (0, 2, 2)
+    assert sheet.size == (1008, 872)
+    assert f"**Step {found.step}**: patch distance {1000 * found.best['realism']:.1f} " in figures
+    assert training_tab._at(found, 9)[1].startswith("**Step 2**")
