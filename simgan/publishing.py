@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from simgan.cards.curves import draw_curves
-from simgan.cards.marks import is_rendered
 from simgan.cards.model import CURVES, render_model_card
 from simgan.cards.records import Records, read_records, without_places
 from simgan.errors import ModelError, PublishError
@@ -82,8 +81,8 @@ def gather(records: Records, target: Path, repo_id: str) -> None:
         (target / CURVES).parent.mkdir()
         (target / CURVES).write_bytes(curves)
     own = folder / CARD
-    if own.is_file() and not (records.settings and is_rendered(own.read_text())):
-        shutil.copyfile(own, target / CARD)  # somebody's own, or of a model that comes without records
+    if own.is_file():  # somebody's own, or of a shipped model: it says what no record does
+        shutil.copyfile(own, target / CARD)
     else:
         (target / CARD).write_text(render_model_card(records, repo_id, curves=curves is not None))
 

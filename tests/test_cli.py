@@ -95,7 +95,7 @@ def test_an_unknown_option_ends_with_status_2():
 
 def test_help_and_import_are_quick_and_pull_in_nothing_heavy():
     told = subprocess.run([sys.executable, "-m", "simgan", "--help"], capture_output=True, text=True).stdout
-    assert all(command in told for command in ("refine", "prepare", "simulate", "evaluate"))
+    assert all(command in told for command in ("refine", "prepare", "simulate", "evaluate", "push"))
     heavy = ("torch", "gradio", "datasets", "matplotlib")
     code = f"import sys, simgan.cli; print([m for m in {heavy} if m in sys.modules])"
     start = time.perf_counter()
