@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from simgan.errors import SourceError
 from simgan.images import equalize
+from simgan.training.randomization import randomize
 
 
 class Images(Protocol):
@@ -39,10 +40,18 @@ class Batches:
     """Global mini-batches of `size` images, in equal shares from each source, each source in shuffled epochs."""
 
     def __init__(
-        self, stream: str, sources: Sequence[Images], size: int, *, seed: int, equalize: bool, flip: bool
+        self,
+        stream: str,
+        sources: Sequence[Images],
+        size: int,
+        *,
+        seed: int,
+        equalize: bool,
+        flip: bool,
+        randomization: bool = False,
     ) -> None:
         self.stream, self.sources, self.size = stream, list(sources), size
-        self.seed, self.equalize, self.flip = seed, equalize, flip
+        self.seed, self.equalize, self.flip, self.randomization = seed, equalize, flip, randomization
         smallest = min((len(source) for source in self.sources), default=0)
         share = -(-size // max(1, len(self.sources)))
         if smallest < share:
@@ -77,6 +86,10 @@ class Batches:
                     images = np.empty((len(index), *some.shape[1:]), some.dtype)
                 images[mine] = some
         assert images is not None  # a part of a batch is never empty
+        if self.randomization:  # each image by its own place, whatever part of the batch it is in
+            stream, first = f"{self.stream}/randomization", number * self.size
+            rngs = [generator(self.seed, stream, first + place) for place in range(self.size)[part]]
+            images = np.stack([randomize(image, rng) for image, rng in zip(images, rngs, strict=True)])
         if self.equalize:
             images = np.stack([equalize_image(image) for image in images])
         return self._flip(images, number, part)

@@ -110,6 +110,9 @@ class TrainingConfig:
     """Exponential moving average of the refiner's weights (Yazıcı et al. 2019), which is what ships; 0 turns it off."""
     augment: tuple[str, ...] = AUGMENTATIONS
     """Differentiable augmentation (Zhao et al. 2020) of all that the discriminator sees."""
+    randomization: bool = False
+    """Other light, sharpness and noise for each synthetic image (domain randomization, Tobin et al. 2017): where
+    rendered persons are few. A simulator that renders ever new ones does better without."""
     flip: bool = True
     """Mirror half of the images, synthetic and real: left eyes and right eyes."""
 

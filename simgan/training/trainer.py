@@ -79,7 +79,9 @@ class Trainer:
         )
         equalize = refiner.config.equalize
         drawn: Any = {"seed": config.seed, "equalize": equalize, "flip": config.flip}
-        self.synthetic = Batches("synthetic", data.synthetic, config.batch_size, **drawn)
+        self.synthetic = Batches(
+            "synthetic", data.synthetic, config.batch_size, **drawn, randomization=config.randomization
+        )
         self.real = Batches("real", data.real, config.batch_size, **drawn)
         self.transform = get_transform(config.transform)
         self.regularization_weight = config.regularization_weight
