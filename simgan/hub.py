@@ -138,6 +138,8 @@ class Pretrained(nn.Module):
 
 def local_folder(name: str) -> Path | None:
     """Find a model in a folder or among the shipped ones; `None` if the name is a Hub repository's."""
+    if not name:
+        raise ModelError(_unknown(name))
     folder = Path(name)
     shipped = SHIPPED / name
     is_shipped_name = "/" not in name and not name.startswith(".") and shipped.is_dir()

@@ -116,8 +116,9 @@ def test_discriminators_take_every_size_from_16_by_16(preset, size):
 
 
 def test_an_unknown_name_says_what_was_tried():
-    with pytest.raises(ModelError, match="no folder, no shipped model"):
-        Refiner.from_pretrained("noses")
+    for name in ("noses", ""):
+        with pytest.raises(ModelError, match=f"no model '{name}': it is no folder, no shipped model"):
+            Refiner.from_pretrained(name)
     with pytest.raises(ConfigError, match="unknown preset 'noses': choose one of"):
         Refiner.from_preset("noses")
 
