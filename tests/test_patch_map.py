@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from simgan import Discriminator, DiscriminatorConfig, Refiner
+from simgan import Discriminator, DiscriminatorConfig, Refiner, RefinerConfig
 from simgan.demo.patch_map import PatchMap, draw, field_of, judge
 from simgan.demo.preview import pair
 from simgan.discriminator import ReceptiveField, receptive_field
@@ -76,6 +76,15 @@ def test_the_discriminator_sees_every_kind_of_image_as_it_did_in_training(mode):
     expected = judge(refiner, discriminator, Image.fromarray(grey))
     assert np.abs(found.probability_real - expected.probability_real).max() < 0.05
     assert np.abs(found.seen.astype(int) - expected.seen).max() <= 2
+
+
+def test_colour_networks_judge_grey_and_colour_images():
+    refiner = Refiner(RefinerConfig(channels=3, equalize=True))
+    discriminator = Discriminator(DiscriminatorConfig(channels=3))
+    grey = Image.fromarray(eyes.render([0])[0][0])
+    maps = [judge(refiner, discriminator, image) for image in (grey, grey.convert("RGB"), grey.convert("RGBA"))]
+    assert all((found.probability_real == maps[0].probability_real).all() for found in maps)
+    assert maps[0].seen.shape == (35, 55, 3)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16"])

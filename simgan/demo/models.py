@@ -30,7 +30,7 @@ TOTAL_BYTES = 64 * 2**20
 CONFIG_BYTES = 2**16
 KEPT = 4  # models of the Hub in memory
 FETCHING = 4  # at most at the same time
-PATIENCE = 20  # seconds that a visitor waits for one
+PATIENCE = 10  # seconds that a visitor waits for one
 DEPTH = 64  # layers of a network
 
 
