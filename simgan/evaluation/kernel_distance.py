@@ -58,7 +58,7 @@ def kernel_distance(a: Floats, b: Floats, *, groups: tuple[Names, Names] | None 
             if counts[which].sum() - counts[which][one] > 1
         ]
         variance += (size - 1) * float(np.var(left)) if len(left) > 1 else float("nan")
-    error = 1.96 * np.sqrt(variance)
+    error = 1.96 * float(np.sqrt(variance))
     return Estimate(value, value - error, value + error)
 
 

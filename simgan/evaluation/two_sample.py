@@ -38,7 +38,7 @@ def two_sample_test(
     b: Images,
     *,
     groups: tuple[Names, Names] | None = None,
-    steps: int = 300,
+    steps: int = 200,
     seed: int = 0,
 ) -> TwoSample:
     """Train a small network to tell images of `a` from those of `b`, uint8 (N, H, W) of one size, and test it.
@@ -77,7 +77,7 @@ def measure_two_sample(
     *,
     persons: Names | None = None,
     real_persons: Names | None = None,
-    steps: int = 300,
+    steps: int = 200,
     seed: int = 0,
 ) -> Beside:
     """Measure how often refined, raw and real are told from real; `persons` are those of the synthetic images.
