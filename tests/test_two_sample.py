@@ -71,7 +71,7 @@ def test_a_seed_gives_the_same_answer_and_leaves_other_draws_alone():
 
 def test_another_world_is_told_from_real_and_real_is_not():
     real = camera.render(range(160))[0]
-    measured = measure_two_sample(camera.render(range(200, 280))[0], real, eyes.render(range(80))[0], steps=60)
+    measured = measure_two_sample(camera.render(range(200, 280))[0], real, eyes.render(range(80))[0], steps=40)
     assert measured.raw.low > 0.8
     assert measured.refined.low < 0.5 < measured.refined.high  # as if refined perfectly
     assert measured.floor.low < 0.5 < measured.floor.high

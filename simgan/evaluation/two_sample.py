@@ -17,8 +17,8 @@ from simgan.evaluation.estimates import Beside, Estimate, Names, groups_of
 
 Images = NDArray[np.uint8]
 
-_MAPS = (16, 32, 64)
-_RATE = 0.005
+_MAPS = (8, 32, 64)
+_RATE, _BATCH = 0.005, 32
 _MOVE = 2  # px either way that a training image is moved, so that places are not learned by heart
 
 
@@ -128,25 +128,23 @@ def _split(
 
 def _trained(sets: list[Tensor], steps: int, seed: int) -> nn.Module:
     """Learn which of two sets (N, 1, H, W) an image is of; the network gives logits (N,) of the second."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = _network()
     images = torch.cat(sets)
     truth = torch.cat([torch.full((len(x),), float(k)) for k, x in enumerate(sets)])
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps + 1)
-    network.train()
-    for _ in range(steps):
-        chosen = torch.randint(len(images), (min(64, len(images)),), generator=generator)
-        across, down = torch.randint(-_MOVE, _MOVE + 1, (2,), generator=generator).tolist()
-        crops = functional.pad(images[chosen], (_MOVE,) * 4, mode="reflect")
-        crops = crops[..., _MOVE + down :, _MOVE + across :][..., : images.shape[2], : images.shape[3]]
-        loss = functional.binary_cross_entropy_with_logits(network(crops), truth[chosen])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _network().train()
+        optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=0.05)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps + 1)
+        for _ in range(steps):
+            chosen = torch.randint(len(images), (min(_BATCH, len(images)),))
+            across, down = torch.randint(-_MOVE, _MOVE + 1, (2,)).tolist()
+            crops = functional.pad(images[chosen], (_MOVE,) * 4, mode="reflect")
+            crops = crops[..., _MOVE + down :, _MOVE + across :][..., : images.shape[2], : images.shape[3]]
+            loss = functional.binary_cross_entropy_with_logits(network(crops), truth[chosen])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
     return network.eval()
 
 
