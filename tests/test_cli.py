@@ -64,14 +64,20 @@ def test_measures_are_printed_and_written(simulated, model, tmp_path, capsys):
     main(["evaluate", "gaze", synthetic, real, "--model", model, "--seeds", "1", "--steps", "2"])
     told = capsys.readouterr().out
     assert "share of the gap closed" in told
-    assert "finder's own" in told
+    assert all(name in told for name in ("patch distance", "kernel distance", "told from real"))
+    assert all(name in told for name in ("finder's own", "the paper reports     mean 1.1 px, sd 0.8", "by gaze"))
     assert "without offset, mean of 1 seeds: raw" in told
     realism = json.loads((tmp_path / "realism.json").read_text())
-    assert realism["distance"] == pytest.approx(realism["raw"], rel=1e-3)  # untrained, it gives its input back
-    assert realism["raw"] > realism["floor"]
+    patches, told_apart = realism["patches"], realism["told_apart"]
+    assert patches["distance"] == pytest.approx(patches["raw"], rel=1e-3)  # untrained, it gives its input back
+    assert patches["raw"] > patches["floor"]
+    assert told_apart["raw"]["low"] > 0.5 > told_apart["floor"]["low"]
+    assert realism["textures"]["raw"]["low"] > realism["textures"]["floor"]["value"]
     shift = json.loads((tmp_path / "shift.json").read_text())
     assert shift["count"] == 60
     assert shift["median"] < 0.05
+    assert sum(one["count"] for one in shift["groups"]["gaze"].values()) == 60
+    assert shift["paper"] == {"mean": 1.1, "sd": 0.8, "pairs": 100}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from simgan import ImageError
-from simgan.evaluation.shift import annotation_shift, iris_centres
+from simgan.evaluation.shift import _interval, annotation_shift, gaze_directions, iris_centres
 from simgan.images import equalize
 from simgan.simulators import camera, eyes
 
@@ -47,6 +47,33 @@ def test_a_shift_that_was_made_is_measured(pixels):
     assert shift.failed < 0.2
     assert shift.median_interval[0] <= shift.median <= shift.median_interval[1]
     assert shift.mean_interval[0] <= shift.mean <= shift.mean_interval[1]
+
+
+def test_each_group_has_the_shift_that_was_made_in_it():
+    images = discs()[0]
+    after = np.concatenate([images[:20], moved(images[20:], 1.0)])
+    groups = {"person": ["a"] * 20 + ["b"] * 20, "gaze": ["ahead", "up"] * 20}
+    shift = annotation_shift(images, after, groups=groups)
+    assert shift.groups["person"]["a"].median == pytest.approx(0, abs=0.05)
+    assert shift.groups["person"]["b"].median == pytest.approx(1, abs=0.1)
+    assert shift.groups["gaze"]["up"].mean == pytest.approx(0.5, abs=0.1)
+    assert [one.count for one in shift.groups["gaze"].values()] == [20, 20]
+    assert shift.p90 <= shift.p99
+    assert shift.finder.median == shift.repeatability < 0.25
+
+
+def test_gaze_is_named_by_the_larger_angle_as_seen_in_the_image():
+    degrees = {(0, 0): "ahead", (9, -9): "ahead", (20, 15): "up", (-20, 15): "down", (5, 30): "left", (5, -30): "right"}
+    pitch, yaw = np.radians(list(degrees)).T
+    assert gaze_directions(pitch, yaw) == list(degrees.values())
+    assert gaze_directions([None, 0.5], [0.1, 0.0]) == ["unknown", "up"]
+
+
+@pytest.mark.parametrize(("statistic", "true"), [(np.mean, np.exp(0.125)), (np.median, 1.0)])
+def test_the_bootstrap_holds_the_true_value_as_often_as_it_says(statistic, true):
+    draws = np.random.default_rng(0)
+    intervals = [_interval(draws.lognormal(0, 0.5, 80), statistic, draws) for _ in range(150)]
+    assert 0.88 <= np.mean([low <= true <= high for low, high in intervals]) <= 0.99
 
 
 def test_the_finder_repeats_itself_to_a_quarter_of_a_pixel():
@@ -96,6 +123,8 @@ def test_sets_that_do_not_fit_are_refused():
     images = discs()[0]
     with pytest.raises(ImageError, match="pairs of images"):
         annotation_shift(images, images[:3])
+    with pytest.raises(ImageError, match="40 pairs need the person of each, not 2"):
+        annotation_shift(images, images, groups={"person": ["a", "b"]})
     with pytest.raises(ImageError, match="uint8"):
         iris_centres(images.astype(float))
     with pytest.raises(ImageError, match="need starts"):

@@ -8,6 +8,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from simgan import Discriminator, Refiner
+from simgan.cards.records import read_records
 from simgan.data import Crops, hold_out, load
 from simgan.evaluation.shift import annotation_shift
 from simgan.hub import SHIPPED
@@ -19,10 +20,14 @@ EXPECTED = Path(__file__).parent / "expected"
 
 
 @NAMES
-def test_a_shipped_folder_is_small_and_holds_both_networks_and_the_card(name):
+def test_a_shipped_folder_is_small_and_holds_both_networks_the_card_and_the_records(name):
     files = {path.relative_to(SHIPPED / name).as_posix() for path in (SHIPPED / name).rglob("*") if path.is_file()}
     networks = {"config.json", "model.safetensors", "discriminator/config.json", "discriminator/model.safetensors"}
-    assert files == networks | {"README.md"}
+    sheets = {file for file in files if file.startswith("samples/step-")}
+    assert files == networks | {"README.md", "training.json", "metrics.jsonl"} | sheets
+    records = read_records(SHIPPED / name)
+    assert records.best["shift_median"] <= records.settings["max_median_shift"]
+    assert {records.step} < {int(sheet.stem.removeprefix("step-")) for sheet in records.sheets}
     assert sum((SHIPPED / name / file).stat().st_size for file in files) < 5_000_000
     assert Refiner.from_pretrained(name).config.domain == "eyes"
     assert Discriminator.from_pretrained(name).config.domain == "eyes"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,27 +16,81 @@ from numpy.typing import NDArray
 
 from simgan.data import Crops, load
 from simgan.errors import ConfigError, SourceError
+from simgan.evaluation.estimates import Beside, Estimate, Names
 from simgan.evaluation.gaze import GazeResult, evaluate_gaze
+from simgan.evaluation.kernel_distance import measure_kernel_distance
 from simgan.evaluation.realism import Realism, measure_realism
-from simgan.evaluation.shift import Shift, annotation_shift
+from simgan.evaluation.shift import Shift, annotation_shift, gaze_directions
+from simgan.evaluation.two_sample import measure_two_sample
 from simgan.images import equalize
 from simgan.refiner import Refiner
 
 Images = NDArray[np.uint8]
 
 
-def compare_realism(refiner: Refiner, synthetic: str, real: str, *, limit: int = 500, seed: int = 0) -> Realism:
+@dataclass(frozen=True)
+class RealismMeasures:
+    """What three measures that see different things say about the same images; each beside raw and floor."""
+
+    patches: Realism
+    textures: Beside
+    told_apart: Beside
+
+    def rows(self) -> dict[str, Beside]:
+        """Give all as rows of one table."""
+        patches = self.patches
+        distance = Beside(
+            refined=Estimate(patches.distance, *patches.distance_interval),
+            raw=Estimate(patches.raw, *patches.raw_interval),
+            floor=Estimate(patches.floor, *patches.floor_interval),
+        )
+        return {"patch distance": distance, "kernel distance": self.textures, "told from real": self.told_apart}
+
+
+def measure_all_realism(
+    refined: Images,
+    real: Images,
+    raw: Images,
+    *,
+    persons: Names | None = None,
+    real_persons: Names | None = None,
+    seed: int = 0,
+) -> RealismMeasures:
+    """Measure patches, textures and how well a classifier tells refined, raw and real images from real ones.
+
+    All are uint8 (N, H, W), equalized alike; `persons` are those of raw and refined. Real images of one person or film
+    must come as one block, as the floors lie between the halves of their order.
+    """
+    return RealismMeasures(
+        patches=measure_realism(refined, real, raw, seed=seed),
+        textures=measure_kernel_distance(refined, real, raw, persons=persons, real_persons=real_persons),
+        told_apart=measure_two_sample(refined, real, raw, persons=persons, real_persons=real_persons, seed=seed),
+    )
+
+
+def compare_realism(refiner: Refiner, synthetic: str, real: str, *, limit: int = 500, seed: int = 0) -> RealismMeasures:
     """Measure the realism of a synthetic source, refined, against a real one; at most `limit` images of each."""
-    before, _ = _images(refiner, synthetic, limit, seed)
-    target, _ = _images(refiner, real, limit, seed)
-    return measure_realism(_refined(refiner, before), target, before, seed=seed)
+    before, labels = _images(refiner, synthetic, limit, seed)
+    target, theirs = _images(refiner, real, limit, seed)
+    persons, real_persons = (_persons(known) for known in (labels, theirs))
+    return measure_all_realism(
+        _refined(refiner, before), target, before, persons=persons, real_persons=real_persons, seed=seed
+    )
 
 
 def compare_shift(refiner: Refiner, synthetic: str, *, limit: int = 1000, seed: int = 0) -> Shift:
-    """Measure how far the iris moves when images of a source are refined; sought at its label where there is one."""
+    """Measure how far the iris moves when images of a source are refined; sought at its label where there is one.
+
+    Told for each direction of gaze and for each person as well, where the source labels them.
+    """
     before, labels = _images(refiner, synthetic, limit, seed)
     start = np.array([_or_nan(pupil) for pupil in labels["pupil"]]) if "pupil" in labels else None
-    return annotation_shift(before, _refined(refiner, before), start, seed=seed)
+    groups: dict[str, list[str]] = {}
+    if {"pitch", "yaw"} <= labels.keys():
+        groups["gaze"] = gaze_directions(labels["pitch"], labels["yaw"])
+    if (persons := _persons(labels)) is not None:
+        groups["person"] = persons
+    return annotation_shift(before, _refined(refiner, before), start, groups=groups, seed=seed)
 
 
 def compare_gaze(
@@ -81,7 +136,7 @@ def _images(refiner: Refiner, source: str, limit: int | None, seed: int) -> tupl
     images: Images = Crops(data)[:]
     if refiner.config.equalize:
         images = np.stack([equalize(image) for image in images])
-    return images, {name: data[name] for name in ("pitch", "yaw", "pupil") if name in data.column_names}
+    return images, {name: data[name] for name in ("pitch", "yaw", "pupil", "person") if name in data.column_names}
 
 
 def _refined(refiner: Refiner, images: Images) -> Images:
@@ -93,6 +148,10 @@ def _angles(labels: dict[str, Sequence[Any]], source: str) -> NDArray[np.float64
     if not {"pitch", "yaw"} <= labels.keys():
         raise SourceError(f"{source} has no gaze labels (pitch and yaw): it can neither train nor test a gaze network")
     return np.stack([np.asarray(labels["pitch"], float), np.asarray(labels["yaw"], float)], 1)
+
+
+def _persons(labels: dict[str, Sequence[Any]]) -> list[str] | None:
+    return ["unknown" if name is None else str(name) for name in labels["person"]] if "person" in labels else None
 
 
 def _or_nan(point: Sequence[float] | None) -> Sequence[float]:

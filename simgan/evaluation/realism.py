@@ -66,7 +66,9 @@ class Realism:
     distance: float  # refined to real
     distance_interval: tuple[float, float]
     raw: float  # what was refined, to real
+    raw_interval: tuple[float, float]
     floor: float  # the first half of the real images to the second
+    floor_interval: tuple[float, float]
     closed: float  # share of the gap from raw to floor; 1: as near as real to real; NaN where there is no gap
     closed_interval: tuple[float, float]
 
@@ -88,10 +90,17 @@ def measure_realism(refined: Images, real: Images, raw: Images, *, resamples: in
     def closed(refined_distance: float, raw_distance: float) -> float:
         return (raw_distance - refined_distance) / (raw_distance - floor) if raw_distance > floor else float("nan")
 
-    drawn = np.array(_resampled((refined, raw, real), resamples, seed))
-    distances = _around(distance, drawn[:, 0])
-    shares = _around(closed(distance, before), np.array([closed(*row) for row in drawn]))
-    return Realism(distance, distances, before, floor, closed(distance, before), shares)
+    drawn = np.array(_resampled((refined, raw), real, resamples, seed))
+    return Realism(
+        distance=distance,
+        distance_interval=_around(distance, drawn[:, 0]),
+        raw=before,
+        raw_interval=_around(before, drawn[:, 1]),
+        floor=floor,
+        floor_interval=_around(floor, np.array(_resampled((real[:half],), real[half:], resamples, seed))[:, 0]),
+        closed=closed(distance, before),
+        closed_interval=_around(closed(distance, before), np.array([closed(*row) for row in drawn])),
+    )
 
 
 def _around(value: float, drawn: NDArray[np.float64]) -> tuple[float, float]:
@@ -100,18 +109,18 @@ def _around(value: float, drawn: NDArray[np.float64]) -> tuple[float, float]:
     return value - error, value + error
 
 
-def _resampled(sets: tuple[Images, Images, Images], count: int, seed: int) -> list[tuple[float, float]]:
-    """Distances of the first two sets to the third, `count` times, of images drawn anew with replacement."""
-    scales = [_projected(sets, scale, seed) for scale in range(2)]
+def _resampled(sets: tuple[Images, ...], real: Images, count: int, seed: int) -> list[list[float]]:
+    """Distances of each of the sets to `real`, `count` times, of images drawn anew with replacement."""
+    scales = [_projected((*sets, real), scale, seed) for scale in range(2)]
     rng = np.random.default_rng(seed)
     drawn = []
     for _ in range(count):
-        chosen = [rng.integers(len(images), size=len(images)) for images in sets]
-        distances = np.zeros(2)
+        chosen = [rng.integers(len(images), size=len(images)) for images in (*sets, real)]
+        distances = np.zeros(len(sets))
         for projected in scales:
-            first, second, real = (_curves(values, which) for values, which in zip(projected, chosen, strict=True))
-            distances += [np.abs(first - real).mean() / len(scales), np.abs(second - real).mean() / len(scales)]
-        drawn.append((float(distances[0]), float(distances[1])))
+            *curves, target = (_curves(values, which) for values, which in zip(projected, chosen, strict=True))
+            distances += [np.abs(curve - target).mean() / len(scales) for curve in curves]
+        drawn.append(distances.tolist())
     return drawn
 
 

@@ -15,6 +15,7 @@ from simgan.training.trainer import TrainingData
 
 IRIS_RADIUS = 8.5  # px at 55 px width, as MPIIGaze's virtual camera sees it
 MEASURED = 400  # images of a source that are held in memory for the measures
+PART = 4096  # images in memory while irises are sought
 
 
 def load(config: TrainingConfig) -> TrainingData:
@@ -56,10 +57,10 @@ def _with_irises(data: Dataset) -> Dataset:
     """Add the column `iris` where a source does not label it: a circle around the centre that is found."""
     if "iris" in data.column_names:
         return data
-    images = Crops(data)[:]
-    radius = IRIS_RADIUS * images.shape[2] / DOMAINS["eyes"].width
+    crops = Crops(data)
+    radius = IRIS_RADIUS * crops.shape[1] / DOMAINS["eyes"].width
+    centres = np.concatenate([iris_centres(crops[start : start + PART]) for start in range(0, len(crops), PART)])
     found = [
-        [] if np.isnan(x) else [[x - radius, y], [x, y - radius], [x + radius, y], [x, y + radius]]
-        for x, y in iris_centres(images)
+        [] if np.isnan(x) else [[x - radius, y], [x, y - radius], [x + radius, y], [x, y + radius]] for x, y in centres
     ]
     return data.add_column("iris", found)
