@@ -61,11 +61,11 @@ def test_measures_are_printed_and_written(simulated, model, tmp_path, capsys):
     synthetic, real = (f"folder:{simulated / world}" for world in ("simulator", "camera"))
     main(["evaluate", "realism", synthetic, real, "--model", model, "--output", str(tmp_path / "realism.json")])
     main(["evaluate", "shift", synthetic, "--model", model, "--output", str(tmp_path / "shift.json")])
-    main(["evaluate", "gaze", synthetic, real, "--model", model, "--seeds", "1", "--steps", "2"])
+    main(["evaluate", "gaze", synthetic, real, "--model", model, "--seeds", "1", "--steps", "2", "--width", "0.1"])
     told = capsys.readouterr().out
     assert "share of the gap closed" in told
     assert "finder's own" in told
-    assert "without offset, mean of 1 seeds: raw" in told
+    assert "| refined − synthetic" in told
     realism = json.loads((tmp_path / "realism.json").read_text())
     assert realism["distance"] == pytest.approx(realism["raw"], rel=1e-3)  # untrained, it gives its input back
     assert realism["raw"] > realism["floor"]

@@ -13,7 +13,6 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from simgan.data import Crops, hold_out, load
-from simgan.data.simulated import COUNT
 from simgan.data.source import pick
 from simgan.errors import ConfigError, SourceError
 from simgan.evaluation.gaze import AUGMENTATIONS, Augmentation, Images, check_crops
@@ -25,6 +24,7 @@ Floats = NDArray[np.float64]
 _NAME = re.compile(rf"(?:(\d+)x-)?(synthetic|refined|real)((?:\+(?:{'|'.join(AUGMENTATIONS)}))*)")
 _SYNTHETIC, _TRAIN, _TEST = 0, 70_001, 70_002  # seeds: other persons where a simulator's are drawn
 _HELD_OUT = 0.5
+_POOL = 4  # times the limit: what a simulator gives of real images to train on
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Material:
     @property
     def test(self) -> Labelled:
         """The real images that every network is tested on."""
-        return self._keep("test", lambda: self._read(self._test, self.real))
+        return self._keep("test", lambda: self._as_seen(self._read(self._test, self.real)))
 
     @property
     def train(self) -> Labelled:
@@ -119,12 +119,14 @@ class Material:
         if self._train is None or self.train_real is None:
             raise ConfigError("real images to train on are asked for: name their source with --train-real")
         data, name = self._train, self.train_real
-        return self._keep("train", lambda: self._read(data, name))
+        return self._keep("train", lambda: self._as_seen(self._read(data, name)))
 
     def unrefined(self, arm: Arm) -> Labelled:
         """What an arm is trained on, before a model refines it."""
         real = arm.kind == "real"
-        return self._keep((real, arm.times), lambda: self._real_part(arm) if real else self._rendered(arm))
+        if real:
+            return self._keep((real, arm.times), lambda: self._real_part(arm))
+        return self._keep((real, arm.times), lambda: self._as_seen(self._rendered(arm)))
 
     def of(self, arm: Arm) -> Labelled:
         """What an arm is trained on; refining is put off until it is asked for."""
@@ -149,6 +151,9 @@ class Material:
         return self._kept[key]
 
     def _rendered(self, arm: Arm) -> Labelled:
+        return self._keep(("rendered", arm.times), lambda: self._read_rendered(arm))
+
+    def _read_rendered(self, arm: Arm) -> Labelled:
         wanted = arm.times * self.limit
         whole = load(self.synthetic, limit=wanted, seed=_SYNTHETIC)
         if arm.times > 1 and len(whole) < wanted:
@@ -165,7 +170,7 @@ class Material:
         return data.part(within)
 
     def _refined(self, arm: Arm) -> Labelled:
-        data = self.unrefined(arm)
+        data = self._rendered(arm)  # a refiner equalizes by itself
         refined: Images = np.stack(list(self._refiners[str(arm.model)].refine(iter(data.images))))
         return Labelled(refined, data.angles, data.persons)
 
@@ -182,7 +187,7 @@ class Material:
         train = None
         if self.train_real is not None:
             if _is_simulated(self.train_real):
-                train = self._load(self.train_real, max(self.limit, COUNT), _TRAIN)
+                train = self._load(self.train_real, _POOL * self.limit, _TRAIN)
             elif self.train_real == self.real and not self.test_persons:
                 train, test = hold_out(whole, _HELD_OUT, seed=0)
             else:
@@ -192,14 +197,18 @@ class Material:
     def _load(self, source: str, limit: int | None, seed: int) -> Dataset:
         return load(source, limit=limit if _is_simulated(source) else None, seed=seed)  # persons are chosen first
 
+    def _as_seen(self, data: Labelled) -> Labelled:
+        """Equalize where refiners do, so that all that networks see is alike."""
+        if not self._equalized:
+            return data
+        return Labelled(np.stack([equalize(image) for image in data.images]), data.angles, data.persons)
+
     def _read(self, dataset: Dataset, source: str) -> Labelled:
         if not {"pitch", "yaw"} <= set(dataset.column_names):
             raise SourceError(
                 f"{source} has no gaze labels (pitch and yaw): it can neither train nor test a gaze network"
             )
         images: Images = Crops(dataset)[:]
-        if self._equalized:  # as the refiner sees them, and as it gives them back
-            images = np.stack([equalize(image) for image in images])
         angles = np.stack([np.asarray(dataset["pitch"], float), np.asarray(dataset["yaw"], float)], 1)
         check_crops(source, images, angles)
         persons = [str(name) for name in dataset["person"]] if "person" in dataset.column_names else None

@@ -85,7 +85,8 @@ def draw_shares(comparison: GazeComparison) -> bytes:
     """Draw the share of test images within d degrees, mean over the seeds, as a PNG; the same bytes every time."""
     from matplotlib.figure import Figure  # not pyplot: it would choose a backend for the whole process
 
-    figure = Figure(figsize=(3.5, 3.0), dpi=200, layout="constrained")
+    height = 2.8 + 0.14 * len(comparison.arms)
+    figure = Figure(figsize=(3.5, height), dpi=200, layout="constrained")
     axes = figure.subplots()
     degrees = np.linspace(0, _DEGREES, 201)
     for number, row in enumerate(comparison.arms):
@@ -94,7 +95,7 @@ def draw_shares(comparison: GazeComparison) -> bytes:
             degrees,
             100 * shares,
             color=_COLOURS[number % len(_COLOURS)],
-            linestyle=_STYLES[number % len(_STYLES)],
+            linestyle=_STYLES[number % len(_STYLES)],  # 28 pairs before one comes again
             linewidth=1.3,
             label=row.name,
         )
@@ -103,7 +104,7 @@ def draw_shares(comparison: GazeComparison) -> bytes:
     axes.set(xlim=(0, _DEGREES), ylim=(0, 100))
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7, loc="lower right")
+    figure.legend(fontsize=7, loc="outside lower left", frameon=False, handlelength=3)
     file = BytesIO()
     figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
