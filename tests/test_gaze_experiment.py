@@ -30,10 +30,11 @@ def test_the_interval_of_a_mean_covers_it_as_often_as_it_says_though_frames_of_a
         errors = (generator.normal(8, 2, 24)[persons] + generator.normal(0, 0.1, 120))[None]
         interval = estimate(errors, persons, draws=200, seed=draw)
         covered += interval.low <= 8 <= interval.high
-        each = estimate(errors, np.arange(120), draws=200, seed=draw)
-        naive += each.low <= 8 <= each.high
+        if draw < 50:
+            each = estimate(errors, np.arange(120), draws=200, seed=draw)
+            naive += each.low <= 8 <= each.high
     assert 0.87 <= covered / 200 <= 0.98
-    assert naive / 200 < 0.75  # what resampling near-identical images would claim
+    assert naive / 50 < 0.75  # what resampling near-identical images would claim
 
 
 def test_few_seeds_do_not_understate_how_much_seeds_differ():
