@@ -10,6 +10,10 @@
     for (const empty of document.querySelectorAll('[aria-label="Empty value"]:not([role])')) empty.role = "img";
     for (const image of document.querySelectorAll("button.thumbnail-item img[alt]:not([alt=''])"))
       if (image.alt === image.closest("button").innerText.trim()) image.alt = ""; // its caption is read out already
+    for (const toast of document.querySelectorAll(".toast-header[role]")) {
+      toast.removeAttribute("role"); // a button round the button that closes it
+      toast.removeAttribute("tabindex");
+    }
     // A button inside a button, of which only the inner one opens the files.
     for (const inner of document.querySelectorAll(".icon-button .upload-container:not([inert])")) {
       inner.inert = true;
