@@ -8,7 +8,6 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -284,45 +283,71 @@ def evaluate_gaze(
     synthetic: Synthetic,
     real: Real,
     /,
-    model: str = "eyes",
+    model: tuple[str, ...] = ("eyes",),
+    arms: tuple[str, ...] = ("synthetic", "refined"),
+    train_real: str | None = None,
+    test_persons: tuple[str, ...] = (),
+    finetune: tuple[int, ...] = (),
     seeds: int = 3,
     steps: int = 800,
-    limit: int | None = None,
+    backbone: str = "paper",
+    width: float = 0.5,
+    augment: tuple[Literal["shift", "blur", "contrast", "noise"], ...] = (),
+    limit: int = 5000,
+    test_limit: int = 2000,
     pitch: float = 90.0,
     yaw: float = 90.0,
+    device: str = "cpu",
     output: Path | None = None,
 ) -> None:
-    """Train gaze networks on raw and on refined images and test both on labelled real ones.
+    """Does refining help? Train gaze networks on each arm's images and test all of them on the same real ones.
+
+    Nothing is chosen on the test images. What an interrupted experiment has trained is kept beside the output.
 
     Args:
         synthetic: a source of synthetic eyes with gaze labels.
-        real: a source of real eyes with gaze labels.
-        model: a shipped refiner, a folder, or a Hub id.
+        real: a source of real eyes with gaze labels, to test on.
+        model: refiners (shipped names, folders, or Hub ids): an arm each; several are how controls are compared.
+        arms: what to train on: synthetic, refined, real; 4x-refined is four times as many images, synthetic+blur+noise
+            adds augmentation (shift, blur, contrast, noise).
+        train_real: labelled real eyes to train on (arm real, finetune); persons of the test are left out.
+        test_persons: test on these persons alone.
+        finetune: also go on with so many real images after each arm.
         seeds: networks trained of each kind.
         steps: of training.
-        limit: at most so many images of each source.
-        pitch: train only on gaze within so many degrees up and down,
+        backbone: the paper's network, or one of timm's by its name.
+        width: of the paper's network; 1 is its full width.
+        augment: augmentation of every arm, real ones too.
+        limit: images of an arm.
+        test_limit: images of the test.
+        pitch: train only on synthetic gaze within so many degrees up and down,
         yaw: and to either side.
-        output: a JSON file for the figures.
+        device: where networks are trained, such as cuda.
+        output: a folder for gaze.json, gaze.png and the results of each network; or the JSON file in it.
     """
-    from simgan import Refiner
-    from simgan.evaluation.compare import as_json, compare_gaze
+    from simgan.evaluation.gaze import GazeTraining
+    from simgan.evaluation.gaze_arms import Material
+    from simgan.evaluation.gaze_experiment import run_experiment, write_aside
+    from simgan.evaluation.gaze_report import as_report, as_table, draw_shares
 
-    results = compare_gaze(
-        Refiner.from_pretrained(model), synthetic, real, seeds=seeds, steps=steps, limit=limit, pitch=pitch, yaw=yaw
+    training = GazeTraining(backbone=backbone, width=width, steps=steps, augment=augment)
+    material = Material(synthetic, real, train_real, test_persons, model, limit, test_limit, pitch, yaw)
+    file = output if output is None or output.suffix == ".json" else output / "gaze.json"
+    comparison = run_experiment(
+        material,
+        arms,
+        seeds=seeds,
+        training=training,
+        finetune=finetune,
+        folder=file and file.with_suffix(""),
+        device=device,
+        tell=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    print("trained on  seed  error°  without offset°  correlation pitch, yaw")
-    for name, rows in results.items():
-        for row in rows:
-            print(
-                f"{name:10}  {row.seed:4}  {row.error:6.2f}  {row.error_without_offset:15.2f}  "
-                f"{row.correlation_pitch:.2f}, {row.correlation_yaw:.2f}"
-            )
-    raw, refined = ([row.error_without_offset for row in results[name]] for name in ("raw", "refined"))
-    print(f"without offset, mean of {seeds} seeds: raw {mean(raw):.2f}°, refined {mean(refined):.2f}°")
-    print(f"always answering the mean of the test labels: {results['raw'][0].guessing:.2f}°")
-    figures = {name: [as_json(row) for row in rows] for name, rows in results.items()}
-    _write(output, {"synthetic": synthetic, "real": real, **figures})
+    report = as_report(comparison, material, training)
+    print(as_table(report))
+    if file is not None:
+        write_aside(file.with_suffix(".png"), draw_shares(comparison))
+        write_aside(file, (json.dumps(report, indent=2) + "\n").encode())
 
 
 def evaluate() -> None:

@@ -61,12 +61,12 @@ def test_measures_are_printed_and_written(simulated, model, tmp_path, capsys):
     synthetic, real = (f"folder:{simulated / world}" for world in ("simulator", "camera"))
     main(["evaluate", "realism", synthetic, real, "--model", model, "--output", str(tmp_path / "realism.json")])
     main(["evaluate", "shift", synthetic, "--model", model, "--output", str(tmp_path / "shift.json")])
-    main(["evaluate", "gaze", synthetic, real, "--model", model, "--seeds", "1", "--steps", "2"])
+    main(["evaluate", "gaze", synthetic, real, "--model", model, "--seeds", "1", "--steps", "2", "--width", "0.1"])
     told = capsys.readouterr().out
-    assert "share of the gap closed" in told
+    assert "share of the patch distance's gap closed" in told
     assert all(name in told for name in ("patch distance", "kernel distance", "told from real"))
     assert all(name in told for name in ("finder's own", "the paper reports     mean 1.1 px, sd 0.8", "by gaze"))
-    assert "without offset, mean of 1 seeds: raw" in told
+    assert "| refined − synthetic" in told
     realism = json.loads((tmp_path / "realism.json").read_text())
     patches, told_apart = realism["patches"], realism["told_apart"]
     assert patches["distance"] == pytest.approx(patches["raw"], rel=1e-3)  # untrained, it gives its input back

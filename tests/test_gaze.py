@@ -1,11 +1,27 @@
 """The gaze network learns, is fixed by its seed, and refuses what does not fit; its errors are angles."""
 
+import sys
+
 import numpy as np
 import pytest
+import torch
 
 from simgan import ConfigError, ImageError
-from simgan.evaluation.gaze import _error, _result, evaluate_gaze, gaze_vectors
+from simgan.evaluation.gaze import (
+    AUGMENTATIONS,
+    GazeTraining,
+    _augmented,
+    angle_errors,
+    build_network,
+    estimate_gaze,
+    evaluate_gaze,
+    gaze_angles,
+    gaze_vectors,
+    measure_gaze,
+)
 from simgan.simulators import eyes
+
+TINY = GazeTraining(steps=4, batch=16, width=0.25)
 
 
 def labelled(indices):
@@ -13,22 +29,44 @@ def labelled(indices):
     return images, np.stack([labels["pitch"], labels["yaw"]], 1)
 
 
-def test_errors_are_angles_between_directions():
-    straight = np.zeros((1, 2))
-    assert np.allclose(gaze_vectors(straight), [[0, 0, -1]])
-    assert _error(np.radians([[10.0, 0.0]]), straight) == pytest.approx(10)
-    assert _error(np.radians([[0.0, -7.0]]), straight) == pytest.approx(7)
+def test_the_error_of_a_vector_rotated_by_an_angle_is_that_angle():
+    generator = np.random.default_rng(0)
+    angles = generator.uniform([-0.6, -0.9], [0.6, 0.9], (200, 2))
+    turned = generator.uniform(1e-6, 60, 200)
+    vectors = gaze_vectors(angles)
+    axes = np.cross(vectors, generator.standard_normal((200, 3)))
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    radians = np.radians(turned)[:, None]
+    rotated = vectors * np.cos(radians) + np.cross(axes, vectors) * np.sin(radians)  # axes stand upright on vectors
+    assert np.allclose(angle_errors(gaze_angles(rotated), angles), turned, rtol=1e-6, atol=1e-9)
+
+
+def test_a_constant_offset_is_found_and_taken_off():
+    assert np.allclose(gaze_vectors(np.zeros((1, 2))), [[0, 0, -1]])
     truth = np.radians([[0.0, 0.0], [5.0, 10.0], [-5.0, 3.0]])
-    result = _result(gaze_vectors(truth + np.radians([2.0, -1.0])), truth, seed=0)
+    result = measure_gaze(truth + np.radians([2.0, -1.0]), truth, seed=0)
     assert result.offset == pytest.approx((2, -1))
-    assert result.error_without_offset == pytest.approx(0, abs=1e-5)
+    assert result.error == pytest.approx(5**0.5, abs=0.02)
+    assert result.error_without_offset == pytest.approx(0, abs=1e-9)
     assert result.correlation_pitch == pytest.approx(1)
+
+
+def test_mean_and_median_differ_where_one_image_is_far_off():
+    truth = np.zeros((5, 2))
+    result = measure_gaze(np.radians([[1.0, 0], [1, 0], [1, 0], [1, 0], [46, 0]]), truth, seed=0)
+    assert (result.error, result.median_error) == pytest.approx((10, 1))
+
+
+def test_guessing_is_the_error_of_the_mean():
+    truth = np.radians([[0.0, 10.0], [0.0, -10.0]])
+    assert measure_gaze(truth, truth, seed=0).guessing == pytest.approx(10)
 
 
 def test_a_network_learns_gaze():
     images, angles = labelled(np.arange(800))
     test, truth = labelled(np.arange(5000, 5150))
-    result = evaluate_gaze(images, angles, test, truth, seed=1, steps=200, batch=24, width=0.25, learning_rate=2e-3)
+    training = GazeTraining(steps=200, batch=24, width=0.25, learning_rate=2e-3)
+    result = evaluate_gaze(images, angles, test, truth, seed=1, training=training)
     assert result.error < 0.6 * result.guessing
     assert min(result.correlation_pitch, result.correlation_yaw) > 0.6
     assert (result.count, result.seed) == (150, 1)
@@ -37,15 +75,30 @@ def test_a_network_learns_gaze():
 def test_a_seed_fixes_the_estimates():
     images, angles = labelled(np.arange(60))
     first, again, other = (
-        evaluate_gaze(images, angles, images, angles, seed=seed, steps=4, batch=16, width=0.25) for seed in (1, 1, 2)
+        evaluate_gaze(images, angles, images, angles, seed=seed, training=TINY) for seed in (1, 1, 2)
     )
     assert np.array_equal(first.estimates, again.estimates)
     assert not np.array_equal(first.estimates, other.estimates)
 
 
-def test_guessing_is_the_error_of_the_mean():
-    truth = np.radians([[0.0, 10.0], [0.0, -10.0]])
-    assert _result(gaze_vectors(truth), truth, seed=0).guessing == pytest.approx(10)
+def test_the_papers_network_at_full_width_has_the_papers_layers():
+    network = build_network(35, 55, GazeTraining(width=1), seed=0)
+    shapes = [tuple(p.shape) for p in network.parameters() if p.ndim > 1]
+    assert [shape[0] for shape in shapes] == [32, 32, 64, 80, 192, 1000, 3]
+    assert shapes[5][1] == 9600
+
+
+@pytest.mark.parametrize("kind", AUGMENTATIONS)
+def test_each_augmentation_changes_crops_its_own_way_and_keeps_them_in_range(kind):
+    images, _ = labelled(np.arange(16))
+    crops = torch.from_numpy(images).float()[:, None] * (2 / 255) - 1
+    changed = _augmented(crops, (kind,), torch.Generator().manual_seed(0))
+    assert changed.shape == crops.shape
+    assert changed.abs().max() <= 1
+    assert not torch.allclose(changed, crops, atol=0.01)
+    rough = [float((x[..., 1:] - x[..., :-1]).abs().mean()) for x in (crops, changed)]
+    assert {"blur": rough[1] < 0.97 * rough[0], "noise": rough[1] > 1.1 * rough[0]}.get(kind, True)
+    assert torch.equal(_augmented(crops, (), torch.Generator()), crops)
 
 
 @pytest.mark.parametrize(
@@ -60,12 +113,38 @@ def test_guessing_is_the_error_of_the_mean():
 def test_images_and_labels_that_do_not_fit_are_refused(images, angles, sentence):
     whole, labels = labelled(np.arange(4))
     with pytest.raises(ImageError, match=sentence):
-        evaluate_gaze(images, angles, whole, labels, seed=0, steps=1)
+        evaluate_gaze(images, angles, whole, labels, seed=0, training=TINY)
 
 
 def test_crops_of_two_sizes_and_impossible_settings_are_refused():
     whole, labels = labelled(np.arange(4))
     with pytest.raises(ImageError, match="crop alike"):
-        evaluate_gaze(whole, labels, whole[:, :30], labels, seed=0, steps=1)
+        evaluate_gaze(whole, labels, whole[:, :30], labels, seed=0, training=TINY)
     with pytest.raises(ConfigError, match="must be positive"):
-        evaluate_gaze(whole, labels, whole, labels, seed=0, steps=0)
+        GazeTraining(steps=0)
+    with pytest.raises(ConfigError, match="no augmentation"):
+        GazeTraining(augment=("mirror",))
+
+
+def test_a_backbone_without_timm_is_refused_with_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ConfigError, match=r"install simgan\[timm\]"):
+        build_network(35, 55, GazeTraining(backbone="resnet10t"), seed=0)
+
+
+def test_a_backbone_of_timm_gives_gaze_and_one_that_does_not_fit_is_refused():
+    try:
+        import timm  # noqa: F401
+    except (ImportError, RuntimeError):
+        pytest.skip("timm cannot be imported here")
+    images, angles = labelled(np.arange(20))
+    training = GazeTraining(backbone="test_resnet", steps=2, batch=8)
+    result = evaluate_gaze(images, angles, images, angles, seed=0, training=training)
+    assert result.estimates.shape == (20, 2)
+    network = build_network(35, 55, training, seed=3)
+    alone = np.concatenate([estimate_gaze(network, images[i : i + 1]) for i in range(20)])
+    assert np.allclose(alone, estimate_gaze(network, images), atol=1e-4)  # an image's estimate is its own
+    with pytest.raises(ConfigError, match="no network 'nothing'"):
+        build_network(35, 55, GazeTraining(backbone="nothing"), seed=0)
+    with pytest.raises(ConfigError, match="does not take crops of 55×35"):
+        build_network(35, 55, GazeTraining(backbone="vit_tiny_patch16_224"), seed=0)

@@ -73,7 +73,7 @@ def client(space):
 def shipped_with_records(tmp_path_factory):
     """Shipped models of which `eyes` has the records of a run of a few steps."""
     folder = tmp_path_factory.mktemp("shipped")
-    shutil.copytree(SHIPPED, folder, dirs_exist_ok=True)
+    shutil.copytree(SHIPPED / "eyes-simulated", folder / "eyes-simulated")
     settings = {"output": str(folder / "eyes"), "steps": 2, "evaluate_every": 2, "discriminator_warm_up": 1}
     start = [sys.executable, str(Path(__file__).with_name("train_arrays.py")), json.dumps(settings)]
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

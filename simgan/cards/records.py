@@ -10,7 +10,7 @@ from typing import Any
 from simgan.cards.terms import shown
 from simgan.errors import ModelError
 
-PLACES = ("synthetic", "real", "output")  # settings that name a place on the machine
+PLACES = ("synthetic", "real", "output", "train_real", "models")  # settings that name a place on the machine
 ABOUT_THE_RUN = ("output", "resume", "push_to_hub", "private", "hub_revision", "push_every")  # not about the model
 
 
@@ -24,7 +24,7 @@ class Records:
     parameters: int
     settings: dict[str, Any]  # training.json, without this machine's paths
     measures: list[dict[str, Any]]  # a row for every time that it was measured in training; figures that are numbers
-    gaze: dict[str, Any]  # gaze.json: what `simgan evaluate gaze … --output RUN/gaze.json` wrote
+    gaze: dict[str, Any]  # gaze.json: what `simgan evaluate gaze … --output RUN` wrote
 
     @property
     def sources(self) -> list[str]:

@@ -1,7 +1,7 @@
 """One source against another through a refiner: what `simgan evaluate` measures, as library calls.
 
 Every figure stands beside what it has to be compared with: realism beside raw and floor, annotation shift beside the
-finder's own repeatability, gaze errors beside those of a network trained on the images before refining.
+finder's own repeatability. Gaze has an experiment of its own.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simgan.data import Crops, load
-from simgan.errors import ConfigError, SourceError
 from simgan.evaluation.estimates import Beside, Estimate, Names
-from simgan.evaluation.gaze import GazeResult, evaluate_gaze
 from simgan.evaluation.kernel_distance import measure_kernel_distance
 from simgan.evaluation.realism import Realism, measure_realism
 from simgan.evaluation.shift import Shift, annotation_shift, gaze_directions
@@ -93,37 +91,6 @@ def compare_shift(refiner: Refiner, synthetic: str, *, limit: int = 1000, seed: 
     return annotation_shift(before, _refined(refiner, before), start, groups=groups, seed=seed)
 
 
-def compare_gaze(
-    refiner: Refiner,
-    synthetic: str,
-    real: str,
-    *,
-    seeds: int = 3,
-    limit: int | None = None,
-    steps: int = 800,
-    pitch: float = 90.0,
-    yaw: float = 90.0,
-) -> dict[str, list[GazeResult]]:
-    """Train gaze networks on a labelled source, raw and refined, and test both on a labelled real one, per seed.
-
-    Of the synthetic images only those within ± `pitch` and ± `yaw` degrees are trained on.
-    """
-    if seeds < 1:
-        raise ConfigError(f"{seeds} networks tell nothing: give at least 1 seed")
-    before, labels = _images(refiner, synthetic, limit, 0)
-    test, truth = _images(refiner, real, limit, 0)
-    angles, true_angles = _angles(labels, synthetic), _angles(truth, real)
-    within = (np.abs(np.degrees(angles)) <= [pitch, yaw]).all(1)
-    if within.sum() < 2:
-        raise ConfigError(f"{synthetic} has no images within ±{pitch}° of pitch and ±{yaw}° of yaw: allow more")
-    before, angles = before[within], angles[within]
-    sides = {"raw": before, "refined": _refined(refiner, before)}
-    return {
-        name: [evaluate_gaze(images, angles, test, true_angles, seed=seed, steps=steps) for seed in range(seeds)]
-        for name, images in sides.items()
-    }
-
-
 def as_json(result: Any) -> dict[str, Any]:
     """Give the figures of a result without its arrays."""
     values = dataclasses.asdict(result)
@@ -142,12 +109,6 @@ def _images(refiner: Refiner, source: str, limit: int | None, seed: int) -> tupl
 def _refined(refiner: Refiner, images: Images) -> Images:
     refined: Images = np.stack(list(refiner.refine(iter(images))))
     return refined
-
-
-def _angles(labels: dict[str, Sequence[Any]], source: str) -> NDArray[np.float64]:
-    if not {"pitch", "yaw"} <= labels.keys():
-        raise SourceError(f"{source} has no gaze labels (pitch and yaw): it can neither train nor test a gaze network")
-    return np.stack([np.asarray(labels["pitch"], float), np.asarray(labels["yaw"], float)], 1)
 
 
 def _persons(labels: dict[str, Sequence[Any]]) -> list[str] | None:
