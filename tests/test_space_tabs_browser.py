@@ -5,9 +5,10 @@ import zipfile
 
 import pytest
 from browser import check_accessible, check_fits, resize
-from test_space_tabs import long_work, models, pack, png, shipped_with_records  # noqa: F401  (fixtures)
+from test_space_tabs import long_work, pack, png
 
-from simgan.demo import build, launch
+from simgan.cards.records import read_records
+from simgan.hub import SHIPPED
 from simgan.simulators import eyes
 
 WIDTHS = pytest.mark.parametrize("width", [1280, 390])
@@ -90,22 +91,15 @@ def test_a_visitor_answers_a_round_by_keys_and_buttons_and_sees_score_p_and_the_
     told(page, "#tell-note", "Image 1 of 20")
 
 
-@pytest.fixture(scope="module")
-def space_with_records(models, shipped_with_records):  # noqa: F811
-    demo = build(models)
-    _, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
-    yield url
-    demo.close()
-
-
-def test_curves_stand_beside_each_other_and_sheets_follow_the_slider(visit, space_with_records):
-    page = visit(390, dark=True, tab="Training", url=space_with_records)
+def test_curves_stand_beside_each_other_and_sheets_follow_the_slider(visit):
+    page = visit(390, dark=True, tab="Training")
     told(page, "#training-note", "eyes ships the refiner of step")
     page.wait_for_function("document.querySelectorAll('#training-plots :is(canvas, svg.marks)').length == 3")
     page.locator("#training-sheet img").wait_for()
     slider = page.locator("#training-step input[type=range]")
     seen = set()
-    for key, step in (("Home", 0), ("End", 2)):
+    steps = [row["step"] for row in read_records(SHIPPED / "eyes").measures]
+    for key, step in (("Home", steps[0]), ("End", steps[-1])):
         slider.press(key)
         told(page, "#training-figures", f"Step {step}: patch distance")
         page.wait_for_function(
