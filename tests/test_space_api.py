@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from browser import ROOT
+from browser import ROOT, is_near
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -15,8 +15,6 @@ from simgan import Refiner
 from simgan.demo import build
 from simgan.demo.samples import examples
 from simgan.simulators import eyes
-
-NEAR = 3  # levels: one process may find bfloat16 fast, the other not
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +68,7 @@ def test_files_come_back_in_order_under_their_names_and_refined(client, images):
     assert [file.rsplit("/")[-1] for file in files] == ["eye 1.png", "eye 2.png", "eye 3.png"]
     refined = Refiner.from_pretrained("eyes").refine(examples()[:3])
     for file, expected in zip(files, refined, strict=True):
-        assert np.abs(np.array(Image.open(file)).astype(int) - np.array(expected)).max() <= NEAR
+        assert is_near(Image.open(file), expected)
 
 
 @pytest.mark.parametrize(
@@ -164,4 +162,4 @@ def test_the_calls_in_the_readme_work_as_printed(space, tmp_path):
         command[-1] = command[-1].replace("http://127.0.0.1:7860", space.rstrip("/"))
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
-    assert np.abs(np.array(Image.open(tmp_path / "refined.png")).astype(int) - expected).max() <= NEAR
+    assert is_near(Image.open(tmp_path / "refined.png"), expected)
