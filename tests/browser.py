@@ -28,7 +28,7 @@ FLAGS = [
     "--disable-sync",
 ]
 SIZES = {1280: 900, 390: 844}  # widths and heights of a desk's and a telephone's screen
-SECONDS = 120  # a machine may be busy
+SECONDS = 25
 
 
 class Server:
@@ -102,21 +102,33 @@ def browser():
         opened.close()
 
 
+@pytest.fixture(scope="session")
+def contexts(browser):
+    """Give the context of a width and a colour scheme, the same one for all tests: its cache makes pages open fast."""
+    made = {}
+
+    def of(width, dark):
+        if (width, dark) not in made:
+            made[width, dark] = browser.new_context(
+                viewport={"width": width, "height": SIZES[width]},
+                color_scheme="dark" if dark else "light",
+                has_touch=width < 500,
+                accept_downloads=True,
+                permissions=["clipboard-read", "clipboard-write"],
+            )
+            made[width, dark].set_default_timeout(1000 * SECONDS)
+        return made[width, dark]
+
+    return of
+
+
 @pytest.fixture
-def visit(browser, space):
+def visit(contexts, space):
     """Open the Space at a width of 1280 or 390, light or dark; afterwards nothing may have gone wrong in the page."""
     pages, wrong, waiting = [], [], set()
 
     def open_page(width=1280, *, dark=False, tab=None, url=space):
-        context = browser.new_context(
-            viewport={"width": width, "height": SIZES[width]},
-            color_scheme="dark" if dark else "light",
-            has_touch=width < 500,
-            accept_downloads=True,
-            permissions=["clipboard-read", "clipboard-write"],
-        )
-        context.set_default_timeout(1000 * SECONDS)
-        page = context.new_page()
+        page = contexts(width, dark).new_page()
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("requestfailed", note_failed)
@@ -145,7 +157,7 @@ def visit(browser, space):
         pages[0].wait_for_timeout(50)
     told = [*wrong, *(f"unanswered: {request.url}" for request in waiting)]
     for page in pages:
-        page.context.close()
+        page.close()
     assert not told, told
 
 
@@ -156,6 +168,11 @@ def open_tab(page, name):
         page.get_by_role("button", name="More tabs").click()
         tab = page.locator(".overflow-dropdown button", has_text=name)
     tab.click()
+
+
+def resize(page, width):
+    """Give the page another width."""
+    page.set_viewport_size({"width": width, "height": SIZES[width]})
 
 
 def check_fits(page):

@@ -2,12 +2,8 @@
 
 import io
 import json
-import os
 import random
 import re
-import shutil
-import subprocess
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -25,8 +21,6 @@ from simgan.demo import batch_tab, training_tab, turing_tab
 from simgan.demo.models import Models
 from simgan.hub import SHIPPED
 from simgan.simulators import eyes
-
-ROOT = Path(__file__).parents[1]
 
 
 def png(array):
@@ -67,20 +61,6 @@ def client(space):
     opened = connect(space)
     yield opened
     opened.close()
-
-
-@pytest.fixture(scope="module")
-def shipped_with_records(tmp_path_factory):
-    """Shipped models of which `eyes` has the records of a run of a few steps."""
-    folder = tmp_path_factory.mktemp("shipped")
-    shutil.copytree(SHIPPED / "eyes-simulated", folder / "eyes-simulated")
-    settings = {"output": str(folder / "eyes"), "steps": 2, "evaluate_every": 2, "discriminator_warm_up": 1}
-    start = [sys.executable, str(Path(__file__).with_name("train_arrays.py")), json.dumps(settings)]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    subprocess.run(start, check=True, env=environment, capture_output=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_tab, "SHIPPED", folder)
-        yield folder
 
 
 # Batch
@@ -276,26 +256,35 @@ def test_a_round_is_by_the_toss_of_a_coin_and_of_images_as_they_are(models, tmp_
 # Training
 
 
-def test_a_model_without_records_says_so_and_an_unknown_one_is_refused(client):
-    for name in ("eyes", "eyes-simulated"):
-        told = client.predict(name, api_name="/training")[0]
-        assert ("ships **without records**" in told) == (not read_records(SHIPPED / name).measures)
-    with pytest.raises(AppError):
-        client.predict("../eyes", api_name="/training")
-    with pytest.raises(AppError):
-        client.predict("../eyes", 0, api_name="/training_step")
+def test_a_model_that_does_not_ship_has_no_records_here(client):
+    for rest in (["/training"], [0, "/training_step"]):
+        with pytest.raises(AppError, match=r"there are no records of '\.\./eyes': choose one of eyes"):
+            client.predict("../eyes", *rest[:-1], api_name=rest[-1])
 
 
-def test_the_records_of_a_run_become_curves_and_sheets(shipped_with_records):
-    found = read_records(shipped_with_records / "eyes")
-    assert [row["step"] for row in found.measures] == [0, 2]
-    note, realism, shift, trade, slider, sheet, figures = training_tab._all("eyes")
-    assert f"**step {found.step}** of 2" in note
+def test_a_model_without_records_says_so(monkeypatch, tmp_path):
+    Refiner.from_pretrained("eyes").save_pretrained(tmp_path / "eyes")
+    monkeypatch.setattr(training_tab, "SHIPPED", tmp_path)
+    note, *plots, slider, sheet, figures = training_tab._all("eyes")
+    assert "ships **without records**" in note
+    assert [*plots, sheet, figures] == [None, None, None, None, ""]
+    assert not slider["visible"]
+
+
+@pytest.mark.parametrize("name", ["eyes", "eyes-simulated"])
+def test_the_records_of_a_shipped_model_become_curves_and_sheets(name):
+    found = read_records(SHIPPED / name)
+    steps = [row["step"] for row in found.measures]
+    assert len(steps) > 2
+    note, realism, shift, trade, slider, sheet, figures = training_tab._all(name)
+    assert f"**step {found.step}** of {steps[-1]}" in note
     assert set(realism["series"]) == set(training_tab.REALISM)
     assert set(shift["series"]) == set(training_tab.SHIFT)
     assert np.allclose(trade["iris moved, px"], [row["shift"] for row in found.measures])
     assert np.allclose(trade["patch distance ×1000"], [1000 * row["realism"] for row in found.measures])
-    assert (slider["minimum"], slider["maximum"], slider["step"]) == (0, 2, 2)
-    assert sheet.size == (1008, 872)
+    assert (slider["minimum"], slider["maximum"]) == (steps[0], steps[-1])
+    assert all((step - steps[0]) % slider["step"] == 0 for step in steps)
+    with Image.open(found.sheet) as whole:
+        assert sheet.size == (whole.width // 2, 2 * whole.height + 8)
     assert f"**Step {found.step}**: patch distance {1000 * found.best['realism']:.1f} " in figures
-    assert training_tab._at(found, 9)[1].startswith("**Step 2**")
+    assert training_tab._at(found, 10**9)[1].startswith(f"**Step {steps[-1]}**")

@@ -4,10 +4,11 @@ import re
 import zipfile
 
 import pytest
-from browser import check_accessible, check_fits
-from test_space_tabs import long_work, models, pack, png, shipped_with_records  # noqa: F401  (fixtures)
+from browser import check_accessible, check_fits, resize
+from test_space_tabs import long_work, pack, png
 
-from simgan.demo import build, launch
+from simgan.cards.records import read_records
+from simgan.hub import SHIPPED
 from simgan.simulators import eyes
 
 WIDTHS = pytest.mark.parametrize("width", [1280, 390])
@@ -56,9 +57,8 @@ def test_batch_can_be_stopped_and_tells_what_is_wrong_in_the_page(visit, tmp_pat
     check_accessible(page)
 
 
-@WIDTHS
-def test_a_visitor_answers_a_round_by_keys_and_buttons_and_sees_score_p_and_the_papers(visit, width):
-    page = visit(width, tab="Can you tell?")
+def test_a_visitor_answers_a_round_by_keys_and_buttons_and_sees_score_p_and_the_papers(visit):
+    page = visit(390, tab="Can you tell?")
     page.click("#tell-start")
     right, seen = 0, ""
     for number in range(1, 21):
@@ -83,34 +83,30 @@ def test_a_visitor_answers_a_round_by_keys_and_buttons_and_sees_score_p_and_the_
     assert int(re.search(r"(\d+) of 20 right", last)[1]) in (right, right + 1)
     assert "517 of 1,000 (51.7%)" in last and "0.148" in last
     page.wait_for_function("document.querySelectorAll('#tell-seen img').length == 20")
-    check_fits(page)
+    for width in (390, 1280):
+        resize(page, width)
+        check_fits(page)
     check_accessible(page)
     page.click("#tell-start")
     told(page, "#tell-note", "Image 1 of 20")
 
 
-@pytest.fixture(scope="module")
-def space_with_records(models, shipped_with_records):  # noqa: F811
-    demo = build(models)
-    _, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
-    yield url
-    demo.close()
-
-
-@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
-def test_curves_stand_beside_each_other_and_sheets_follow_the_slider(visit, space_with_records, width, dark):
-    page = visit(width, dark=dark, tab="Training", url=space_with_records)
+def test_curves_stand_beside_each_other_and_sheets_follow_the_slider(visit):
+    page = visit(390, dark=True, tab="Training")
     told(page, "#training-note", "eyes ships the refiner of step")
     page.wait_for_function("document.querySelectorAll('#training-plots :is(canvas, svg.marks)').length == 3")
     page.locator("#training-sheet img").wait_for()
     slider = page.locator("#training-step input[type=range]")
     seen = set()
-    for key, step in (("Home", 0), ("End", 2)):
+    steps = [row["step"] for row in read_records(SHIPPED / "eyes").measures]
+    for key, step in (("Home", steps[0]), ("End", steps[-1])):
         slider.press(key)
         told(page, "#training-figures", f"Step {step}: patch distance")
         page.wait_for_function(
             "seen => !seen.includes(document.querySelector('#training-sheet img').src)", arg=list(seen)
         )
         seen.add(page.get_attribute("#training-sheet img", "src"))
-    check_fits(page)
-    check_accessible(page)
+    for width in (390, 1280):
+        resize(page, width)
+        check_fits(page)
+        check_accessible(page)
