@@ -82,7 +82,7 @@ def test_a_data_set_that_cannot_be_had_is_refused_in_a_sentence(login, monkeypat
     for name in (NAME, "org/private", "org/gated"):
         table(images(2)).push_to_hub(name, private=name == "org/private")
     login.update_repo_settings("org/gated", repo_type="dataset", gated="auto")
-    refused('Unknown split "dev"', f"hub:{NAME}@dev")
+    refused(f"{NAME} has splits train: name one as {NAME}@SPLIT", f"hub:{NAME}@dev")
     monkeypatch.setenv("HF_TOKEN", "hf_bob")
     for name in ("org/noses", "org/private", "org/gated"):
         refused(f"{name} is no folder or file here, and no data set of the Hub that you may read", f"hub:{name}")

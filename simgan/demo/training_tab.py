@@ -65,6 +65,7 @@ def add(models: Models) -> None:
             buttons=[],
             label="The trade: left is truer, down is more real",
         )
+    gr.Markdown(f"Realism: {_legend(REALISM)}. Annotation shift: {_legend(SHIFT)}.", elem_id="training-legend")
     slider = gr.Slider(**step, label="Step", elem_id="training-step")
     figures_text = gr.Markdown(figures, elem_id="training-figures")
     picture = gr.Image(
@@ -90,13 +91,17 @@ def _lines(y: str, colours: dict[str, str]) -> dict[str, Any]:
         "y": y,
         "color": "series",
         "color_map": colours,
-        "colors_in_legend": [],  # Gradio's legend has no room on a narrow screen
-        "caption": " · ".join(f"{hue}: {name}" for hue, name in zip(("orange", "grey", "blue"), colours, strict=True)),
+        "colors_in_legend": [],  # Gradio's legend has no room on a narrow screen: `_legend` tells them
         "height": 280,
         "min_width": 300,
         "buttons": [],
         "y_lim": [0, None],
     }
+
+
+def _legend(colours: dict[str, str]) -> str:
+    hues = {ORANGE: "orange", GREY: "grey", BLUE: "blue"}
+    return ", ".join(f"{hues[colour]} is {name}" for name, colour in colours.items())
 
 
 def _all(name: str) -> list[Any]:
