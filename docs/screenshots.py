@@ -3,11 +3,13 @@
 PYTHONPATH=.:tests python docs/screenshots.py
 """
 
+import io
 import tempfile
 import zipfile
 from pathlib import Path
 
 from browser import CHROMIUM, FLAGS, SIZES, Server, open_tab
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from simgan.demo.samples import examples
@@ -52,7 +54,8 @@ def main() -> None:
                         open_tab(page, tab)
                         use(page, tab, archive)
                         name = "-".join(word.strip("?") for word in tab.lower().split())
-                        page.screenshot(path=FOLDER / f"space-{name}-{width}-{look}.png", full_page=True)
+                        picture = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+                        picture.quantize(256).save(FOLDER / f"space-{name}-{width}-{look}.png", optimize=True)
                     page.close()
     finally:
         server.stop()
