@@ -60,9 +60,9 @@ class Preset:
 PRESETS = {
     "eyes-paper": Preset("eyes", {"width": 64, "kernel_size": 3, "blocks": 4}, {"layers": EYES_DISCRIMINATOR}),
     "hands-paper": Preset("hands", {"width": 64, "kernel_size": 7, "blocks": 10}, {"layers": HANDS_DISCRIMINATOR}),
-    # 12 maps of 7×7 cost as much as 24 of 3×3, but a pixel sees 55 px around it instead of 19: it knows lid from cheek,
-    # and comes twice as near to real images. The residual starts as the identity, which makes the warm-up of the
-    # refiner needless; MPIIGaze's crops are histogram-equalized, so its rivals must be.
+    # 12 maps of 7×7 train about as fast as 24 of 3×3, but a pixel sees 55 px instead of 19, so it knows lid from cheek,
+    # and comes nearer to real images (the card of `eyes` has the figures). The residual starts as the identity, which
+    # makes the warm-up of the refiner needless; MPIIGaze's crops are histogram-equalized, so its rivals must be.
     "eyes": Preset(
         "eyes",
         {"width": 12, "kernel_size": 7, "blocks": 4, "predict_residual": True, "equalize": True, "padding": "reflect"},
