@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from simgan import __version__
+from simgan.cli_ablate import ablate
 from simgan.errors import PublishError, SimGANError, SourceError, reason
 
 DESCRIPTION = "SimGAN: make labelled synthetic images look real without losing their labels."
@@ -371,6 +372,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "prepare": prepare,
     "simulate": simulate,
     "evaluate": evaluate,
+    "ablate": ablate,
     "push": push,
     "space": space,
 }

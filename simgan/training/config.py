@@ -210,3 +210,17 @@ def from_command_line(arguments: Sequence[str] | None = None) -> TrainingConfig:
             preset = argument.split("=", 1)[1]
     get_preset(preset)
     return tyro.cli(TrainingConfig, default=PRESETS[preset], args=arguments)
+
+
+def to_command_line(config: TrainingConfig) -> list[str]:
+    """Give the options that `from_command_line` reads as these settings: the preset, and what differs from it."""
+    options = ["--preset", config.preset]
+    for name, value in vars(config).items():
+        if value == getattr(PRESETS[config.preset], name):
+            continue
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            options.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            options += [f"--{option}", *map(str, value if isinstance(value, tuple) else (value,))]
+    return options

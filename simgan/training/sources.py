@@ -13,6 +13,7 @@ from simgan.evaluation.shift import iris_centres
 from simgan.training.config import TrainingConfig
 from simgan.training.trainer import TrainingData
 
+SYNTHETIC_SEED, REAL_SEED = 1, 2  # of what a limit draws, and of a simulator's world: the same whatever a run's seed
 IRIS_RADIUS = 8.5  # px at 55 px width, as MPIIGaze's virtual camera sees it
 MEASURED = 400  # images of a source that are held in memory for the measures
 PART = 4096  # images in memory while irises are sought
@@ -25,10 +26,10 @@ def load(config: TrainingConfig) -> TrainingData:
     """
     if not config.synthetic or not config.real:
         raise SourceError("give at least one source to --synthetic and one to --real")
-    synthetic = {name: _load(name, config, seed=1) for name in config.synthetic}
+    synthetic = {name: split(name, config, SYNTHETIC_SEED) for name in config.synthetic}
     if config.iris_weight:
         synthetic = {name: (_with_irises(training), rest) for name, (training, rest) in synthetic.items()}
-    real = {name: _load(name, config, seed=2) for name in config.real}
+    real = {name: split(name, config, REAL_SEED) for name in config.real}
     return TrainingData(
         [Crops(synthetic[name][0], channels=config.channels) for name in config.synthetic],
         [Crops(real[name][0], channels=config.channels) for name in config.real],
@@ -37,8 +38,11 @@ def load(config: TrainingConfig) -> TrainingData:
     )
 
 
-def _load(source: str, config: TrainingConfig, seed: int) -> tuple[Dataset, Dataset]:
-    """Give what to train on and what is held out of a source: the same images whatever the run's seed."""
+def split(source: str, config: TrainingConfig, seed: int) -> tuple[Dataset, Dataset]:
+    """Give what to train on and what is held out of a source, read with `SYNTHETIC_SEED` or `REAL_SEED`.
+
+    The same images whatever the run's own seed; `SourceError` where the source is unknown or too small.
+    """
     domain = DOMAINS[get_preset(config.preset).domain]
     data = load_source(
         source, size=(domain.width, domain.height), channels=config.channels, limit=config.limit, seed=seed
