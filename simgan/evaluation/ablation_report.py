@@ -154,15 +154,16 @@ def frontier(report: dict[str, Any]) -> Figure:
     for axes, (key, bound) in zip(panels, report["bounds"].items(), strict=True):
         axes.axhline(1000 * report["floor"], color="0.4", linestyle=":", linewidth=1, label="floor (real to real)")
         axes.axvline(bound, color="0.4", linestyle="--", linewidth=1, label="bound on the shift")
-        grid = [v for v in report["variants"] if _is_of_grid(v) and v["mean"][key] is not None]
+        grid = [v for v in report["variants"] if not v["changes"] and v["mean"][key] is not None]
         grid.sort(key=lambda v: v["regularization_weight"])
-        axes.plot(
-            [v["mean"][key] for v in grid],
-            [1000 * v["mean"]["distance"] for v in grid],
-            color="black",
-            linewidth=0.8,
-            label="λ alone differs (means)",
-        )
+        if len(grid) > 1:
+            axes.plot(
+                [v["mean"][key] for v in grid],
+                [1000 * v["mean"]["distance"] for v in grid],
+                color="black",
+                linewidth=0.8,
+                label="λ alone differs (means)",
+            )
         axes.plot(0, 1000 * report["raw"], "o", markersize=6, color="black", fillstyle="none", label="raw", zorder=3)
         for variant in shown:
             colour, marker = _style(variant["name"])
@@ -191,10 +192,6 @@ def frontier(report: dict[str, Any]) -> Figure:
 def _points(variant: dict[str, Any], key: str) -> list[tuple[float, float]]:
     """Shift and patch distance of each run that has both."""
     return [(run[key], run["distance"]) for run in variant["runs"] if run.get(key) is not None]
-
-
-def _is_of_grid(variant: dict[str, Any]) -> bool:
-    return not variant["changes"]
 
 
 def _style(name: str) -> tuple[str, str]:
