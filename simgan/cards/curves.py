@@ -39,7 +39,7 @@ def draw_curves(records: Records) -> bytes | None:
     shift.set_xlabel("step", fontsize=8)
     for axes in (realism, shift):
         if records.step is not None:
-            axes.axvline(records.step, color=BLACK, linewidth=0.8, label="this model")
+            axes.axvline(records.step, color=BLACK, linewidth=0.8, label="this model" if axes is realism else None)
         axes.set_ylim(bottom=0)
         axes.tick_params(labelsize=8)
         axes.legend(fontsize=7, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False, handlelength=2.4)

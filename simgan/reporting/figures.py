@@ -29,7 +29,7 @@ def draw_means(arms: Sequence[Arm], guessing: float) -> bytes:
         _interval(axes, row, arm.error, colour=BLUE, marker="o")
         label = "one seed" if row == 0 else None
         axes.plot(arm.seeds, [row + 0.2] * len(arm.seeds), "|", color=BLACK, markersize=5, label=label)
-    axes.axvline(guessing, color=GREY, linestyle="--", linewidth=1, label="always the mean label")
+    axes.axvline(guessing, color=GREY, linestyle="--", linewidth=1, zorder=1, label="always the mean label")
     axes.errorbar([], [], xerr=[], color=BLUE, marker="o", markersize=4, linewidth=1.3, label="mean, 95 %")
     axes.set_xlabel("gaze error, degrees", fontsize=8)
     _legend(figure)
@@ -38,15 +38,24 @@ def draw_means(arms: Sequence[Arm], guessing: float) -> bytes:
 
 def draw_differences(differences: Sequence[Difference]) -> bytes:
     """Draw paired differences of error with their intervals, in degrees; the colour and mark tell which leave zero."""
-    figure, axes = _rows([difference.name for difference in differences])
+    entries: list[tuple[str, Difference | None]] = []
+    tuned = ""
+    for difference in differences:
+        if difference.tuned != tuned:
+            tuned = difference.tuned
+            entries.append((f"{tuned}:", None))
+        entries.append((difference.name, difference))
+    figure, axes = _rows([name for name, _ in entries])
     looks = {"first is better": (BLUE, "o"), "first is worse": (ORANGE, "s"), "not told apart": (GREY, "D")}
-    for row, difference in enumerate(differences):
-        error = difference.error
+    for row, (_, one) in enumerate(entries):
+        if one is None:
+            continue
+        error = one.error
         told = "first is better" if error.high < 0 else "first is worse" if error.low > 0 else "not told apart"
         _interval(axes, row, error, colour=looks[told][0], marker=looks[told][1])
     for told, (colour, marker) in looks.items():
         axes.plot([], [], color=colour, marker=marker, markersize=4, linewidth=1.3, label=told)
-    axes.axvline(0, color=BLACK, linewidth=0.9)
+    axes.axvline(0, color=BLACK, linewidth=0.9, zorder=1)
     axes.set_xlabel("difference of gaze error, degrees", fontsize=8)
     _legend(figure)
     return as_png(figure)
@@ -108,7 +117,14 @@ def _rows(names: Sequence[str]) -> tuple[Figure, Axes]:
     axes = figure.subplots()
     for row, name in enumerate(names):
         size = 7 if len(name) <= 58 else 7 * 58 / len(name)
-        axes.text(0.01, row - 0.3, name, transform=axes.get_yaxis_transform(), fontsize=size, va="center", zorder=5)
+        axes.text(
+            *(0.01, row - 0.3, name),
+            transform=axes.get_yaxis_transform(),
+            fontsize=size,
+            va="center",
+            zorder=5,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},  # over the lines that go through all rows
+        )
         if row:
             axes.axhline(row - 0.55, color="0.9", linewidth=0.6)
     axes.set_ylim(len(names) - 0.45, -0.6)

@@ -57,9 +57,10 @@ class Arm:
 
 @dataclass(frozen=True)
 class Difference:
-    """The error of one arm less another's, paired, in degrees."""
+    """The error of one arm less another's, paired, in degrees; `tuned` tells what both went on with, or nothing."""
 
     name: str
+    tuned: str
     error: Estimate
 
 
@@ -230,7 +231,7 @@ def _gaze(file: Path, name: str) -> Gaze:
             for row in values["arms"]
         ]
         differences = [
-            Difference(f"{row['first']} − {row['second']}", _estimate(row["error"])) for row in values["differences"]
+            _difference(row["first"], row["second"], _estimate(row["error"])) for row in values["differences"]
         ]
         for key in ("synthetic", "real", "test_images", "resampled", "settings"):
             values[key]
@@ -243,6 +244,13 @@ def _gaze(file: Path, name: str) -> Gaze:
             guessing=float(values["arms"][0]["seeds"][0]["guessing"]),
             curve=curve.read_bytes() if curve.is_file() else None,
         )
+
+
+def _difference(first: str, second: str, error: Estimate) -> Difference:
+    (one, _, tuned), (other, _, too) = (name.partition(", then ") for name in (first, second))
+    if tuned != too:
+        return Difference(f"{first} − {second}", "", error)
+    return Difference(f"{one} − {other}", f"both then {tuned}" if tuned else "", error)
 
 
 def _ablation(folder: Path, name: str) -> Ablation:
