@@ -78,11 +78,11 @@ class Gaze:
 
 @dataclass(frozen=True)
 class Ablation:
-    """An ablation: its figures, the tables of its report, and its pictures by name, frontier first."""
+    """An ablation: its figures, the text of its report, and its pictures by name, frontier first."""
 
     name: str
     figures: dict[str, Any]
-    tables: list[str]
+    text: str
     pictures: dict[str, bytes]
 
 
@@ -257,18 +257,12 @@ def _ablation(folder: Path, name: str) -> Ablation:
     for file in ("ablation.md", "frontier.png"):
         if not (folder / file).is_file():
             raise SourceError(f"{folder} holds no {file}: run `simgan ablate` again, which goes on where it was")
-    with _reading(folder / "ablation.md"):
-        lines = (folder / "ablation.md").read_text().splitlines()
-    tables, told = [], ""
-    for line in [*lines, ""]:
-        if line.startswith("|"):
-            told += line + "\n"
-        elif told:
-            tables.append(told.rstrip())
-            told = ""
+    figures, text = (_read(folder / f"ablation.{kind}").replace(str(folder), name) for kind in ("json", "md"))
+    lines = [line for line in text.splitlines() if not line.startswith(("#", "!["))]
     pictures = {one: folder / f"{one}.png" for one in PICTURES}
     found = {one: file.read_bytes() for one, file in pictures.items() if file.is_file()}
-    return Ablation(name, without_places(_json(folder / "ablation.json")), tables, found)
+    with _reading(folder / "ablation.json"):
+        return Ablation(name, without_places(dict(json.loads(figures))), "\n".join(lines).strip(), found)
 
 
 def without_places(values: Any) -> Any:
@@ -287,9 +281,14 @@ def _shown(value: Any) -> Any:
 
 
 def _json(file: Path) -> dict[str, Any]:
+    text = _read(file)
     with _reading(file):
-        values = json.loads(file.read_text())
-        return dict(values)
+        return dict(json.loads(text))
+
+
+def _read(file: Path) -> str:
+    with _reading(file):
+        return file.read_text()
 
 
 @contextmanager

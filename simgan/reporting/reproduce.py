@@ -86,7 +86,9 @@ class Reproduction:
         for command in step.commands:
             if "{benchmarks}" in command and "benchmarks" not in self.values:
                 return []
-            words = [[word.format_map(self.values)] if word != "{reported}" else reported for word in command.split()]
+            words = [
+                [word.format_map(self.values)] if word != "{reported}" else reported for word in shlex.split(command)
+            ]
             made.append([word for some in words for word in some])
         return made
 

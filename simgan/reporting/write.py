@@ -157,7 +157,7 @@ def _figures(inputs: Inputs, facts: dict[str, Any]) -> dict[str, Any]:
         | {
             "runs": {
                 run.name: {
-                    "header": run.records.header,
+                    "header": dict(sorted(run.records.header.items())),  # safetensors gives any order
                     "network": run.records.network,
                     "parameters": run.records.parameters,
                     "measures": run.records.measures,
