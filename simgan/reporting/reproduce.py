@@ -21,7 +21,6 @@ from typing import Any
 
 from simgan import __version__
 from simgan.errors import ConfigError, SimGANError, SourceError, reason
-from simgan.evaluation.gaze_experiment import write_aside
 from simgan.reporting.reproduction import DATA, Step, seeds, steps
 
 ROOT = Path(__file__).parents[2]  # of a checkout; of an installed package it is site-packages
@@ -170,7 +169,14 @@ class Reproduction:
 
     def _note(self, step: Step, seconds: float, *, done: bool) -> None:
         values = {"key": self._key(step), "done": done, "seconds": seconds}
-        write_aside(self.output / "steps" / f"{step.name}.json", (json.dumps(values) + "\n").encode())
+        file = self.output / "steps" / f"{step.name}.json"
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            aside = file.with_suffix(".part")
+            aside.write_text(json.dumps(values) + "\n")
+            aside.replace(file)
+        except OSError as error:
+            raise SourceError(f"{file} cannot be written ({reason(error)})") from error
 
     def _begun(self, step: Step) -> dict[str, Any] | None:
         file = self.output / "steps" / f"{step.name}.json"
