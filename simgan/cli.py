@@ -15,6 +15,7 @@ import tyro
 from simgan import __version__
 from simgan.cli_ablate import ablate
 from simgan.errors import PublishError, SimGANError, SourceError, reason
+from simgan.reporting.commands import report, reproduce
 
 DESCRIPTION = "SimGAN: make labelled synthetic images look real without losing their labels."
 Input = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
@@ -219,9 +220,10 @@ def evaluate_realism(
         output: a JSON file for the figures.
     """
     from simgan import Refiner
-    from simgan.evaluation.compare import as_json, compare_realism
+    from simgan.evaluation.compare import as_json, compare_realism, measured_on
 
-    result = compare_realism(Refiner.from_pretrained(model), synthetic, real, limit=limit, seed=seed)
+    refiner = Refiner.from_pretrained(model)
+    result = compare_realism(refiner, synthetic, real, limit=limit, seed=seed)
     print(f"{'':16}  {'refined':>25}  {'raw':>25}  {'between real (floor)':>25}")
     units = {"patch distance": (1000, 1, ""), "kernel distance": (1, 2, ""), "told from real": (100, 0, " %")}
     for name, row in result.rows().items():
@@ -234,7 +236,7 @@ def evaluate_realism(
     low, high = result.patches.closed_interval
     print(f"share of the patch distance's gap closed {result.patches.closed:.0%} ({low:.0%} to {high:.0%})")
     print("patch distances × 1000; told from real: 50 % is chance; in brackets 95 % intervals")
-    _write(output, as_json(result))
+    _write(output, measured_on(refiner, synthetic, real, limit=limit, seed=seed) | as_json(result))
 
 
 def evaluate_shift(
@@ -250,10 +252,11 @@ def evaluate_shift(
         output: a JSON file for the figures.
     """
     from simgan import Refiner
-    from simgan.evaluation.compare import as_json, compare_shift
+    from simgan.evaluation.compare import as_json, compare_shift, measured_on
     from simgan.evaluation.shift import PAPER
 
-    result = compare_shift(Refiner.from_pretrained(model), synthetic, limit=limit, seed=seed)
+    refiner = Refiner.from_pretrained(model)
+    result = compare_shift(refiner, synthetic, limit=limit, seed=seed)
     low, high = result.mean_interval
     print(f"mean                  {result.mean:.2f} px (95 %: {low:.2f} to {high:.2f}), sd {result.sd:.2f}")
     print(f"without the worst 5 % {result.trimmed_mean:.2f} px")
@@ -277,7 +280,7 @@ def evaluate_shift(
             print(f"   {name:12} {figures}")
         if len(groups) > len(shown):
             print(f"   and {len(groups) - len(shown)} more, in the JSON of --output")
-    _write(output, as_json(result) | {"paper": PAPER})
+    _write(output, measured_on(refiner, synthetic, limit=limit, seed=seed) | as_json(result) | {"paper": PAPER})
 
 
 def evaluate_gaze(
@@ -373,6 +376,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "simulate": simulate,
     "evaluate": evaluate,
     "ablate": ablate,
+    "report": report,
+    "reproduce": reproduce,
     "push": push,
     "space": space,
 }

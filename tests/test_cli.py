@@ -78,6 +78,9 @@ def test_measures_are_printed_and_written(simulated, model, tmp_path, capsys):
     assert shift["median"] < 0.05
     assert sum(one["count"] for one in shift["groups"]["gaze"].values()) == 60
     assert shift["paper"] == {"mean": 1.1, "sd": 0.8, "pairs": 100}
+    on = {"synthetic": synthetic, "real": real, "model": model, "limit": 500, "seed": 0}
+    assert on.items() <= realism["measured_on"].items()
+    assert (on | {"real": None, "limit": 1000}).items() <= shift["measured_on"].items()
 
 
 @pytest.mark.parametrize(

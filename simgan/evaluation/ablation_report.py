@@ -11,7 +11,7 @@ import numpy as np
 from simgan import __version__
 from simgan.evaluation.ablation import BASELINE, VARIANTS, PlannedRun, updates
 from simgan.evaluation.ablation_measures import Unseen, refine_all
-from simgan.evaluation.gaze_report import _markdown
+from simgan.evaluation.gaze_report import as_markdown
 from simgan.refiner import Refiner
 from simgan.training.config import TrainingConfig
 
@@ -116,7 +116,7 @@ def as_table(report: dict[str, Any]) -> str:
         )
     bounds, images = report["bounds"], report["images"]
     return (
-        f"{_markdown(rows)}\n\n"
+        f"{as_markdown(rows)}\n\n"
         f"Means over seeds {', '.join(map(str, report['seeds']))}, in brackets each by itself; a budget of "
         f"{report['updates']:,} updates of refiner and discriminator, warm-ups included, so a variant with more "
         "updates a step takes fewer steps. Refiners at the end of the budget, on images that no run saw "

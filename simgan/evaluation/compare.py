@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simgan import __version__
 from simgan.data import Crops, load
 from simgan.evaluation.estimates import Beside, Estimate, Names
 from simgan.evaluation.kernel_distance import measure_kernel_distance
@@ -89,6 +90,23 @@ def compare_shift(refiner: Refiner, synthetic: str, *, limit: int = 1000, seed: 
     if (persons := _persons(labels)) is not None:
         groups["person"] = persons
     return annotation_shift(before, _refined(refiner, before), start, groups=groups, seed=seed)
+
+
+def measured_on(
+    refiner: Refiner, synthetic: str, real: str | None = None, *, limit: int, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Tell what figures are of, to be written beside them: sources, refiner and its step, limit, seed, version."""
+    told = {
+        "synthetic": synthetic,
+        "real": real,
+        "model": refiner.origin,
+        "revision": refiner.revision,
+        "step": (refiner.metadata or {}).get("step"),
+        "limit": limit,
+        "seed": seed,
+        "simgan_version": __version__,
+    }
+    return {"measured_on": told}
 
 
 def as_json(result: Any) -> dict[str, Any]:

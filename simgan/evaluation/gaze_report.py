@@ -72,8 +72,8 @@ def as_table(report: dict[str, Any]) -> str:
         )
     return "\n\n".join(
         [
-            _markdown(arms),
-            *([_markdown(differences)] if report["differences"] else []),
+            as_markdown(arms),
+            *([as_markdown(differences)] if report["differences"] else []),
             f"{len(seeds)} seeds, {report['test_images']:,} test images; in brackets 95 % intervals that resample "
             f"{report['resampled']} and the seeds.\n"
             f"Always answering the mean of the test labels: {seeds[0]['guessing']:.2f}°.",
@@ -115,7 +115,8 @@ def _interval(estimate: dict[str, float], *, sign: bool = False) -> str:
     return f"{estimate['value']:{form}} ({estimate['low']:{form}} to {estimate['high']:{form}})"
 
 
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
+def as_markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Give rows of cells, the first of them the heading, as a table of Markdown."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = [f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")

@@ -1,0 +1,176 @@
+"""What `simgan reproduce` makes, step by step: the command lines that a user would type, and what they leave.
+
+A command may hold `{out}` (the folder of it all), `{data}` (that of `--data`), `{benchmarks}` (of a checkout), `{seed}`
+and `{renders}`, a seed of renders that no training has seen. Another step is another entry here, and nothing else.
+"""
+
+from dataclasses import dataclass
+
+_RENDERS = 10  # training draws its images by the seeds 1 and 2, whatever its own
+_SIZES = "--seeds 3 --width 0.25 --steps 400 --limit 3000 --test-limit 1000"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step: what it is called and about, its commands in turn, and the files or folders they make below `{out}`.
+
+    `minutes`: about how long it takes on two slow cores. `needs`: steps that have to be done before. `reported`: what
+    of it is given to `simgan report`; the step whose commands hold `{reported}` is done anew each time.
+    """
+
+    name: str
+    about: str
+    commands: tuple[str, ...]
+    makes: tuple[str, ...]
+    minutes: float
+    needs: tuple[str, ...] = ()
+    reported: tuple[str, ...] = ()
+
+
+EMBEDDED = (
+    Step(
+        "train",
+        "eyes-simulated, a refiner on the embedded domain",
+        ("python -m train_accelerate --preset eyes --seed {seed} --steps 1500 --output {out}/eyes-simulated",),
+        makes=("eyes-simulated/checkpoints/step-001500", "eyes-simulated/model.safetensors"),
+        minutes=9,
+        reported=("eyes-simulated",),
+    ),
+    Step(
+        "control",
+        "the same without self-regularization (λ = 0), a control for gaze",
+        (
+            "python -m train_accelerate --preset eyes --seed {seed} --steps 1500 --regularization-weight 0 --no-steer "
+            "--output {out}/no-regularization",
+        ),
+        makes=("no-regularization/checkpoints/step-001500", "no-regularization/model.safetensors"),
+        minutes=9,
+        reported=("no-regularization",),
+    ),
+    Step(
+        "realism",
+        "realism on renders of another seed",
+        (
+            "simgan evaluate realism simulator:eyes camera:eyes --model {out}/eyes-simulated --seed {renders} "
+            "--output {out}/realism.json",
+        ),
+        makes=("realism.json",),
+        minutes=1,
+        needs=("train",),
+        reported=("realism.json",),
+    ),
+    Step(
+        "shift",
+        "annotation shift on renders of another seed",
+        (
+            "simgan evaluate shift simulator:eyes --model {out}/eyes-simulated --seed {renders} "
+            "--output {out}/shift.json",
+        ),
+        makes=("shift.json",),
+        minutes=1,
+        needs=("train",),
+        reported=("shift.json",),
+    ),
+    Step(
+        "gaze",
+        "gaze on the embedded domain",
+        (
+            "simgan evaluate gaze simulator:eyes camera:eyes --model {out}/eyes-simulated {out}/no-regularization "
+            "--train-real camera:eyes --arms synthetic refined synthetic+blur+noise+contrast 4x-synthetic 4x-refined "
+            f"real --finetune 100 1000 {_SIZES} --output {{out}}/eyes-simulated/gaze.json",  # into its model-index too
+        ),
+        makes=("eyes-simulated/gaze.json",),
+        minutes=26,
+        needs=("train", "control"),
+    ),
+    Step(
+        "ablation",
+        "what each part of the method adds",
+        ("simgan ablate {out}/ablation --seeds 2 --steps 300",),
+        makes=("ablation/ablation.json", "ablation/ablation.md", "ablation/frontier.png"),
+        minutes=26,
+        reported=("ablation",),
+    ),
+    Step(
+        "speed",
+        "speed of refining, training, simulators and data",
+        tuple(f"python {{benchmarks}}/{name}.py" for name in ("refine", "training", "simulators", "data")),
+        makes=("speed.log",),  # what they print
+        minutes=6,
+    ),
+)
+
+_SYNTHESEYES = "syntheseyes:{data}/eyes_synthetic/syntheseyes_grey.parquet"
+_UNITYEYES = "folder:{data}/eyes_synthetic/unityeyes"
+_MPIIGAZE, _P00 = "folder:{data}/eyes_real/mpiigaze", "folder:{data}/eyes_real/mpiigaze_p00"
+DATA = (  # below the folder of --data
+    *("eyes_synthetic/syntheseyes_grey.parquet", "eyes_synthetic/unityeyes"),
+    *("eyes_real/mpiigaze", "eyes_real/mpiigaze_p00"),
+)
+
+REAL = (
+    Step(
+        "train-real",
+        "eyes, a refiner towards MPIIGaze",
+        (
+            f"python -m train_accelerate --preset eyes --seed {{seed}} --steps 1500 --randomization --synthetic "
+            f"{_SYNTHESEYES} {_SYNTHESEYES} {_UNITYEYES} --real {_MPIIGAZE} {_MPIIGAZE} {_P00} --output {{out}}/eyes",
+        ),
+        makes=("eyes/checkpoints/step-001500", "eyes/model.safetensors"),
+        minutes=12,
+        reported=("eyes",),
+    ),
+    Step(
+        "realism-real",
+        "realism of SynthesEyes, refined, beside MPIIGaze",
+        (
+            f"simgan evaluate realism {_SYNTHESEYES} {_MPIIGAZE} --model {{out}}/eyes --seed {{seed}} "
+            "--output {out}/realism-real.json",
+        ),
+        makes=("realism-real.json",),
+        minutes=2,
+        needs=("train-real",),
+        reported=("realism-real.json",),
+    ),
+    Step(
+        "shift-real",
+        "annotation shift of SynthesEyes",
+        (
+            f"simgan evaluate shift {_SYNTHESEYES} --model {{out}}/eyes --seed {{seed}} "
+            "--output {out}/shift-real.json",
+        ),
+        makes=("shift-real.json",),
+        minutes=2,
+        needs=("train-real",),
+        reported=("shift-real.json",),
+    ),
+    Step(
+        "gaze-real",
+        "gaze on MPIIGaze's p00, from SynthesEyes",
+        (
+            f"simgan evaluate gaze {_SYNTHESEYES} {_P00} --model {{out}}/eyes --seeds 3 --augment shift contrast noise "
+            "--pitch 29 --yaw 34 --output {out}/eyes/gaze.json",
+        ),
+        makes=("eyes/gaze.json",),
+        minutes=20,
+        needs=("train-real",),
+    ),
+)
+
+REPORT = Step(
+    "report",
+    "the report of it all",
+    ("simgan report {reported} --output {out}/report",),
+    makes=("report/report.md",),
+    minutes=1,
+)
+
+
+def steps(*, data: bool = False) -> tuple[Step, ...]:
+    """Give all steps in turn, the report last; those on real eyes too, where there are `data`."""
+    return (*EMBEDDED, *(REAL if data else ()), REPORT)
+
+
+def seeds(seed: int) -> dict[str, str]:
+    """Give what `{seed}` and `{renders}` stand for."""
+    return {"seed": str(seed), "renders": str(seed + _RENDERS)}

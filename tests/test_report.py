@@ -1,0 +1,263 @@
+"""`simgan report`: every figure is of the records, the same inputs give the same bytes, what is wrong is a sentence."""
+
+import json
+import math
+import re
+import shutil
+import statistics
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+from publishing_runs import SECRET, make_run, measure
+
+from simgan import ConfigError, Refiner, SimGANError, SourceError
+from simgan.cards.records import read_records
+from simgan.cli import main
+from simgan.evaluation.compare import RealismMeasures, as_json, measured_on
+from simgan.evaluation.estimates import Beside, Estimate
+from simgan.evaluation.gaze import GazeTraining
+from simgan.evaluation.gaze_arms import Material
+from simgan.evaluation.gaze_experiment import run_experiment
+from simgan.evaluation.gaze_report import as_report, draw_shares
+from simgan.evaluation.realism import Realism
+from simgan.hub import SHIPPED
+from simgan.reporting.write import write_report
+
+
+@pytest.fixture(scope="module")
+def gaze(tmp_path_factory):
+    """A folder as `simgan evaluate gaze --output` leaves it, of networks that saw next to nothing."""
+    folder = tmp_path_factory.mktemp("experiments") / "gaze"
+    folder.mkdir()
+    training = GazeTraining(steps=2, batch=8, width=0.1)
+    material = Material("simulator:eyes", "camera:eyes", "camera:eyes", models=("eyes",), limit=24, test_limit=20)
+    comparison = run_experiment(material, ["synthetic", "refined"], seeds=2, training=training, finetune=[8])
+    (folder / "gaze.json").write_text(json.dumps(as_report(comparison, material, training)))
+    (folder / "gaze.png").write_bytes(draw_shares(comparison))
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path / "run")
+
+
+@pytest.fixture
+def ablation(tmp_path):
+    """A folder as `simgan ablate` leaves it."""
+    folder = tmp_path / "ablated"
+    folder.mkdir()
+    (folder / "ablation.json").write_text(json.dumps({"real": [f"mpiigaze:{SECRET}"], "images": {"real": 3}}))
+    (folder / "ablation.md").write_text(
+        "# Ablation\n\n| variant | distance |\n|---|---|\n| no history | 44.4 |\n\nMeans."
+    )
+    for name in ("frontier", "history"):
+        Image.new("L", (9, 9)).save(folder / f"{name}.png")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_what_ships_is_reported_as_its_records_have_it(gaze, tmp_path, capsys):
+    main(["report", "eyes", "eyes-simulated", str(gaze), "--output", str(tmp_path / "report")])
+    assert capsys.readouterr().out == f"{tmp_path / 'report' / 'report.md'}\n"
+    files = contents(tmp_path / "report")
+    text, told = files["report.md"].decode(), json.loads(files["report.json"])
+    assert "| eyes | 2 | 900, 1500 | 82.9 | 49.6 | 40.9 | 79 % | 0.49 | 0.35 |" in text  # as its card says
+    assert "`eyes`: trained by simgan 0.1.0, commit e74a94e" in text
+    linked = re.findall(r"\]\((.*?)\)", text)
+    assert set(linked) | {"report.md", "report.json"} == set(files)
+    for name in ("eyes", "eyes-simulated"):
+        records = read_records(SHIPPED / name)
+        assert json.loads(files[f"runs/{name}/training.json"]) == records.settings
+        (model,) = yaml.safe_load(files[f"runs/{name}/model-index.yaml"])["model-index"]
+        (result,) = model["results"]
+        values = {metric["type"]: metric["value"] for metric in result["metrics"]}
+        assert values["patch-distance"] == records.best["realism"]
+        assert values["annotation-shift-median"] == records.best["shift_median"]
+    figures = json.loads((gaze / "gaze.json").read_text())
+    assert files["figures/gaze-gaze-curve.png"] == (gaze / "gaze.png").read_bytes()
+    for arm in figures["arms"]:
+        seeds = ", ".join(f"{seed['error']:.2f}" for seed in arm["seeds"])
+        assert f"| {arm['trained_on']} | 24 | {arm['error']['value']:.2f} (" in text
+        assert f" | {seeds} |" in text
+    assert f"| refined − synthetic, both then 8 real | {figures['differences'][1]['error']['value']:.2f} (" in text
+    assert told["gaze"]["gaze"]["arms"] == figures["arms"]
+    assert told["machine"]["cores"] >= 1
+    assert told["versions"]["torch"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "report"]
+
+
+def test_the_same_inputs_give_the_same_bytes(gaze, run, ablation, tmp_path):
+    for name in ("one", "other"):
+        write_report([str(run), str(gaze), str(ablation)], tmp_path / name)
+    assert contents(tmp_path / "one") == contents(tmp_path / "other")
+
+
+def test_seeds_of_one_recipe_stand_side_by_side_with_mean_and_spread(run, tmp_path):
+    other = make_run(tmp_path / "other", seed=1)
+    rows = [measure(step) | {"realism": 0.05} for step in (0, 10, 20)]
+    (other / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    apart = make_run(tmp_path / "apart", seed=1, regularization_weight=0.5)
+    write_report([str(run), str(other), str(apart)], tmp_path / "report")
+    recipes = json.loads((tmp_path / "report" / "report.json").read_text())["recipes"]
+    assert [[row["name"] for row in recipe["rows"]] for recipe in recipes] == [["run", "other"], ["apart"]]
+    assert recipes[0]["mean"]["refined"] == pytest.approx(statistics.fmean([70, 50]))
+    assert recipes[0]["spread"]["refined"] == pytest.approx(statistics.stdev([70, 50]))
+    assert recipes[1]["mean"] is None
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "| mean | | 20 | 90.0 | 60.0 | 30.0 | 50 % |" in text
+    assert "| standard deviation over 2 seeds | | 0 | 0.0 | 14.1 | 0.0 | 24 % |" in text
+    assert json.loads((tmp_path / "report" / "runs" / "run" / "training.json").read_text())["seed"] == 0
+
+
+def test_nothing_tells_where_things_lie_on_this_machine(run, gaze, ablation, tmp_path):
+    figures = json.loads((gaze / "gaze.json").read_text()) | {"real": f"mpiigaze:{SECRET}/p00", "models": [str(run)]}
+    (run / "gaze.json").write_text(json.dumps(figures))
+    (ablation / "ablation.md").write_text(f"| variant |\n|---|\n| failed: {ablation}/runs/0 is full |\n")
+    write_report([str(run), str(ablation)], tmp_path / "report")
+    for name, content in contents(tmp_path / "report").items():
+        assert SECRET.encode() not in content, name
+        assert str(tmp_path).encode() not in content, name
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "`mpiigaze:MPIIGaze@evaluation`" in text
+    assert "tested on `mpiigaze:p00`" in text
+    assert "ablated/runs/0 is full" in text
+    (model,) = yaml.safe_load((tmp_path / "report" / "runs" / "run" / "model-index.yaml").read_text())["model-index"]
+    assert "gaze-error-refined" in {metric["type"] for result in model["results"] for metric in result["metrics"]}
+
+
+def test_realism_and_shift_are_reported_with_what_they_were_measured_on(tmp_path):
+    realism, shift = tmp_path / "realism.json", tmp_path / "shift.json"
+    few = ["--model", "eyes-simulated", "--limit", "20", "--seed", "5"]
+    main(["evaluate", "shift", "simulator:eyes", *few, "--output", str(shift)])
+    patches = Realism(0.05, (0.04, 0.06), 0.09, (0.08, 0.1), 0.03, (0.02, 0.04), 2 / 3, (0.5, 0.8))
+    other = Beside(*(Estimate(value, value - 0.1, value + 0.1) for value in (0.7, 0.95, 0.5)))
+    on = measured_on(Refiner.from_pretrained("eyes-simulated"), "simulator:eyes", "camera:eyes", limit=20, seed=5)
+    realism.write_text(json.dumps(on | as_json(RealismMeasures(patches, other, other))))
+    write_report([str(realism), str(shift)], tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert (
+        "`simulator:eyes` refined by `eyes-simulated` against `camera:eyes`, at most 20 images of each, seed 5" in text
+    )
+    assert "| patch distance × 1000 | 50.0 (40.0 to 60.0) | 90.0 (80.0 to 100.0) | 30.0 (20.0 to 40.0) |" in text
+    assert "| told from real, % | 70.0 (60.0 to 80.0) |" in text
+    assert "gap closed: 67 (50 to 80) %" in text
+    moved = json.loads(shift.read_text())
+    assert f"| shift | `eyes-simulated` | `simulator:eyes`, 5 | 20 | {moved['mean']:.2f} (" in text
+    told = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert told["shift"]["shift"]["measured_on"]["step"] == "1500"
+    for file in (realism, shift):
+        values = json.loads(file.read_text())
+        del values["measured_on"]
+        file.write_text(json.dumps(values))
+        with pytest.raises(SourceError, match=f"{file.name} does not tell what it was measured on"):
+            write_report([str(file)], tmp_path / "report")
+
+
+def test_an_ablation_comes_with_its_table_and_frontier(ablation, tmp_path):
+    write_report([str(ablation)], tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "| no history | 44.4 |\n\nMeans." in text
+    assert text.index("figures/ablated-frontier.png") < text.index("figures/ablated-history.png")
+    told = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert told["ablations"]["ablated"] == {"real": [f"mpiigaze:{Path(SECRET).name}"], "images": {"real": 3}}
+
+
+def test_runs_that_are_called_alike_are_told_apart(run, tmp_path):
+    shutil.copytree(run, tmp_path / "seed1" / "run")
+    write_report([str(run), str(tmp_path / "seed1" / "run")], tmp_path / "report")
+    assert {place.name for place in (tmp_path / "report" / "runs").iterdir()} == {"run", "run-2"}
+    with pytest.raises(ConfigError, match="is given twice"):
+        write_report([str(run), f"{run}/"], tmp_path / "report")
+
+
+def drop(name):
+    return lambda run: (run / name).unlink()
+
+
+def damage(name, change):
+    return lambda run: (run / name).write_text(change((run / name).read_text()))
+
+
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        (drop("training.json"), "holds no training.json"),
+        (drop("metrics.jsonl"), "holds no metrics.jsonl"),
+        (drop("model.safetensors"), "holds no model.safetensors of a simgan refiner"),
+        (
+            damage("metrics.jsonl", lambda text: text.replace('{"step": 10, "realism"', '{"step": 10, "rea')),
+            "line 3 of",
+        ),
+        (damage("metrics.jsonl", lambda text: text.replace('"realism_floor": 0.03, ', "", 1)), "lacks realism_floor"),
+        (
+            damage("metrics.jsonl", lambda text: text.replace("0.09,", '"0.09",', 1)),
+            "holds something that is no number",
+        ),
+        (damage("metrics.jsonl", lambda text: text.replace('"step": 20', '"step": 21')), "has no measure of 20"),
+        (damage("training.json", lambda text: text.replace('"seed"', '"seeds"')), "training.json lacks 'seed'"),
+        (damage("training.json", lambda text: text[:50]), "cannot be read"),
+        (lambda run: (run / "samples" / "step-000020.png").write_bytes(b""), "cannot be read as a sample sheet"),
+        (lambda run: Image.new("L", (60, 40)).save(run / "samples" / "step-000020.png"), "is no sample sheet of 55×35"),
+        (lambda run: (run / "gaze.json").write_text('{"raw": []}'), "gaze.json lacks 'arms'"),
+        (lambda run: (run / "gaze.json").write_text('{"arms": 3}'), "gaze.json is damaged"),
+    ],
+)
+def test_a_damaged_run_is_a_sentence_and_the_report_before_stays(run, harm, sentence, tmp_path):
+    write_report([str(run)], tmp_path / "report")
+    before = contents(tmp_path / "report")
+    harm(run)
+    with pytest.raises(SimGANError, match=sentence):
+        write_report([str(run)], tmp_path / "report")
+    assert contents(tmp_path / "report") == before
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["report", "run"]
+
+
+def test_the_line_that_was_written_when_a_run_was_killed_is_left_out(run, tmp_path):
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 40, "real')
+    write_report([str(run)], tmp_path / "report")
+    rows = (tmp_path / "report" / "runs" / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in rows] == [0, 10, 20, 30]
+    assert not any(math.isnan(value) for row in rows for value in json.loads(row).values())
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("missing/place", "missing/place does not exist: give the folder of a run"),
+        ("nothing", "no model 'nothing'"),
+        ("./empty", "empty is no run and holds no results"),
+        ("./other.json", "is no result of `simgan evaluate`"),
+        ("./list.json", "list.json is damaged"),
+        ("./half", "half holds no ablation.md: run `simgan ablate` again"),
+    ],
+)
+def test_what_is_neither_run_nor_result_ends_in_one_sentence(name, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("empty", "half"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "half" / "ablation.json").write_text("{}")
+    (tmp_path / "other.json").write_text("{}")
+    (tmp_path / "list.json").write_text("[1]")
+    with pytest.raises(SystemExit, match=f"error: .*{sentence}"):
+        main(["report", name, "--output", "report"])
+    assert not (tmp_path / "report").exists()
+
+
+def test_only_a_report_is_replaced(run, tmp_path):
+    with pytest.raises(ConfigError, match="run exists and is not a report"):
+        write_report([str(run)], run)
+    with pytest.raises(ConfigError, match="exists and is not a report"):
+        write_report([str(run)], run / "training.json")
+    with pytest.raises(SourceError, match="cannot be written"):
+        write_report([str(run)], Path("/proc/nothing/report"))
+    other = make_run(tmp_path / "other")
+    write_report([str(other), str(run)], tmp_path / "report")
+    write_report([str(run)], tmp_path / "report")
+    assert [place.name for place in (tmp_path / "report" / "runs").iterdir()] == ["run"]
