@@ -6,7 +6,7 @@ MaxPool 2×2/2 · FC 9600 · FC 1000 · FC 3, all convolutions 3×3, Euclidean l
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simgan.errors import ConfigError, ImageError
+from simgan.runtime import has_fast_bfloat16
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.floating]
@@ -113,10 +114,14 @@ def train_network(network: nn.Module, images: Images, angles: Floats, training: 
     targets = torch.from_numpy(gaze_vectors(angles)).float()
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, training.learning_rate, total_steps=training.steps + 1)
-    network.train()
+    fast = has_fast_bfloat16(str(device))
+    layout: Any = {"memory_format": torch.channels_last}
+    network.train().to(**layout)
     for chosen in _batches(len(images), training.batch, training.steps, order):
-        crops = _augmented(_values(images[chosen.numpy()]), training.augment, chance)
-        loss = functional.mse_loss(network(crops.to(device)), targets[chosen].to(device))
+        crops = _augmented(_values(images[chosen.numpy()]), training.augment, chance).to(device, **layout)
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
+            estimates = network(crops)
+        loss = functional.mse_loss(estimates.float(), targets[chosen].to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
