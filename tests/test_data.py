@@ -263,3 +263,14 @@ def test_one_persons_images_are_held_out_in_contiguous_blocks(total, share):
     assert sorted([*train, *held_out]) == list(range(total))
     assert len(held_out) == min(max(round(share * total), 1), total - 1)
     assert (np.diff(held_out) > 1).sum() <= 4
+
+
+def test_shuffled_pixels_have_the_tones_of_the_source_and_none_of_its_labels():
+    plain, mixed = (load(source, limit=20, seed=3) for source in ("camera:eyes", "shuffled:camera:eyes"))
+    before, after = Crops(plain)[:], Crops(mixed)[:]
+    assert np.array_equal(np.sort(before.reshape(20, -1)), np.sort(after.reshape(20, -1)))
+    neighbours = [np.abs(np.diff(images.astype(float), axis=2)).mean() for images in (before, after)]
+    assert neighbours[1] > 3 * neighbours[0]
+    assert sorted(mixed.column_names) == ["file_name", "image", "person"]
+    assert mixed["person"] == plain["person"]
+    assert np.array_equal(after, Crops(load("shuffled:camera:eyes", limit=20, seed=3))[:])

@@ -145,7 +145,7 @@ def test_other_settings_are_refused_before_anything_is_made(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--only", "moon"], "error: there is no step moon: choose of train, control"),
+        (["--only", "moon"], "error: there is no step moon: choose of train, controls"),
         (["--data", "."], r"error: \. holds no eyes_synthetic/syntheseyes_grey\.parquet"),
         (["--only", "realism"], r"error: 1 of 1 steps failed \(realism\)"),
     ],

@@ -11,6 +11,7 @@ from simgan.data.columns import as_dataset
 from simgan.data.crop import EYES, NONE, Correction, Format, Size
 from simgan.data.folder import open_folder
 from simgan.data.mpiigaze import open_mpiigaze
+from simgan.data.shuffled import shuffled
 from simgan.data.simulated import open_simulator
 from simgan.data.source import Source, draw, pick
 from simgan.data.syntheseyes import open_syntheseyes
@@ -26,6 +27,7 @@ KINDS = {
     "hub": "ORG/NAME, ORG/NAME@SPLIT or a folder saved to disk",
     "simulator": "eyes",
     "camera": "eyes",
+    "shuffled": "any of these",
 }
 CUT = ("folder", "unityeyes", "syntheseyes")
 
@@ -61,6 +63,8 @@ def open_source(
         return open_syntheseyes(place, form)
     if kind == "mpiigaze":
         return open_mpiigaze(place, form)
+    if kind == "shuffled":
+        return shuffled(load(place, size=size, channels=channels, limit=limit, seed=seed), channels=channels, seed=seed)
     if kind == "hub":
         return open_table(place, form, mapped=mapped)
     return open_simulator(kind, place, form, limit, seed)

@@ -7,6 +7,7 @@ and `{renders}`, a seed of renders that no training has seen. Another step is an
 from dataclasses import dataclass
 
 _RENDERS = 10  # training draws its images by the seeds 1 and 2, whatever its own
+_ANY_SHIFT = "--max-shift 99 --max-median-shift 99"  # a control keeps what is most real, wherever its labels went
 _SIZES = "--seeds 3 --width 0.25 --steps 400 --limit 3000 --test-limit 1000"
 
 
@@ -37,15 +38,19 @@ EMBEDDED = (
         reported=("eyes-simulated",),
     ),
     Step(
-        "control",
-        "the same without self-regularization (λ = 0), a control for gaze",
-        (
-            "python -m train_accelerate --preset eyes --seed {seed} --steps 1500 --regularization-weight 0 --no-steer "
-            "--output {out}/no-regularization",
+        "controls",
+        "two refiners that must not help gaze: λ = 0, and towards real images with shuffled pixels",
+        tuple(
+            f"python -m train_accelerate --preset eyes --seed {{seed}} --steps 600 --no-steer {_ANY_SHIFT} {changed} "
+            f"--output {{out}}/{name}"
+            for name, changed in (
+                ("no-regularization", "--regularization-weight 0"),
+                ("shuffled", "--real shuffled:camera:eyes"),
+            )
         ),
-        makes=("no-regularization/checkpoints/step-001500", "no-regularization/model.safetensors"),
+        makes=("no-regularization/checkpoints/step-000600", "shuffled/checkpoints/step-000600"),
         minutes=9,
-        reported=("no-regularization",),
+        reported=("no-regularization", "shuffled"),
     ),
     Step(
         "realism",
@@ -76,12 +81,13 @@ EMBEDDED = (
         "gaze on the embedded domain",
         (
             "simgan evaluate gaze simulator:eyes camera:eyes --model {out}/eyes-simulated {out}/no-regularization "
-            "--train-real camera:eyes --arms synthetic refined synthetic+blur+noise+contrast 4x-synthetic 4x-refined "
-            f"real --finetune 100 1000 {_SIZES} --output {{out}}/eyes-simulated/gaze.json",  # into its model-index too
+            "{out}/shuffled --train-real camera:eyes --arms synthetic refined synthetic+blur+noise+contrast "
+            f"4x-synthetic 4x-refined real --finetune 100 1000 {_SIZES} "
+            "--output {out}/eyes-simulated/gaze.json",  # into its model-index too
         ),
         makes=("eyes-simulated/gaze.json",),
         minutes=26,
-        needs=("train", "control"),
+        needs=("train", "controls"),
     ),
     Step(
         "ablation",
