@@ -37,9 +37,10 @@ def ablate(
         jobs: runs at a time, each with its share of the cores; as many as there are cores if not given.
         limit: take at most so many images of each source.
     """
+    from simgan.cards.curves import as_png
     from simgan.evaluation.ablation import plan, recipe_of, train_all
     from simgan.evaluation.ablation_measures import Unseen
-    from simgan.evaluation.ablation_report import as_png, as_report, as_table, frontier, pictures
+    from simgan.evaluation.ablation_report import as_report, as_table, frontier, pictures
     from simgan.evaluation.gaze_experiment import write_aside
 
     sources: dict[str, Any] = {key: given for key, given in (("synthetic", synthetic), ("real", real)) if given}

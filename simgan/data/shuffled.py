@@ -12,7 +12,11 @@ _KEPT = ("file_name", "person")  # labels are of the image that was
 
 
 def shuffled(data: Dataset, *, channels: int, seed: int) -> Dataset:
-    """Permute the pixels of every image anew, whole pixels where they have colours; no label of what was seen stays."""
+    """Permute the pixels of each image, uint8 (H, W) or (H, W, 3) by `channels`, anew: whole pixels, by `seed`.
+
+    Columns `image`, and `file_name` and `person` where they are known: no label of what was seen stays. `SourceError`
+    where there is no image, `ImageError` where one is broken or of another size.
+    """
     crops = Crops(data, channels=channels)
     kept = [name for name in _KEPT if name in data.column_names]
     rng = np.random.default_rng(seed)

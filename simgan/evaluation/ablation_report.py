@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -239,10 +238,3 @@ def _rows(rows: dict[str, Any]) -> Figure:
         axes.set_title(label, fontsize=8, loc="left", pad=2)
         axes.set_axis_off()
     return figure
-
-
-def as_png(figure: Figure) -> bytes:
-    """Give a figure as a PNG: the same bytes every time."""
-    file = BytesIO()
-    figure.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()

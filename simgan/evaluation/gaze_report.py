@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 
+from simgan.cards.curves import as_png
 from simgan.evaluation.gaze import GazeTraining
 from simgan.evaluation.gaze_arms import Material
 from simgan.evaluation.gaze_experiment import SHARE_WITHIN, GazeComparison, seeds_of
@@ -105,9 +105,7 @@ def draw_shares(comparison: GazeComparison) -> bytes:
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3)
     figure.legend(fontsize=7, loc="outside lower left", frameon=False, handlelength=3)
-    file = BytesIO()
-    figure.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
+    return as_png(figure)
 
 
 def _interval(estimate: dict[str, float], *, sign: bool = False) -> str:
