@@ -27,6 +27,24 @@ DOMAINS = {
     "hands": Domain("hands", width=224, height=224, channels=1, stored="uint16"),
 }
 
+JOINTS = (
+    "little fingertip",
+    "little middle",
+    "ring tip",
+    "ring middle",
+    "middle tip",
+    "middle middle",
+    "index tip",
+    "index middle",
+    "thumb tip",
+    "thumb middle",
+    "thumb base",
+    "wrist left",
+    "wrist right",
+    "palm",
+)
+"""The joints of a hand in the order of every label: those 14 of NYU's 36 on which methods are compared."""
+
 # A layer of a discriminator: (kind, kernel size, stride, maps); a pool keeps its number of maps.
 Layer = tuple[str, int, int, int]
 

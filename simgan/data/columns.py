@@ -1,4 +1,4 @@
-"""What a row of an eye data set holds, as Arrow and `datasets` know it."""
+"""What a row of a data set of eyes or hands holds, as Arrow and `datasets` know it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, Features, Image, Sequence, Value
 
+from simgan.domains import JOINTS
 from simgan.errors import SourceError
 
 Row = dict[str, Any]
@@ -26,13 +27,15 @@ COLUMNS: dict[str, Any] = {
     "pupil": _point,
     "iris": Sequence(_point),
     "lids": Sequence(_point),
+    "joints": Sequence(Sequence(_number, length=3)),
+    "joints_mm": Sequence(Sequence(_number, length=3)),
     "person": Value("string"),
     "file_name": Value("string"),
 }
 """Every column that a source may have (`simgan.data.load` says what each means); a source has some of them."""
 
-POINTS = ("pupil", "iris", "lids")
-"""The columns in pixels of the crop, which move with it."""
+POINTS = ("pupil", "iris", "lids", "joints")
+"""The columns in pixels of the crop, which move with it; what follows u and v, a joint's depth in mm, stays."""
 
 
 SHAPES: dict[str, tuple[int, ...]] = {
@@ -43,6 +46,8 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "pupil": (2,),
     "iris": (-1, 2),
     "lids": (-1, 2),
+    "joints": (len(JOINTS), 3),
+    "joints_mm": (len(JOINTS), 3),
 }
 """What the labels that are numbers must look like; −1 is any number of points."""
 
@@ -114,7 +119,7 @@ def angles(gaze: Iterable[float]) -> dict[str, Any]:
 
 
 def mirrored(labels: Mapping[str, Any], width: int) -> Row:
-    """Labels of an image of that width, mirrored: x becomes width − 1 − x, gaze and head turn to the other side."""
+    """Labels of an image of that width, mirrored: x becomes width − 1 − x; gaze, head and a hand's mm change sides."""
     row = dict(labels)
     flip = np.array([-1.0, 1.0, 1.0])
     if row.get("gaze") is not None:
@@ -125,5 +130,9 @@ def mirrored(labels: Mapping[str, Any], width: int) -> Row:
         row["head_rotation"] = (np.reshape(row["head_rotation"], (3, 3)) * np.outer(flip, flip)).reshape(9).tolist()
     for name in POINTS:
         if known(row.get(name)):
-            row[name] = (np.asarray(row[name], float) * [-1, 1] + [width - 1, 0]).tolist()
+            points = np.array(row[name], float)
+            points[..., 0] = width - 1 - points[..., 0]
+            row[name] = points.tolist()
+    if known(row.get("joints_mm")):
+        row["joints_mm"] = (np.asarray(row["joints_mm"], float) * flip).tolist()
     return row

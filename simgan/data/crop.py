@@ -132,8 +132,10 @@ class Crop:
         return bool(box[0] >= 0 and box[1] >= 0 and box[2] <= wide and box[3] <= high)
 
     def move(self, points: np.ndarray) -> np.ndarray:
-        """Points (..., 2) of the frame to points of the crop; whole numbers are pixel centres in both."""
-        return (np.asarray(points, float) + 0.5 - [self.left, self.top]) * self.scale - 0.5
+        """Points (..., 2 or more) of the frame to those of the crop, whole numbers pixel centres; all but x, y stay."""
+        moved = np.array(points, float)
+        moved[..., :2] = (moved[..., :2] + 0.5 - [self.left, self.top]) * self.scale - 0.5
+        return moved
 
     def move_labels(self, row: Row) -> Row:
         """Move every label of a row that is in pixels."""
