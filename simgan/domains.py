@@ -1,8 +1,8 @@
 """What an image of a domain is, and the networks that each preset builds for it.
 
 The paper treats two domains, eyes (section 3.1) and hands (section 3.3); the layers are those of its appendix. A
-preset names the networks of a recipe: `eyes-paper` and `hands-paper` keep the paper's values, `eyes` is what ships.
-How a preset trains is told by the preset of the same name in `simgan.training.config`.
+preset names the networks of a recipe: `eyes-paper` and `hands-paper` keep the paper's values, `eyes` and `hands` are
+what ships. How a preset trains is told by the preset of the same name in `simgan.training.config`.
 """
 
 from dataclasses import dataclass, field
@@ -84,6 +84,12 @@ PRESETS = {
     "eyes": Preset(
         "eyes",
         {"width": 12, "kernel_size": 7, "blocks": 4, "predict_residual": True, "equalize": True, "padding": "reflect"},
+        {"layers": EYES_DISCRIMINATOR},
+    ),
+    # What a depth camera adds is a few pixels wide (jagged edges, holes, steps), so the patches are those of eyes.
+    "hands": Preset(
+        "hands",
+        {"width": 12, "kernel_size": 7, "blocks": 4, "predict_residual": True, "padding": "reflect"},
         {"layers": EYES_DISCRIMINATOR},
     ),
 }

@@ -30,7 +30,9 @@ class Crops:
         self._order = None if order is None else order.column(0).to_numpy()
         self._length = len(dataset)
         self._iris = _iris_circles(dataset.data.table) if "iris" in dataset.column_names else None
-        self.shape: tuple[int, ...] = self._decode(self._rows([0]))[0].shape
+        first = self._decode(self._rows([0]))[0]
+        self.shape: tuple[int, ...] = first.shape
+        self.dtype = first.dtype
 
     def __len__(self) -> int:
         return self._length
@@ -41,7 +43,7 @@ class Crops:
         `ImageError` if one is broken or of another size than the first.
         """
         rows = self._rows(np.arange(self._length)[indices] if isinstance(indices, slice) else indices)
-        images = np.empty((len(rows), *self.shape), np.uint8)
+        images = np.empty((len(rows), *self.shape), self.dtype)
         for place, image in enumerate(self._decode(rows)):
             if image.shape != self.shape:
                 raise ImageError(
@@ -50,6 +52,10 @@ class Crops:
                 )
             images[place] = image
         return images
+
+    def each(self, indices: Sequence[int] | np.ndarray) -> list[np.ndarray]:
+        """Give images by number, whatever their sizes."""
+        return self._decode(self._rows(indices))
 
     def iris_masks(self, indices: Sequence[int] | np.ndarray, *, grow: float = 1.5) -> np.ndarray:
         """Give soft discs float32 (N, H, W) in [0, 1], 1 over the iris: its circle `grow` times as large.
@@ -75,7 +81,7 @@ class Crops:
 
     def _decode(self, rows: np.ndarray) -> list[np.ndarray]:
         parts = np.searchsorted(self._starts, rows, side="right") - 1
-        flag = cv2.IMREAD_COLOR if self._colour else cv2.IMREAD_GRAYSCALE
+        flag = cv2.IMREAD_COLOR if self._colour else cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
         images = []
         for row, part, place in zip(rows, parts, rows - self._starts[parts], strict=True):
             data, offsets = self._chunks[part]

@@ -17,7 +17,7 @@ from simgan.training.randomization import randomize
 
 
 class Images(Protocol):
-    """Random access to stored images: `images[indices]` gives uint8 (N, H, W) or (N, H, W, 3)."""
+    """Random access to stored images: `images[indices]` gives uint8 or uint16 (N, H, W), or uint8 (N, H, W, 3)."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, indices: NDArray[np.int64], /) -> NDArray[np.uint8]: ...
@@ -49,9 +49,11 @@ class Batches:
         equalize: bool,
         flip: bool,
         randomization: bool = False,
+        window: int = 0,
     ) -> None:
         self.stream, self.sources, self.size = stream, list(sources), size
-        self.seed, self.equalize, self.flip, self.randomization = seed, equalize, flip, randomization
+        self.seed, self.equalize, self.flip = seed, equalize, flip
+        self.randomization, self.window = randomization, window
         smallest = min((len(source) for source in self.sources), default=0)
         share = -(-size // max(1, len(self.sources)))
         if smallest < share:
@@ -81,14 +83,17 @@ class Batches:
         for s, images_of in enumerate(self.sources):
             mine = np.flatnonzero(source == s)
             if len(mine):
-                some = images_of[index[mine]]
+                if self.window:
+                    rngs = self._of_each(number, part, "window")
+                    some = images_of.windows(index[mine], self.window, [rngs[place] for place in mine])
+                else:
+                    some = images_of[index[mine]]
                 if images is None:
                     images = np.empty((len(index), *some.shape[1:]), some.dtype)
                 images[mine] = some
         assert images is not None  # a part of a batch is never empty
-        if self.randomization:  # each image by its own place, whatever part of the batch it is in
-            stream, first = f"{self.stream}/randomization", number * self.size
-            rngs = [generator(self.seed, stream, first + place) for place in range(self.size)[part]]
+        if self.randomization:
+            rngs = self._of_each(number, part, "randomization")
             images = np.stack([randomize(image, rng) for image, rng in zip(images, rngs, strict=True)])
         if self.equalize:
             images = np.stack([equalize_image(image) for image in images])
@@ -103,6 +108,11 @@ class Batches:
             if isinstance(images_of, ImagesWithIris) and len(mine):
                 masks[mine] = images_of.iris_masks(index[mine])
         return self._flip(masks, number, part)
+
+    def _of_each(self, number: int, part: slice, what: str) -> list[np.random.Generator]:
+        """Give a generator for each image, by its own place, whatever part of batch `number` it is in."""
+        stream, first = f"{self.stream}/{what}", number * self.size
+        return [generator(self.seed, stream, first + place) for place in range(self.size)[part]]
 
     def _flip(self, images: NDArray[Any], number: int, part: slice) -> NDArray[Any]:
         """Mirror half of the images of batch `number`, the same whatever part of it they are."""

@@ -50,7 +50,7 @@ class TrainingConfig:
     """Train a refiner (Algorithm 1 of SimGAN)."""
 
     preset: str = "eyes"
-    """Networks and defaults: eyes, eyes-paper or hands-paper."""
+    """Networks and defaults: eyes, hands, eyes-paper or hands-paper."""
     synthetic: tuple[str, ...] = ("simulator:eyes",)
     """Sources of labelled synthetic images; each gives an equal share of a mini-batch."""
     real: tuple[str, ...] = ("camera:eyes",)
@@ -64,6 +64,8 @@ class TrainingConfig:
     seed: int = 0
     """Fixes everything that is random."""
 
+    window: int = 0
+    """Train on windows of so many pixels about a random pixel of the hand; 0: on whole images. For depth alone."""
     steps: int = 1500
     """Steps of Algorithm 1: K_g updates of the refiner, then K_d of the discriminator."""
     refiner_updates: int = 2
@@ -94,9 +96,9 @@ class TrainingConfig:
     steer: bool = True
     """Steer λ so that the held-out annotation shift stays within its bounds."""
     max_shift: float = 1.1
-    """Bound on the mean annotation shift (worst 5 % left out), px at 55 px width; the paper's figure."""
+    """Bound on the mean annotation shift (worst 5 % left out), px at 55 px width (the paper's figure), or mm."""
     max_median_shift: float = 0.4
-    """Bound on the median annotation shift, px at 55 px width."""
+    """Bound on the median annotation shift, px at 55 px width, or mm."""
 
     learning_rate: float = 4e-4
     """Of both networks (Adam)."""
@@ -192,6 +194,19 @@ _PAPER = TrainingConfig(
 )
 PRESETS = {
     "eyes": TrainingConfig(),
+    "hands": TrainingConfig(
+        preset="hands",
+        synthetic=("simulator:hands",),
+        real=("camera:hands",),
+        output=Path("runs/hands"),
+        window=64,
+        transform="identity",
+        regularization_weight=1.0,
+        iris_weight=0.0,
+        max_shift=6.0,
+        max_median_shift=3.0,
+        augment=("translation",),
+    ),
     "eyes-paper": _PAPER,
     "hands-paper": dataclasses.replace(
         _PAPER, preset="hands-paper", refiner_warm_up=500, output=Path("runs/hands-paper")

@@ -27,13 +27,13 @@ from tqdm import tqdm
 
 from simgan import __version__
 from simgan.discriminator import REAL
+from simgan.domains import get_preset
 from simgan.errors import TrainingError
-from simgan.evaluation.realism import patch_swd
-from simgan.evaluation.shift import annotation_shift
 from simgan.images import to_array, to_tensor
 from simgan.training import checkpoints
 from simgan.training.batches import equalize_image
 from simgan.training.config import TrainingConfig
+from simgan.training.measures import DOMAIN_MEASURES, Images
 from simgan.training.publisher import Publisher
 from simgan.training.sheets import write_sheet
 from simgan.training.trainer import Trainer, TrainingData, make_accelerator
@@ -45,7 +45,6 @@ PATIENCE = 200  # steps after which three bad measures in a row end a run
 WITHIN = (0.7, 1.0)  # shares of the bound between which λ is left alone
 STEERING = 1.5  # λ changes by at most this factor at a time
 _PR_SET_PDEATHSIG = 1  # of Linux' prctl.h
-PIXELS_OF = 55  # width at which the bounds on the shift are stated
 
 
 class Run:
@@ -57,6 +56,7 @@ class Run:
         self.accelerator = make_accelerator(config)
         self.config = config = replace(config, mixed_precision=self.accelerator.mixed_precision)
         self.trainer = Trainer(config, data, self.accelerator)
+        self.measures = DOMAIN_MEASURES[get_preset(config.preset).domain]
         self.records: list[dict[str, Any]] = []
         self.stopped = False
         equalize = self.trainer.average.config.equalize
@@ -115,7 +115,7 @@ class Run:
         print(
             f"\nBest refiner: step {best['step']}, patch distance {best['realism']:.4f} "
             f"(untouched {best['realism_raw']:.4f}, between real images {best['realism_floor']:.4f}), "
-            f"iris moved {best['shift']:.2f} px on average, {best['shift_median']:.2f} px in the median.\n"
+            f"{self.measures.moved.format(mean=best['shift'], median=best['shift_median'])}.\n"
             f"It is in {self.config.output}; its sample sheets are in {self.config.output / 'samples'}.\n"
             f'Next: python -c "from simgan import Refiner; '
             f"Refiner.from_pretrained('{self.config.output}').refine('IMAGE.png').save('refined.png')\""
@@ -226,8 +226,7 @@ class Run:
         after = np.concatenate([self._refine(part) for part in np.array_split(before, max(1, len(before) // 32))])
         discriminator = self.accelerator.unwrap_model(trainer.discriminator)
         maps = [self._probability_real(discriminator, images) for images in (after, real)]
-        shifts = [annotation_shift(_grey(before[k]), _grey(after[k])) for k in self._each_source()]
-        scale = PIXELS_OF / before.shape[2]
+        shifts = [self.measures.shift(before[k], after[k]) for k in self._each_source()]
         halves = [_mixed([images[k::2] for images in self.held_out_real], MEASURED // 2) for k in (0, 1)]
         sheet = self.config.output / "samples" / f"step-{trainer.counters.step:06d}.png"
         with checkpoints.writing(str(sheet)):
@@ -237,33 +236,33 @@ class Run:
             "step": trainer.counters.step,
             "realism": self._realism(after, real),
             "realism_raw": self._realism(before, real),
-            "realism_floor": patch_swd(*map(_grey, halves)),
+            "realism_floor": self.measures.realism(*halves),
             # of the source that it is worst for: labels of each have to stay, not of their mixture
-            "shift": float(np.max([shift.trimmed_mean for shift in shifts])) * scale,
-            "shift_median": float(np.max([shift.median for shift in shifts])) * scale,
+            "shift": float(np.max([shift.trimmed_mean for shift in shifts])),
+            "shift_median": float(np.max([shift.median for shift in shifts])),
             "shift_failed": float(np.mean([shift.failed for shift in shifts])),
             "accuracy_refined": float((maps[0].mean((1, 2)) < 0.5).mean()),
             "accuracy_real": float((maps[1].mean((1, 2)) >= 0.5).mean()),
             "map_spread": float(np.concatenate([m.ravel() for m in maps]).std()),
-            "change": float(np.abs(after.astype(float) - before).mean() / 127.5),
+            "change": float(np.abs(after.astype(float) - before).mean() / (np.iinfo(after.dtype).max / 2)),
             "contrast": float(after.std() / max(before.std(), 1e-6)),
             "regularization_weight": trainer.regularization_weight,
         }
 
-    def _realism(self, images: NDArray[np.uint8], real: NDArray[np.uint8]) -> float:
+    def _realism(self, images: Images, real: Images) -> float:
         """Mean over the synthetic sources: each has to become real, not their mixture."""
-        return float(np.mean([patch_swd(_grey(images[k]), _grey(real)) for k in self._each_source()]))
+        return float(np.mean([self.measures.realism(images[k], real) for k in self._each_source()]))
 
     def _each_source(self) -> list[slice]:
         """Where the held-out images of each synthetic source lie in their mixture."""
         return [slice(k, None, len(self.held_out_synthetic)) for k in range(len(self.held_out_synthetic))]
 
-    def _refine(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _refine(self, images: Images) -> Images:
         refined = self.trainer.average(to_tensor(images).to(self.accelerator.device))
-        stored: NDArray[np.uint8] = to_array(refined, np.uint8)
+        stored: Images = to_array(refined, images.dtype)
         return stored
 
-    def _probability_real(self, discriminator: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _probability_real(self, discriminator: Any, images: Images) -> NDArray[np.float32]:
         logits = discriminator(to_tensor(images).to(self.accelerator.device))
         map_: NDArray[np.float32] = logits.float().softmax(1)[:, REAL].cpu().numpy()
         return map_
@@ -313,7 +312,7 @@ class Run:
             )
 
 
-def _mixed(sources: Sequence[NDArray[np.uint8]], count: int) -> NDArray[np.uint8]:
+def _mixed(sources: Sequence[Images], count: int) -> Images:
     """Take images of all sources in turn, as a mini-batch does, evenly spread over each; few images come repeatedly."""
     share = -(-count // len(sources))
     picked = [images[np.linspace(0, len(images), share, endpoint=False).astype(int)] for images in sources]
@@ -325,10 +324,6 @@ def _step(line: str) -> int:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError):  # the line that was being written when the run was killed
         return sys.maxsize
-
-
-def _grey(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return images if images.ndim == 3 else images.mean(-1).round().astype(np.uint8)
 
 
 def _follow_launcher() -> None:

@@ -1,6 +1,7 @@
 """Sample sheets: input, refined, difference, heatmap, one column an image, always of the same images."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,12 +12,13 @@ Images = NDArray[np.uint8]
 SCALE = 3
 
 
-def write_sheet(file: Path, before: Images, after: Images, probability_real: NDArray[np.float32]) -> None:
+def write_sheet(file: Path, before: NDArray[Any], after: NDArray[Any], probability_real: NDArray[np.float32]) -> None:
     """Write a PNG of inputs and refined images, uint8 (N, H, W) or (N, H, W, 3).
 
     Rows: input; refined; difference (grey where nothing changed); the discriminator's map (N, h, w) of the refined
     images, from blue (looks refined, 0) to yellow (looks real, 1).
     """
+    before, after = _eight_bits(before), _eight_bits(after)
     difference = np.clip(after.astype(np.int16) - before + 128, 0, 255).astype(np.uint8)
     rows = [_row(_rgb(images)) for images in (before, after, difference)]
     size = (before.shape[2], before.shape[1])
@@ -31,6 +33,10 @@ def write_sheet(file: Path, before: Images, after: Images, probability_real: NDA
     aside = file.with_suffix(".part")
     image.save(aside, "PNG")
     aside.replace(file)
+
+
+def _eight_bits(images: NDArray[Any]) -> Images:
+    return images if images.dtype == np.uint8 else (images >> 8).astype(np.uint8)
 
 
 def _rgb(images: Images) -> Images:

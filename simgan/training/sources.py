@@ -10,7 +10,9 @@ from simgan.data.splits import hold_out
 from simgan.domains import DOMAINS, get_preset
 from simgan.errors import SourceError
 from simgan.evaluation.shift import iris_centres
+from simgan.training.batches import generator
 from simgan.training.config import TrainingConfig
+from simgan.training.frames import Frames
 from simgan.training.trainer import TrainingData
 
 SYNTHETIC_SEED, REAL_SEED = 1, 2  # of what a limit draws, and of a simulator's world: the same whatever a run's seed
@@ -27,9 +29,16 @@ def load(config: TrainingConfig) -> TrainingData:
     if not config.synthetic or not config.real:
         raise SourceError("give at least one source to --synthetic and one to --real")
     synthetic = {name: split(name, config, SYNTHETIC_SEED) for name in config.synthetic}
+    real = {name: split(name, config, REAL_SEED) for name in config.real}
+    if _is_depth(config):
+        return TrainingData(
+            [Frames(synthetic[name][0]) for name in config.synthetic],
+            [Frames(real[name][0]) for name in config.real],
+            [_spread_windows(synthetic[name][1], config) for name in config.synthetic],
+            [_spread_windows(real[name][1], config) for name in config.real],
+        )
     if config.iris_weight:
         synthetic = {name: (_with_irises(training), rest) for name, (training, rest) in synthetic.items()}
-    real = {name: split(name, config, REAL_SEED) for name in config.real}
     return TrainingData(
         [Crops(synthetic[name][0], channels=config.channels) for name in config.synthetic],
         [Crops(real[name][0], channels=config.channels) for name in config.real],
@@ -44,9 +53,8 @@ def split(source: str, config: TrainingConfig, seed: int) -> tuple[Dataset, Data
     The same images whatever the run's own seed; `SourceError` where the source is unknown or too small.
     """
     domain = DOMAINS[get_preset(config.preset).domain]
-    data = load_source(
-        source, size=(domain.width, domain.height), channels=config.channels, limit=config.limit, seed=seed
-    )
+    size = None if config.window else (domain.width, domain.height)  # windows are cut from frames of any size
+    data = load_source(source, size=size, channels=config.channels, limit=config.limit, seed=seed)
     if len(data) < 2:
         raise SourceError(f"source {source!r} has one image: none is left to train on when it is held out")
     return hold_out(data, config.holdout)
@@ -55,6 +63,18 @@ def split(source: str, config: TrainingConfig, seed: int) -> tuple[Dataset, Data
 def _spread(data: Dataset, channels: int) -> NDArray[np.uint8]:
     """Take images evenly spread over a source, `MEASURED` or all there are."""
     return Crops(data, channels=channels)[np.linspace(0, len(data) - 1, min(MEASURED, len(data))).astype(int)]
+
+
+def _is_depth(config: TrainingConfig) -> bool:
+    return DOMAINS[get_preset(config.preset).domain].stored == "uint16"
+
+
+def _spread_windows(data: Dataset, config: TrainingConfig) -> NDArray[np.uint16]:
+    """Take a window, or all, of depth frames evenly spread over a source, `MEASURED` or all there are."""
+    chosen = np.linspace(0, len(data) - 1, min(MEASURED, len(data))).astype(int)
+    if not config.window:
+        return Frames(data)[chosen]
+    return Frames(data).windows(chosen, config.window, [generator(0, "held out", int(index)) for index in chosen])
 
 
 def _with_irises(data: Dataset) -> Dataset:

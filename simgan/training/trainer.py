@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from simgan.discriminator import REFINED, Discriminator
+from simgan.domains import DOMAINS, get_preset
 from simgan.errors import ConfigError
 from simgan.history import History
 from simgan.images import to_array, to_tensor
@@ -78,13 +79,14 @@ class Trainer:
             refiner, discriminator.to(**layout), *optimizers
         )
         equalize = refiner.config.equalize
-        drawn: Any = {"seed": config.seed, "equalize": equalize, "flip": config.flip}
+        drawn: Any = {"seed": config.seed, "equalize": equalize, "flip": config.flip, "window": config.window}
         self.synthetic = Batches(
             "synthetic", data.synthetic, config.batch_size, **drawn, randomization=config.randomization
         )
         self.real = Batches("real", data.real, config.batch_size, **drawn)
         self.transform = get_transform(config.transform)
         self.regularization_weight = config.regularization_weight
+        self.stored = DOMAINS[get_preset(config.preset).domain].stored
         self.history: History | None = None
         self.counters = Counters()
         self.sums: dict[str, Tensor] = {}
@@ -219,7 +221,7 @@ class Trainer:
             average.lerp_(value, 1 - decay)
 
     def _remember(self, refined: Tensor, rng: np.random.Generator) -> None:
-        images = as_stored(refined)
+        images = as_stored(refined, self.stored)
         self._history_like(images).replace(images, rng)
 
     def restore_history(self, images: NDArray[Any]) -> None:

@@ -1,0 +1,59 @@
+"""Depth frames of a source as a network sees them, whole or as windows about a pixel of the hand."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from datasets import Dataset
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from simgan.data.loader import Crops
+from simgan.depth import THRESHOLD, to_tensor
+from simgan.errors import SourceError
+from simgan.images import to_array
+
+Values = NDArray[np.uint16]
+BACKGROUND = (THRESHOLD + 1) / 2 * 65535  # of stored values; beyond is no reading
+
+
+class Frames:
+    """Depth images, uint16 in mm, as stored values: uint16 that spread [−1, 1] of `simgan.depth.to_tensor`.
+
+    So they mix, flip, enter the history and are measured as any image. A reading moves by 0.003 mm at most.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._crops = Crops(dataset)
+
+    def __len__(self) -> int:
+        return len(self._crops)
+
+    def __getitem__(self, indices: NDArray[np.int64]) -> Values:
+        """Give whole frames (N, H, W), which must be of one size."""
+        return _values(self._crops[indices])
+
+    def windows(self, indices: Sequence[int] | NDArray[np.int64], size: int, rngs: Sequence[Generator]) -> Values:
+        """Give a window of each frame, (N, size, size), about a random pixel of the hand; frames may differ in size.
+
+        Hand and edge are a small part of a frame, and local losses (section 2.2) need no whole one. `SourceError`
+        where a frame is smaller than a window.
+        """
+        windows = np.empty((len(indices), size, size), np.uint16)
+        for place, (index, rng) in enumerate(zip(indices, rngs, strict=True)):
+            frame = _values(self._crops.each([index])[0][None])[0]
+            height, width = frame.shape
+            if size > min(height, width):
+                raise SourceError(
+                    f"frame {index} is {width}×{height} pixels, too small for a window of {size}: lower --window"
+                )
+            hand = np.flatnonzero(frame <= BACKGROUND)  # never empty: a window of depth begins at a reading
+            y, x = divmod(int(hand[rng.integers(len(hand))]), width)
+            top = min(max(y - size // 2, 0), height - size)
+            left = min(max(x - size // 2, 0), width - size)
+            windows[place] = frame[top : top + size, left : left + size]
+        return windows
+
+
+def _values(frames: NDArray[np.uint16]) -> Values:
+    values: Values = to_array(to_tensor(frames), np.uint16)
+    return values
