@@ -8,12 +8,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from simgan.data.loader import Crops
-from simgan.depth import THRESHOLD, to_tensor
+from simgan.depth import find_window, to_tensor
 from simgan.errors import SourceError
 from simgan.images import to_array
 
 Values = NDArray[np.uint16]
-BACKGROUND = (THRESHOLD + 1) / 2 * 65535  # of stored values; beyond is no reading
 
 
 class Frames:
@@ -30,7 +29,8 @@ class Frames:
 
     def __getitem__(self, indices: NDArray[np.int64]) -> Values:
         """Give whole frames (N, H, W), which must be of one size."""
-        return _values(self._crops[indices])
+        values: Values = to_array(to_tensor(self._crops[indices]), np.uint16)
+        return values
 
     def windows(self, indices: Sequence[int] | NDArray[np.int64], size: int, rngs: Sequence[Generator]) -> Values:
         """Give a window of each frame, (N, size, size), about a random pixel of the hand; frames may differ in size.
@@ -40,20 +40,16 @@ class Frames:
         """
         windows = np.empty((len(indices), size, size), np.uint16)
         for place, (index, rng) in enumerate(zip(indices, rngs, strict=True)):
-            frame = _values(self._crops.each([index])[0][None])[0]
-            height, width = frame.shape
+            frame = self._crops.each([index])[0]
+            (height, width), depths = frame.shape, find_window(frame)
             if size > min(height, width):
                 raise SourceError(
                     f"frame {index} is {width}×{height} pixels, too small for a window of {size}: lower --window"
                 )
-            hand = np.flatnonzero(frame <= BACKGROUND)  # never empty: a window of depth begins at a reading
+            hand = np.flatnonzero(depths.holds(frame))  # never empty: it begins before the nearest reading
             y, x = divmod(int(hand[rng.integers(len(hand))]), width)
             top = min(max(y - size // 2, 0), height - size)
             left = min(max(x - size // 2, 0), width - size)
-            windows[place] = frame[top : top + size, left : left + size]
+            part = frame[None, top : top + size, left : left + size]
+            windows[place] = to_array(to_tensor(part, [depths]), np.uint16)[0]
         return windows
-
-
-def _values(frames: NDArray[np.uint16]) -> Values:
-    values: Values = to_array(to_tensor(frames), np.uint16)
-    return values
