@@ -145,7 +145,6 @@ def evaluate_gaze(
         device: where networks are trained, such as cuda.
         output: a folder for gaze.json, gaze.png and the results of each network; or the JSON file in it.
     """
-    from simgan.evaluation.experiment import write_aside
     from simgan.evaluation.gaze import GazeTraining
     from simgan.evaluation.gaze_arms import Material
     from simgan.evaluation.gaze_experiment import run_experiment
@@ -153,7 +152,7 @@ def evaluate_gaze(
 
     training = GazeTraining(backbone=backbone, width=width, steps=steps, augment=augment)
     material = Material(synthetic, real, train_real, test_persons, model, limit, test_limit, pitch, yaw)
-    file = output if output is None or output.suffix == ".json" else output / "gaze.json"
+    file = _json_file(output, "gaze")
     comparison = run_experiment(
         material,
         arms,
@@ -162,17 +161,84 @@ def evaluate_gaze(
         finetune=finetune,
         folder=file and file.with_suffix(""),
         device=device,
-        tell=lambda line: print(line, file=sys.stderr, flush=True),
+        tell=_tell,
     )
     report = as_report(comparison, material, training)
-    print(as_table(report))
-    if file is not None:
-        write_aside(file.with_suffix(".png"), draw_shares(comparison))
-        write_aside(file, (json.dumps(report, indent=2) + "\n").encode())
+    _finish(file, report, as_table(report), draw_shares(comparison))
+
+
+def evaluate_hands(
+    synthetic: Synthetic,
+    real: Real,
+    /,
+    model: tuple[str, ...] = ("hands",),
+    arms: tuple[str, ...] = (),
+    train_real: str | None = None,
+    test_persons: tuple[str, ...] = (),
+    finetune: tuple[int, ...] = (),
+    seeds: int = 3,
+    steps: int = 500,
+    heat: int = 32,
+    width: float = 0.25,
+    stacks: int = 2,
+    batch: int = 16,
+    augment: tuple[Literal["noise", "holes"], ...] = (),
+    limit: int = 1000,
+    test_limit: int = 1000,
+    device: str = "cpu",
+    output: Path | None = None,
+) -> None:
+    """Does refining help to find joints? Train hourglasses on each arm's depth images, test them on the same real ones.
+
+    Nothing is chosen on the test images. What an interrupted experiment has trained is kept beside the output.
+
+    Args:
+        synthetic: a source of synthetic hands with joints.
+        real: a source of real hands with joints, to test on, that the refiners did not see.
+        model: refiners (shipped names, folders, or Hub ids): an arm each; several are how controls are compared.
+        arms: what to train on: synthetic, refined, real; 3x-refined is three times as many images,
+            synthetic+noise+holes adds augmentation. If not given the paper's table, real where --train-real tells it.
+        train_real: real hands with joints to train on (arm real, finetune); persons of the test are left out.
+        test_persons: test on these persons alone.
+        finetune: also go on with so many real images after each arm.
+        seeds: networks trained of each kind.
+        steps: of training.
+        heat: side of the heat maps in px; the crop enters four times as large. The paper's is 64; 32 is for two cores,
+        width: maps as a share of the paper's 256; 1 is its full width.
+        stacks: hourglasses, one after the other.
+        batch: crops of a step.
+        augment: augmentation of every arm beside rotation and crops, real ones too.
+        limit: images of an arm.
+        test_limit: images of the test.
+        device: where networks are trained, such as cuda.
+        output: a folder for hands.json, hands.png and the results of each network; or the JSON file in it.
+    """
+    from simgan.evaluation.hands import HandsTraining
+    from simgan.evaluation.hands_arms import Material
+    from simgan.evaluation.hands_experiment import ARMS, run_experiment
+    from simgan.evaluation.hands_report import as_report, as_table, draw_pck
+
+    training = HandsTraining(heat, width, stacks, steps, batch, augment=augment)
+    arms = arms or (*ARMS, *(["real"] if train_real else []))
+    models = model if any("refined" in arm for arm in arms) else ()
+    material = Material(synthetic, real, train_real, test_persons, models, limit, test_limit)
+    file = _json_file(output, "hands")
+    comparison = run_experiment(
+        material,
+        arms,
+        seeds=seeds,
+        training=training,
+        finetune=finetune,
+        folder=file and file.with_suffix(""),
+        device=device,
+        tell=_tell,
+    )
+    report = as_report(comparison, material, training)
+    _finish(file, report, as_table(report), draw_pck(comparison))
 
 
 def evaluate() -> None:
-    """Measure a refiner: `simgan evaluate realism | shift | gaze`."""
+    """Measure a refiner: `simgan evaluate realism | shift | gaze | hands`."""
     tyro.extras.subcommand_cli_from_dict(MEASURES, prog="simgan evaluate", args=["--help"])
 
 
@@ -180,7 +246,26 @@ MEASURES: dict[str, Callable[..., Any]] = {
     "realism": evaluate_realism,
     "shift": evaluate_shift,
     "gaze": evaluate_gaze,
+    "hands": evaluate_hands,
 }
+
+
+def _json_file(output: Path | None, name: str) -> Path | None:
+    return output if output is None or output.suffix == ".json" else output / f"{name}.json"
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _finish(file: Path | None, report: dict[str, Any], table: str, picture: bytes) -> None:
+    """Show the table of an experiment, and keep its report and its picture."""
+    from simgan.evaluation.experiment import write_aside
+
+    print(table)
+    if file is not None:
+        write_aside(file.with_suffix(".png"), picture)
+        write_aside(file, (json.dumps(report, indent=2) + "\n").encode())
 
 
 def _write(output: Path | None, figures: dict[str, Any]) -> None:

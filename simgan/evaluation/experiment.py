@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import Field, asdict, dataclass, replace
 from itertools import combinations
@@ -101,6 +102,23 @@ class ArmResult(Generic[R]):
             {name: value for name, value in vars(result).items() if not isinstance(value, np.ndarray)}
             for result in self.results
         ]
+
+
+@dataclass(frozen=True)
+class Comparison(ABC, Generic[R]):
+    """All arms of an experiment, and what their images were resampled by."""
+
+    arms: list[ArmResult[R]]
+    groups: NDArray[np.int64]
+    grouped_by: str
+
+    @abstractmethod
+    def differences(self) -> Sequence[Any]:
+        """What is reported of each of `pairs`, as dataclasses."""
+
+    @abstractmethod
+    def figures(self, row: ArmResult[R]) -> dict[str, Any]:
+        """What is reported of an arm."""
 
 
 def pairs(arms: Sequence[ArmResult[R]]) -> Iterator[tuple[ArmResult[R], ArmResult[R]]]:

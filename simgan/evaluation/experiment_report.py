@@ -3,14 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simgan.cards.curves import as_png
+from simgan.evaluation.arms import L, Material
+from simgan.evaluation.experiment import Comparison, R
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 _COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito's
 _STYLES = ("-", "--", "-.", ":")
+
+
+def as_report(
+    comparison: Comparison[R], material: Material[L], training: Mapping[str, Any], limits: Mapping[str, Any] = _NONE
+) -> dict[str, Any]:
+    """Give all figures of an experiment; `raw` and `refined` are the rows by seed that a model card reads.
+
+    `limits`: settings of the material beside those that all have.
+    """
+    told: dict[str, Any] = {
+        "synthetic": material.synthetic,
+        "real": material.real,
+        "train_real": material.train_real,
+        "models": list(material.models),
+        "test_images": len(comparison.groups),
+        "resampled": comparison.grouped_by,
+        "settings": {
+            **training,
+            **{name: getattr(material, name) for name in ("limit", "test_limit", "test_persons")},
+            **limits,
+        },
+        "arms": [comparison.figures(row) for row in comparison.arms],
+        "differences": [asdict(difference) for difference in comparison.differences()],
+    }
+    model = material.models[0] if material.models else None
+    for key, kind, by in (("raw", "synthetic", None), ("refined", "refined", model)):
+        for row in comparison.arms:
+            if (row.arm.kind, row.arm.times, row.arm.augment, row.arm.model, row.tuned) == (kind, 1, (), by, 0):
+                told[key] = row.seeds()
+    return told
 
 
 def draw_shares(errors: Mapping[str, NDArray[np.float64]], greatest: float, distance: str, share: str) -> bytes:

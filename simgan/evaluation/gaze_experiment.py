@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from simgan.evaluation.bootstrap import Estimate, estimate, mean_error, median_error
-from simgan.evaluation.experiment import ArmResult, Task, pairs, run_arms
+from simgan.evaluation.experiment import ArmResult, Comparison, Task, pairs, run_arms
 from simgan.evaluation.gaze import (
     GazeResult,
     GazeTraining,
@@ -45,15 +44,11 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class GazeComparison:
-    """All arms of an experiment, and what their images were resampled by."""
-
-    arms: list[ArmResult[GazeResult]]
-    groups: NDArray[np.int64]
-    grouped_by: str
+class GazeComparison(Comparison[GazeResult]):
+    """All arms of an experiment with gaze."""
 
     def differences(self) -> list[Difference]:
-        """Each arm against the first, and what is refined against every other, where both are fine-tuned alike."""
+        """The arms in `pairs`."""
         return [self._difference(first, second) for first, second in pairs(self.arms)]
 
     def _difference(self, first: ArmResult[GazeResult], second: ArmResult[GazeResult]) -> Difference:
@@ -96,11 +91,7 @@ def run_experiment(
     device: str = "cpu",
     tell: Callable[[str], None] = lambda line: None,
 ) -> GazeComparison:
-    """Train and test every arm with every seed; what lies in `folder` from before is taken from there.
-
-    `finetune`: so many real images that a copy of each network not trained on real ones goes on with. `tell` is given a
-    line for each network trained. `ConfigError` for what cannot be trained, found before anything is.
-    """
+    """Train and test every arm with every seed, as `run_arms` does; `ConfigError` for what cannot be trained."""
     training = training or GazeTraining()
     found = run_arms(
         GAZE,

@@ -16,25 +16,8 @@ _DEGREES = 20.0
 
 def as_report(comparison: GazeComparison, material: Material, training: GazeTraining) -> dict[str, Any]:
     """Give all figures of an experiment; `raw` and `refined` are the rows by seed that a model card reads."""
-    arms = [comparison.figures(row) for row in comparison.arms]
-    told: dict[str, Any] = {
-        "synthetic": material.synthetic,
-        "real": material.real,
-        "train_real": material.train_real,
-        "models": list(material.models),
-        "test_images": len(comparison.groups),
-        "resampled": comparison.grouped_by,
-        "settings": asdict(training)
-        | {name: getattr(material, name) for name in ("limit", "test_limit", "test_persons", "pitch", "yaw")},
-        "arms": arms,
-        "differences": [asdict(difference) for difference in comparison.differences()],
-    }
-    model = material.models[0] if material.models else None
-    for key, kind, by in (("raw", "synthetic", None), ("refined", "refined", model)):
-        for row in comparison.arms:
-            if (row.arm.kind, row.arm.times, row.arm.augment, row.arm.model, row.tuned) == (kind, 1, (), by, 0):
-                told[key] = row.seeds()
-    return told
+    limits = {name: getattr(material, name) for name in ("pitch", "yaw")}
+    return experiment_report.as_report(comparison, material, asdict(training), limits)
 
 
 def as_table(report: dict[str, Any]) -> str:
