@@ -16,7 +16,7 @@ def hands(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray
     images, joints, points = np.zeros((count, SIDE, SIDE), np.uint16), [], []
     for image in images:
         centre = np.array([*rng.uniform(-80, 80, 2), rng.uniform(450, 800)])
-        turn = rng.uniform(-0.4, 0.4)
+        turn = rng.uniform(-0.9, 0.9)
         rays = _RAYS + turn + rng.uniform(-0.06, 0.06, 14)
         mm = centre + np.stack([_REACH * np.cos(rays), -_REACH * np.sin(rays), rng.uniform(-25, 25, 14)], 1)
         wide = CUBE * FOCAL / centre[2]  # of the crop's box in the frame
