@@ -6,11 +6,14 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from simgan.errors import SourceError, reason
+
+if TYPE_CHECKING:
+    from simgan.evaluation.depth_realism import SurfaceShift
 
 Synthetic = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYNTHETIC")]
 Real = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="REAL")]
@@ -27,6 +30,8 @@ def evaluate_realism(
 ) -> None:
     """Compare refined images with real ones: their patches, their textures, and whether a network tells them apart.
 
+    Of depth images: patches of depth and of where there is any, holes, edges, residuals of planes, levels and steps.
+
     Args:
         synthetic: a source of synthetic images.
         real: a source of real ones that training did not see.
@@ -37,13 +42,13 @@ def evaluate_realism(
     """
     from simgan import Refiner
     from simgan.evaluation.compare import as_json, compare_realism, measured_on
+    from simgan.evaluation.depth_realism import DepthRealism
 
     refiner = Refiner.from_pretrained(model)
     result = compare_realism(refiner, synthetic, real, limit=limit, seed=seed)
     print(f"{'':16}  {'refined':>25}  {'raw':>25}  {'between real (floor)':>25}")
-    units = {"patch distance": (1000, 1, ""), "kernel distance": (1, 2, ""), "told from real": (100, 0, " %")}
     for name, row in result.rows().items():
-        factor, digits, unit = units[name]
+        factor, digits, unit = result.UNITS[name]
         cells = [
             f"{factor * one.value:.{digits}f}{unit} ({factor * one.low:.{digits}f} to {factor * one.high:.{digits}f})"
             for one in (row.refined, row.raw, row.floor)
@@ -51,7 +56,13 @@ def evaluate_realism(
         print(f"{name:16}  " + "  ".join(f"{cell:>25}" for cell in cells))
     low, high = result.patches.closed_interval
     print(f"share of the patch distance's gap closed {result.patches.closed:.0%} ({low:.0%} to {high:.0%})")
-    print("patch distances × 1000; told from real: 50 % is chance; in brackets 95 % intervals")
+    print(result.TOLD)
+    if isinstance(result, DepthRealism):
+        print(f"{'mean of':16}  {'refined':>10}  {'raw':>10}  {'real':>10}")
+        for name, means in zip(list(result.UNITS)[2:], result.means.values(), strict=True):
+            factor, digits, unit = result.UNITS[name]
+            cells = [f"{factor * means[kind]:.{digits}f}{unit}" for kind in ("refined", "raw", "real")]
+            print(f"{name:16}  " + "  ".join(f"{cell:>10}" for cell in cells))
     _write(output, measured_on(refiner, synthetic, real, limit=limit, seed=seed) | as_json(result))
 
 
@@ -60,8 +71,10 @@ def evaluate_shift(
 ) -> None:
     """Measure how far refining moves the iris, in pixels, by gaze and person, beside the finder's own repeatability.
 
+    Of depth images: how far it moves the surface, in millimetres, and what readings are lost and gained.
+
     Args:
-        synthetic: a source of synthetic eyes.
+        synthetic: a source of synthetic eyes, or of depth images.
         model: a shipped refiner, a folder, or a Hub id.
         limit: at most so many images.
         seed: draws them.
@@ -69,10 +82,16 @@ def evaluate_shift(
     """
     from simgan import Refiner
     from simgan.evaluation.compare import as_json, compare_shift, measured_on
+    from simgan.evaluation.depth_realism import SurfaceShift
     from simgan.evaluation.shift import PAPER
 
     refiner = Refiner.from_pretrained(model)
     result = compare_shift(refiner, synthetic, limit=limit, seed=seed)
+    figures = measured_on(refiner, synthetic, limit=limit, seed=seed) | as_json(result)
+    if isinstance(result, SurfaceShift):
+        _tell_surface(result)
+        _write(output, figures)
+        return
     low, high = result.mean_interval
     print(f"mean                  {result.mean:.2f} px (95 %: {low:.2f} to {high:.2f}), sd {result.sd:.2f}")
     print(f"without the worst 5 % {result.trimmed_mean:.2f} px")
@@ -92,11 +111,11 @@ def evaluate_shift(
         shown = sorted(groups.items(), key=lambda item: -item[1].count)[:12]
         print(f"by {kind:12} pairs  mean  median  90th  beyond 3 px")
         for name, one in shown:
-            figures = f"{one.count:5}  {one.mean:4.2f}  {one.median:6.2f}  {one.p90:4.2f}  {one.share_over_3px:11.1%}"
-            print(f"   {name:12} {figures}")
+            spread = f"{one.count:5}  {one.mean:4.2f}  {one.median:6.2f}  {one.p90:4.2f}  {one.share_over_3px:11.1%}"
+            print(f"   {name:12} {spread}")
         if len(groups) > len(shown):
             print(f"   and {len(groups) - len(shown)} more, in the JSON of --output")
-    _write(output, measured_on(refiner, synthetic, limit=limit, seed=seed) | as_json(result) | {"paper": PAPER})
+    _write(output, figures | {"paper": PAPER})
 
 
 def evaluate_gaze(
@@ -248,6 +267,18 @@ MEASURES: dict[str, Callable[..., Any]] = {
     "gaze": evaluate_gaze,
     "hands": evaluate_hands,
 }
+
+
+def _tell_surface(result: SurfaceShift) -> None:
+    for name, one, factor, unit in (
+        ("surface moved, median", result.median, 1, " mm"),
+        ("90th percentile", result.p90, 1, " mm"),
+        ("readings lost", result.lost, 100, " %"),
+        ("readings gained", result.gained, 100, " %"),
+    ):
+        value, low, high = (f"{factor * figure:.2f}" for figure in (one.value, one.low, one.high))
+        print(f"{name:21} {value}{unit} (95 %: {low} to {high})")
+    print(f"means over {result.count} images; intervals resample {result.resampled}")
 
 
 def _json_file(output: Path | None, name: str) -> Path | None:

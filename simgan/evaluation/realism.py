@@ -5,14 +5,16 @@ projected on random directions of unit length, and the sorted projections of bot
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from simgan.errors import ImageError
+from simgan.evaluation.estimates import Beside, Estimate
 
-Images = NDArray[np.uint8]
+Images = NDArray[np.uint8] | NDArray[np.float32]
 
 
 CONTRAST_FLOOR = 0.05  # added to a patch's deviation, so that the noise of a flat patch is not blown up
@@ -29,7 +31,7 @@ def patch_swd(
     patches: int = 64,
     seed: int = 0,
 ) -> float:
-    """Distance ≥ 0 between the patches of two sets of stored images, uint8 (N, H, W), taken as values in [0, 1].
+    """Distance ≥ 0 between the patches of two sets of images (N, H, W), uint8 or float32 in [0, 1], as those values.
 
     `standardize`: each patch less its mean and over its deviation, so that texture, sharpness and noise count whatever
     the brightness; plain values of equalized images differ little even where anyone sees which are rendered.
@@ -37,11 +39,13 @@ def patch_swd(
     Mean over `scales` levels of a Gaussian pyramid and over `projections` directions of the mean absolute difference of
     the quantiles; `patches` patches of `patch` × `patch` pixels an image, at places that `seed` fixes. A set against
     itself gives 0; only the floor between two sets of real images tells what else a number means. `ImageError` where a
-    set is empty, not uint8 (N, H, W), or smaller than a patch at the coarsest scale.
+    set is empty, no such array, or smaller than a patch at the coarsest scale.
     """
     for images in (a, b):
-        if images.dtype != np.uint8 or images.ndim != 3 or len(images) == 0:
-            raise ImageError(f"realism compares uint8 (N, H, W) with N > 0, not {images.dtype} {images.shape}")
+        if images.dtype not in (np.uint8, np.float32) or images.ndim != 3 or len(images) == 0:
+            raise ImageError(
+                f"realism compares uint8 (N, H, W) with N > 0, or float32 in [0, 1], not {images.dtype} {images.shape}"
+            )
         if min(images.shape[1:]) >> (scales - 1) < patch:
             raise ImageError(f"images of {images.shape[2]}×{images.shape[1]} hold no {patch}×{patch} patch at 1/2^n")
     distances = []
@@ -72,13 +76,21 @@ class Realism:
     closed: float  # share of the gap from raw to floor; 1: as near as real to real; NaN where there is no gap
     closed_interval: tuple[float, float]
 
+    def beside(self) -> Beside:
+        """Give the distances as a row of a table."""
+        return Beside(
+            refined=Estimate(self.distance, *self.distance_interval),
+            raw=Estimate(self.raw, *self.raw_interval),
+            floor=Estimate(self.floor, *self.floor_interval),
+        )
+
 
 def measure_realism(refined: Images, real: Images, raw: Images, *, resamples: int = 100, seed: int = 0) -> Realism:
-    """Measure `refined` against `real` beside `raw`, the images before refining: each uint8 (N, H, W), equalized alike.
+    """Measure `refined` against `real` beside `raw`, the images before refining; each as for `patch_swd`.
 
-    The floor lies between the halves of `real` in the order given: give images of one person or film as one block, or
-    near-identical ones make it too low. About 10 s for 500 images each. `ImageError` as `patch_swd`, and where a set
-    has fewer than two images.
+    Images are equalized alike. The floor lies between the halves of `real` in the order given: give images of one
+    person or film as one block, or near-identical ones make it too low. About 10 s for 500 images each. `ImageError` as
+    `patch_swd`, and where a set has fewer than two images.
     """
     for images in (refined, real, raw):
         if len(images) < 2:
@@ -144,7 +156,9 @@ def _quantiles(values: NDArray[np.float32], count: int = 1000) -> NDArray[np.flo
 
 def _patches(images: Images, scale: int, size: int, count: int, seed: int, standardize: bool) -> NDArray[np.float32]:
     """Patches (N * count, size²) of the images in [0, 1] reduced `scale` times by two."""
-    reduced = np.stack([_reduce(image, scale) for image in images]).astype(np.float32) / 255
+    reduced = np.stack([_reduce(image, scale) for image in images])
+    if reduced.dtype == np.uint8:
+        reduced = reduced.astype(np.float32) / 255
     rng = np.random.default_rng([seed, scale, len(images)])
     windows = np.lib.stride_tricks.sliding_window_view(reduced, (size, size), axis=(1, 2))
     shape = (len(images), count)
@@ -156,7 +170,7 @@ def _patches(images: Images, scale: int, size: int, count: int, seed: int, stand
     return chosen.astype(np.float32, copy=False)
 
 
-def _reduce(image: Images, times: int) -> Images:
+def _reduce(image: NDArray[Any], times: int) -> NDArray[Any]:
     for _ in range(times):
-        image = cv2.pyrDown(image).astype(np.uint8, copy=False)
+        image = cv2.pyrDown(image)
     return image
