@@ -28,7 +28,7 @@ _CLOSED = 5  # px, gaps of an outline that are closed
 _SMOOTH = 4.0  # px along an outline, the deviation of the Gaussian that makes it smooth
 _PLANE = 5  # px, side of a plane's patch
 _STEPS = 20  # mm, beyond which a step is an edge, however high
-_LEAST_OUTLINE = 32  # points
+_LEAST_OUTLINE = 32  # points; what is smaller is a flying pixel or a few
 _DRAWS = 200
 
 
@@ -141,33 +141,34 @@ def measure_surface_shift(before: Images, after: Images, *, persons: Sequence[st
 
 
 def hole_shares(images: Images) -> Floats:
-    """Share of the pixels without a reading within each silhouette, (N,): its outline, small gaps closed, filled."""
+    """Share of the pixels without a reading within each silhouette, (N,): its outlines, small gaps closed, filled."""
     shares = np.full(len(images), np.nan)
     for number, image in enumerate(images):
         closed = cv2.morphologyEx(
             (image > 0).astype(np.uint8), cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_CLOSED,) * 2)
         )
-        if (outline := _outline(closed)) is not None:
-            inside = cv2.drawContours(np.zeros_like(closed), [outline], -1, 1, cv2.FILLED) > 0
+        if outlines := _outlines(closed):
+            inside = cv2.drawContours(np.zeros_like(closed), outlines, -1, 1, cv2.FILLED) > 0
             shares[number] = (image[inside] == 0).mean()
     return shares
 
 
 def edge_jaggedness(images: Images) -> Floats:
-    """How far the outline of the readings lies from itself made smooth, root mean square in px, (N,).
+    """How far the outlines of the readings lie from themselves made smooth, root mean square in px, (N,).
 
     0.25 px or so is a smooth edge in pixels. NaN where there is no outline to speak of.
     """
     found = np.full(len(images), np.nan)
     for number, image in enumerate(images):
-        outline = _outline((image > 0).astype(np.uint8))
-        if outline is None or len(outline) < _LEAST_OUTLINE:
-            continue
-        points = outline[:, 0].astype(np.float64)
-        away = points - ndimage.gaussian_filter1d(points, _SMOOTH, axis=0, mode="wrap")
-        last = np.array(image.shape)[::-1] - 1
-        cut = ((points == 0) | (points == last)).any(1)  # by the crop's border, not by the sensor
-        found[number] = np.sqrt(np.square(away[~cut]).sum(1).mean()) if not cut.all() else np.nan
+        squares = [np.empty(0)]
+        for outline in _outlines((image > 0).astype(np.uint8)):
+            points = outline[:, 0].astype(np.float64)
+            away = points - ndimage.gaussian_filter1d(points, _SMOOTH, axis=0, mode="wrap")
+            last = np.array(image.shape)[::-1] - 1
+            cut = ((points == 0) | (points == last)).any(1)  # by the crop's border, not by the sensor
+            squares.append(np.square(away[~cut]).sum(1))
+        if len(every := np.concatenate(squares)):
+            found[number] = np.sqrt(every.mean())
     return found
 
 
@@ -232,10 +233,10 @@ def _tensor(images: Images) -> NDArray[np.float32]:
     return values
 
 
-def _outline(mask: NDArray[Any]) -> NDArray[Any] | None:
-    """The longest closed line around what is set, (M, 1, 2), None where nothing is."""
+def _outlines(mask: NDArray[Any]) -> list[NDArray[Any]]:
+    """Closed lines around what is set, (M, 1, 2) each; flying pixels have none."""
     lines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return max(lines, key=len, default=None)
+    return [line for line in lines if len(line) >= _LEAST_OUTLINE]
 
 
 def _moved(before: Images, after: Images) -> tuple[float, float, float, float]:
