@@ -16,6 +16,9 @@ FAR = np.float32(1e6)
 """The depth of what no ray hits."""
 
 
+Area = tuple[slice, slice]
+
+
 @dataclass(frozen=True)
 class Mesh:
     """Which spheres a solid joins: numbers of spheres, `edges` (E, 2) and `plates` (T, 3), every plate's edges too."""
@@ -43,12 +46,13 @@ def cast(window: Window, centres: np.ndarray, radii: np.ndarray, mesh: Mesh) -> 
     """
     depth = np.full((len(window.y), len(window.x)), FAR, np.float32)
     boxes = _boxes(window, centres, radii)
-    for centre, radius, box in zip(centres, radii, boxes, strict=True):
-        _sphere(window, depth, _area(box[None]), centre, radius)
-    for first, second in mesh.edges:
-        _cone(window, depth, _area(boxes[[first, second]]), centres[[first, second]], radii[[first, second]])
-    for corners in mesh.plates:
-        _plate(window, depth, _area(boxes[corners]), centres[corners], radii[corners])
+    for area, centre, radius in zip(_areas(boxes[:, None]), centres, radii, strict=True):
+        _sphere(window, depth, area, centre, radius)
+    for area, ends, pair in zip(_areas(boxes[mesh.edges]), centres[mesh.edges], radii[mesh.edges], strict=True):
+        _cone(window, depth, area, ends, pair)
+    planes, faces = _touch(centres[mesh.plates], radii[mesh.plates])
+    for area, plane, face in zip(_areas(boxes[mesh.plates]), planes, faces, strict=True):
+        _plate(window, depth, area, plane, face)
     return depth
 
 
@@ -64,19 +68,18 @@ def _boxes(window: Window, centres: np.ndarray, radii: np.ndarray) -> np.ndarray
     return np.stack(sides, -1)
 
 
-def _area(boxes: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns around some boxes."""
-    left, right, top, bottom = boxes[:, 0].min(), boxes[:, 1].max(), boxes[:, 2].min(), boxes[:, 3].max()
-    return slice(top, bottom), slice(left, right)
+def _areas(boxes: np.ndarray) -> list[Area]:
+    """Rows and columns around the boxes of each of M solids, (M, spheres, 4)."""
+    first, last = boxes[..., 0::2].min(1).tolist(), boxes[..., 1::2].max(1).tolist()
+    return [(slice(top, bottom), slice(left, right))
+            for (left, top), (right, bottom) in zip(first, last, strict=True)]  # fmt: skip
 
 
 def _nearer(depth: np.ndarray, found: np.ndarray, valid: np.ndarray) -> None:
     np.minimum(depth, found, out=depth, where=valid)
 
 
-def _sphere(
-    window: Window, depth: np.ndarray, area: tuple[slice, slice], centre: np.ndarray, radius: np.float32
-) -> None:
+def _sphere(window: Window, depth: np.ndarray, area: Area, centre: np.ndarray, radius: np.float32) -> None:
     x, y = window.x[area[1]], window.y[area[0], None]
     # Points of a ray are o + t (x, y, 1) with o on the plane of the centre: float32 keeps hundredths of a mm so.
     ox, oy = x * centre[2] - centre[0], y * centre[2] - centre[1]
@@ -88,9 +91,7 @@ def _sphere(
     _nearer(depth[area], centre[2] - t, valid)
 
 
-def _cone(
-    window: Window, depth: np.ndarray, area: tuple[slice, slice], centres: np.ndarray, radii: np.ndarray
-) -> None:
+def _cone(window: Window, depth: np.ndarray, area: Area, centres: np.ndarray, radii: np.ndarray) -> None:
     """The side of the cone that touches both spheres.
 
     A point p lies on it where F = min over s of |p − c − s b|² − (r + s dr)² is 0 and that s is in [0, 1]; with
@@ -128,30 +129,37 @@ def _cone(
     _nearer(depth[area], k1, valid)
 
 
-def _plate(
-    window: Window, depth: np.ndarray, area: tuple[slice, slice], centres: np.ndarray, radii: np.ndarray
-) -> None:
-    """The plane that touches three spheres on the camera's side, between the points where it touches them."""
-    sides = (centres[1:] - centres[0]).astype(np.float64)
-    upright = np.cross(*sides)
-    area2 = upright @ upright
-    if area2 < 1e-6:
-        return
-    # The normal n has n·(c_i + r_i n) the same for all i: its part in the plane of the centres follows from that.
-    first, second = (radii[0] - radii[1:]).astype(np.float64)
-    level = (first * np.cross(sides[1], upright) + second * np.cross(upright, sides[0])) / area2
-    rest = 1 - level @ level
-    if rest <= 0:
-        return
-    upright *= np.sqrt(rest / area2)
-    facing = level - upright if upright @ centres[0] > 0 else level + upright
-    touching = centres + radii[:, None] * facing
-    planes = np.cross(touching, np.roll(touching, -1, 0))  # a ray is inside where it is on one side of all three
-    planes *= np.sign(planes[0] @ touching[2])
+def _touch(centres: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The planes that touch three spheres each, on the camera's side; (T, 3, 3) and (T, 3) give T triangles of them.
+
+    Returns `planes` float32 (T, 3, 3), normals of planes through the camera and a side, on whose upper sides are the
+    triangle's rays, and `faces` float32 (T, 3): f with f·p = 1 for p on it. Both are 0 where there is no such plane.
+    """
+    ends, size = centres.astype(np.float64), radii.astype(np.float64)
+    first, second = ends[:, 1] - ends[:, 0], ends[:, 2] - ends[:, 0]
+    upright = np.cross(first, second)
+    square = np.maximum((upright * upright).sum(-1, keepdims=True), 1e-9)
+    # The normal n has n·(c + r n) the same for all three: its part in the plane of the centres follows from that.
+    less = size[:, :1, None] - size[:, 1:, None]
+    level = (less[:, 0] * np.cross(second, upright) + less[:, 1] * np.cross(upright, first)) / square
+    rest = 1 - (level * level).sum(-1, keepdims=True)
+    towards = -np.sign((upright * ends[:, 0]).sum(-1, keepdims=True))
+    normal = level + towards * upright * np.sqrt(np.maximum(rest, 0) / square)
+    touching = ends + size[..., None] * normal[:, None]
+    planes = np.cross(touching, np.roll(touching, -1, 1))
+    planes *= np.sign((planes[:, 0] * touching[:, 2]).sum(-1))[:, None, None]
+    offset = (normal * touching[:, 0]).sum(-1, keepdims=True)
+    there = (rest > 0) & (offset < 0)  # a face that looks away is behind others
+    faces = np.where(there, normal / np.where(there, offset, 1), 0)
+    return planes.astype(np.float32), faces.astype(np.float32)
+
+
+def _plate(window: Window, depth: np.ndarray, area: Area, planes: np.ndarray, face: np.ndarray) -> None:
+    """A triangle of what `_touch` found."""
     x, y = window.x[area[1]], window.y[area[0], None]
-    valid = np.ones((len(y), len(x)), bool)
-    for px, py, pz in planes.astype(np.float32):
+    fx, fy, fz = face
+    inverse = (x * fx + fz) + y * fy
+    valid = inverse > 0
+    for px, py, pz in planes:
         valid &= (x * px + pz) + y * py >= 0
-    nx, ny, nz = facing.astype(np.float32)
-    towards = (x * nx + nz) + y * ny
-    _nearer(depth[area], np.divide(np.float32(facing @ touching[0]), towards, where=valid, out=towards), valid)
+    _nearer(depth[area], np.divide(np.float32(1), inverse, where=valid, out=inverse), valid)

@@ -133,7 +133,7 @@ def _radii(fingers: np.ndarray, thumb: np.ndarray, thick: np.ndarray) -> np.ndar
     base = PLACE["thumb root"]
     radii[:, base : base + 4] = thumb
     others = {"thumb mount": 14.5, "thumb web": 8.5, "index side": 9.5, "hollow": 13.0, "heel": 15.0}
-    others |= {"wrist radial": 19.0, "wrist ulnar": 18.0, "arm radial": 36.0, "arm ulnar": 34.0}
+    others |= {"wrist radial": 19.0, "wrist ulnar": 18.0, "arm radial": 33.0, "arm ulnar": 31.0}
     for name, radius in others.items():
         radii[:, PLACE[name]] = radius * thick
     return radii
