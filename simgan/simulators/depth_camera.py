@@ -16,7 +16,7 @@ import numpy as np
 
 from simgan.simulators.chance import Dice, numbers
 from simgan.simulators.hand_pose import Habits
-from simgan.simulators.hand_render import FOCAL, Window, cast
+from simgan.simulators.hand_render import FAR, FOCAL, Window, cast
 from simgan.simulators.hand_shape import MESH
 from simgan.simulators.hands import SIZE, Scene, World, populate, within
 
@@ -54,12 +54,18 @@ def render(indices: Sequence[int] | np.ndarray, *, seed: int = 0) -> tuple[np.nd
     return images, scene.labels()
 
 
+def _around(some: np.ndarray) -> slice:
+    """From the first to the last that is true, with a margin."""
+    places = np.flatnonzero(some)
+    return slice(max(int(places[0]) - _MARGIN, 0), int(places[-1]) + _MARGIN + 1) if len(places) else slice(0, 0)
+
+
 @lru_cache(maxsize=1)
 def _fields() -> dict[str, np.ndarray]:
     """Noise (640, 640) float32 of mean 0 and deviation 1, of which each image takes windows, by its grain in px."""
     generator = np.random.default_rng(0xD15)
     fields = {}
-    for name, grain in {"white": 0.0, "window": 1.6, "across": 1.3, "down": 1.3, "holes": 1.2}.items():
+    for name, grain in {"white": 0.0, "window": 2.4, "across": 2.0, "down": 2.0, "holes": 1.2}.items():
         noise = generator.standard_normal((_FIELD, _FIELD)).astype(np.float32)
         field = cv2.GaussianBlur(noise, (0, 0), grain) if grain else noise
         fields[name] = (field - field.mean()) / field.std()
@@ -71,13 +77,13 @@ class Shot:
 
     def __init__(self, dice: Dice) -> None:
         self.corner = {name: (dice.uniform(), dice.uniform()) for name in _fields()}
-        self.ragged = dice.uniform(0.5, 1.1)  # px that an edge is off
-        self.noise = dice.uniform(0.05, 0.11)  # px of disparity
+        self.ragged = dice.uniform(0.35, 0.9)  # px that an edge is off
+        self.noise = dice.uniform(0.03, 0.07)  # px of disparity
         self.merged = dice.integer(3)  # px of a gap that closes
         self.grazing = dice.uniform(0.14, 0.28)  # cosine below which the pattern is lost
-        self.shadow = 3 + dice.integer(3)  # px of the narrowest shadow that the windows do not bridge
-        self.holes = dice.uniform(3.0, 4.2)
-        self.flying = dice.uniform(1.2, 2.6)
+        self.bridged = 3 + dice.integer(3)  # px of the smallest hole that the windows do not bridge
+        self.holes = dice.uniform(3.3, 4.5)
+        self.flying = dice.uniform(1.6, 2.8)
         self.wall = dice.uniform(300, 1500)  # mm behind the hand
 
     def _window(self, name: str, k: int, shape: tuple[int, int]) -> np.ndarray:
@@ -92,28 +98,35 @@ class Shot:
         top, left = (int(np.floor(edge[k])) - _MARGIN for edge in (scene.top, scene.left))
         side = int(np.ceil(scene.width[k])) + 2 * _MARGIN + 1
         x, y = ((first + np.arange(side, dtype=np.float32)) / np.float32(FOCAL) for first in (left, top))
-        depth = cast(Window(x, y), scene.centres[k], scene.radii[k], MESH)
-        depth = np.minimum(depth, scene.middle[k] + self.wall[k])
+        whole = cast(Window(x, y), scene.centres[k], scene.radii[k], MESH)
+        frame = np.zeros(whole.shape, np.uint16)
+        hand = np.s_[_around(whole.min(1) < FAR), _around(whole.min(0) < FAR)]
+        frame[hand] = within(self._read(k, np.minimum(whole[hand], scene.middle[k] + self.wall[k])), scene.middle[k])
+        return frame, (top, left)
+
+    def _read(self, k: int, depth: np.ndarray) -> np.ndarray:
+        """Readings of true depth, float32 (H, W) in mm, 0 where there is none."""
         scale = np.float32(FOCAL * BASELINE)
         disparity = scale / depth
-        lost = self._unlit(k, disparity) | self._grazing(k, depth)
+        # What is lost in less than a window is bridged by what is around it.
+        lost = (self._unlit(disparity) | self._grazing(k, depth)).astype(np.uint8)
+        lost = cv2.morphologyEx(lost, cv2.MORPH_OPEN, np.ones((int(self.bridged[k]),) * 2, np.uint8)).astype(bool)
         lost |= self._window("holes", k, depth.shape) > self.holes[k]
         read, lost = self._match(k, disparity, lost)
         steps = np.maximum(np.rint(read / np.float32(STEP)), 1) * np.float32(STEP)
-        return within(np.where(lost, 0, scale / steps), scene.middle[k]), (top, left)
+        return np.where(lost, np.float32(0), scale / steps)
 
-    def _unlit(self, k: int, disparity: np.ndarray) -> np.ndarray:
-        """Where something else is nearer on the projector's ray: it sees a pixel's point `disparity` px further on."""
-        side = len(disparity)
-        reach = int(disparity.max()) + 3
-        there = np.rint(disparity + np.arange(side, dtype=np.float32)).astype(np.int64)
-        there += np.arange(side)[:, None] * (side + reach)
-        nearest = np.zeros((side, side + reach), np.float32)
+    def _unlit(self, disparity: np.ndarray) -> np.ndarray:
+        """Where something else is nearer on the projector's ray, which meets a pixel's point `disparity` px further."""
+        high, wide = disparity.shape
+        first = int(disparity.min())
+        reach = wide + int(disparity.max()) - first + 3
+        there = np.rint(disparity + np.arange(-first, wide - first, dtype=np.float32)).astype(np.int64)
+        there += np.arange(high)[:, None] * reach
+        nearest = np.zeros((high, reach), np.float32)
         np.maximum.at(nearest.reshape(-1), there.reshape(-1), disparity.reshape(-1))
         nearest = cv2.dilate(nearest, np.ones((1, 3), np.uint8))
-        unlit = (nearest.reshape(-1)[there] > disparity + np.float32(1)).astype(np.uint8)
-        window = np.ones((3, int(self.shadow[k])), np.uint8)
-        return cv2.morphologyEx(unlit, cv2.MORPH_OPEN, window).astype(bool)
+        return nearest.reshape(-1)[there] > disparity + np.float32(1)
 
     def _grazing(self, k: int, depth: np.ndarray) -> np.ndarray:
         """Where the surface is seen so much from the side that the pattern is lost."""
@@ -122,24 +135,23 @@ class Shot:
         pixel = depth / np.float32(FOCAL)  # mm across
         rise = (rise_x * rise_x + rise_y * rise_y) / (pixel * pixel)
         limit = self.grazing[k] * (1 + np.float32(0.25) * self._window("window", k, depth.shape))
-        smooth = rise < 900  # steeper than any surface that has a pixel: an edge, which `_match` treats
-        return smooth & (1 / (1 + rise) < limit * limit)
+        surface = rise < 150  # more is an edge between two of them
+        return surface & ((1 + rise) * (limit * limit) > 1)
 
     def _match(self, k: int, disparity: np.ndarray, lost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Compare windows: every pixel reads what lies a little beside it, smoothed, with noise."""
+        """Compare windows: at an edge a pixel reads the surface a little beside it, and all of them with noise."""
         shape = disparity.shape
         if self.merged[k]:
-            disparity = cv2.morphologyEx(
-                disparity, cv2.MORPH_CLOSE, np.ones((1 + int(self.merged[k]),) * 2, np.uint8)
-            )
+            disparity = cv2.morphologyEx(disparity, cv2.MORPH_CLOSE, np.ones((1 + int(self.merged[k]),) * 2, np.uint8))
         disparity = cv2.medianBlur(disparity, 5)
         columns, rows = np.meshgrid(np.arange(shape[1], dtype=np.float32), np.arange(shape[0], dtype=np.float32))
         columns += self.ragged[k] * self._window("across", k, shape)
         rows += self.ragged[k] * self._window("down", k, shape)
-        read = cv2.remap(disparity, columns, rows, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+        beside = cv2.remap(disparity, columns, rows, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+        read = np.where(np.abs(beside - disparity) > 1, beside, disparity)
         lost = cv2.remap(lost.astype(np.uint8), columns, rows, cv2.INTER_NEAREST).astype(bool)
         white = self._window("white", k, shape)
         between = cv2.blur(read, (3, 3))
         read = np.where((np.abs(between - read) > 1) & (white > self.flying[k]), between, read)
-        noise = self._window("window", k, shape) + np.float32(0.35) * white
+        noise = self._window("window", k, shape) + np.float32(0.1) * white
         return read + self.noise[k] * noise, lost

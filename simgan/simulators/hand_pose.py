@@ -221,8 +221,9 @@ def spheres(hands: Hands, pose: Pose) -> np.ndarray:
     side = np.stack([cs, ss, np.zeros_like(cs)], -1)
     for name, sign in (("radial", 1), ("ulnar", -1)):
         put(f"wrist {name}", sign * hands.wrist[:, None] * side)
-        arm = np.float32(sign * 1.2) * hands.wrist[:, None] * side + hands.scale[:, None] * np.float32(FOREARM) * down
-        put(f"arm {name}", arm)
+        for part, share in (("arm", 0.45), ("elbow", 1.0)):
+            way = np.float32(FOREARM * share) * hands.scale[:, None] * down
+            put(f"{part} {name}", np.float32(sign * (1 + 0.2 * share)) * hands.wrist[:, None] * side + way)
     return centres
 
 

@@ -7,7 +7,7 @@ origin. It is a right hand, as NYU's are. Lengths of bones are Buryanov and Koti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -31,7 +31,8 @@ FOREARM = 230.0
 NAMES = (
     *(f"{finger} {part}" for finger in FINGERS for part in ("root", "knuckle", "middle", "end", "tip", "web")),
     *(f"thumb {part}" for part in ("root", "base", "middle", "tip", "mount", "web")),
-    *("index side", "hollow", "heel", "wrist radial", "wrist ulnar", "arm radial", "arm ulnar"),
+    *("index side", "hollow", "heel"),
+    *("wrist radial", "wrist ulnar", "arm radial", "arm ulnar", "elbow radial", "elbow ulnar"),
 )
 """The spheres of the mesh."""
 PLACE = {name: number for number, name in enumerate(NAMES)}
@@ -42,10 +43,10 @@ _CHAINS = (
 )
 _PLATES = (
     # The palm between the metacarpals, and the skin between the first phalanges.
-    *(f"{a}_root {a}_knuckle {b}_knuckle" for a, b in zip(FINGERS, FINGERS[1:], strict=False)),
-    *(f"{a}_root {b}_root {b}_knuckle" for a, b in zip(FINGERS, FINGERS[1:], strict=False)),
-    *(f"{a}_knuckle {b}_knuckle {a}_web" for a, b in zip(FINGERS, FINGERS[1:], strict=False)),
-    *(f"{a}_web {b}_web {b}_knuckle" for a, b in zip(FINGERS, FINGERS[1:], strict=False)),
+    *(f"{a}_root {a}_knuckle {b}_knuckle" for a, b in pairwise(FINGERS)),
+    *(f"{a}_root {b}_root {b}_knuckle" for a, b in pairwise(FINGERS)),
+    *(f"{a}_knuckle {b}_knuckle {a}_web" for a, b in pairwise(FINGERS)),
+    *(f"{a}_web {b}_web {b}_knuckle" for a, b in pairwise(FINGERS)),
     # The thumb's mount, and the skin between thumb and index.
     "thumb_root thumb_mount hollow",
     "thumb_mount index_side hollow",
@@ -64,6 +65,8 @@ _PLATES = (
     "wrist_radial wrist_ulnar little_root",
     "wrist_radial wrist_ulnar arm_radial",
     "wrist_ulnar arm_radial arm_ulnar",
+    "arm_radial arm_ulnar elbow_radial",
+    "arm_ulnar elbow_radial elbow_ulnar",
 )
 
 
@@ -72,7 +75,7 @@ def _mesh() -> Mesh:
         return [PLACE[name.replace("_", " ")] for name in text.split()]
 
     plates = [numbers(text) for text in _PLATES]
-    edges = {pair for chain in map(numbers, _CHAINS) for pair in zip(chain, chain[1:], strict=False)}
+    edges = {pair for chain in map(numbers, _CHAINS) for pair in pairwise(chain)}
     edges |= {(PLACE["thumb mount"], PLACE["thumb base"]), (PLACE["heel"], PLACE["wrist ulnar"])}
     edges |= {(min(pair), max(pair)) for plate in plates for pair in combinations(plate, 2)}
     return Mesh(np.array(sorted(edges)), np.array(plates))
@@ -133,7 +136,8 @@ def _radii(fingers: np.ndarray, thumb: np.ndarray, thick: np.ndarray) -> np.ndar
     base = PLACE["thumb root"]
     radii[:, base : base + 4] = thumb
     others = {"thumb mount": 14.5, "thumb web": 8.5, "index side": 9.5, "hollow": 13.0, "heel": 15.0}
-    others |= {"wrist radial": 19.0, "wrist ulnar": 18.0, "arm radial": 33.0, "arm ulnar": 31.0}
+    others |= {"wrist radial": 19.0, "wrist ulnar": 18.0, "arm radial": 27.0, "arm ulnar": 25.0}
+    others |= {"elbow radial": 34.0, "elbow ulnar": 32.0}
     for name, radius in others.items():
         radii[:, PLACE[name]] = radius * thick
     return radii
