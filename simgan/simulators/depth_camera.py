@@ -27,7 +27,7 @@ WORLD = World(
     size=(1.0, 0.07),
     girth=(1.02, 0.07),
     distance=(450, 900),
-    habits=Habits(mixed=0.5, loose=10, back=0.15, aside=0.12, roll=(4, 26), slant=(20, 20)),
+    habits=Habits(mixed=0.5, loose=10, back=0.15, aside=0.18, roll=(4, 26), slant=(23, 22)),
 )
 BASELINE = 75.0
 """From the camera to the projector on its left, in mm."""

@@ -24,13 +24,13 @@ WRIST = ((-35.0, 45.0), (-20.0, 12.0))
 
 _O, _F = (0, 0, 5), (82, 0, 98)  # an open finger, a closed one: knuckle, swing, middle
 _HALF, _HOOK, _BENT = (35, 0, 45), (8, 0, 95), (65, 0, 12)
-_IN, _SIDE, _OUT = (38, 8, 40, 45), (15, 12, 8, 10), (15, 45, -3, -8)  # the thumb: over fingers, beside, away
+_IN, _SIDE, _OUT = (38, 8, 40, 45), (15, 12, 8, 10), (18, 50, -3, -6)  # the thumb: over fingers, beside, away
 # Index, middle, ring, little, thumb; how often. What people show to depth cameras: counting, spelling, gripping.
 _SHAPES: tuple[tuple[float, tuple[tuple[float, ...], ...]], ...] = (
-    (4, ((0, 10, 4), (0, 1, 4), (0, -7, 4), (0, -15, 4), _OUT)),  # spread
-    (2, ((4, -1, 4), (4, 0, 4), (4, 1, 4), (4, 4, 4), _SIDE)),  # flat
+    (9, ((0, 12, 4), (0, 2, 4), (0, -8, 4), (0, -18, 4), _OUT)),  # spread
+    (3, ((4, -1, 4), (4, 0, 4), (4, 1, 4), (4, 4, 4), _SIDE)),  # flat
     (2, ((4, -1, 4), (4, 0, 4), (4, 1, 4), (4, 4, 4), (32, -6, 25, 30))),  # B
-    (4, ((18, 4, 22), (22, 0, 28), (26, -3, 32), (30, -8, 34), (22, 26, 10, 12))),  # relaxed
+    (7, ((12, 8, 18), (14, 1, 22), (17, -6, 24), (20, -14, 26), (22, 32, 8, 12))),  # relaxed
     (3, (_F, _F, _F, _F, _IN)),  # fist
     (2, (_F, _F, _F, _F, _SIDE)),  # A
     (3, ((0, 2, 5), _F, _F, _F, _IN)),  # pointing
@@ -233,7 +233,7 @@ def draw_view(dice: Dice, habits: Habits) -> np.ndarray:
     aside = dice.happens(habits.aside)
     turn = np.where(aside > 0, dice.uniform(-180, 180), turn)
     tip = dice.normal(*habits.slant)
-    roll = np.where(dice.happens(0.12) > 0, dice.uniform(-150, 150), dice.normal(*habits.roll))
+    roll = np.where(dice.happens(0.16) > 0, dice.uniform(-150, 150), dice.normal(*habits.roll))
     (ct, st), (cp, sp), (cr, sr) = _wave(turn), _wave(tip), _wave(roll)
     zero, one = np.zeros_like(ct), np.ones_like(ct)
 

@@ -119,7 +119,7 @@ def measure(person: Dice, size: tuple[float, float], girth: tuple[float, float])
         phalanges=phalanges,
         thumb_root=_THUMB_ROOT * spread[:, 0],
         thumb=thumb,
-        wrist=np.float32(11.5) * broad,
+        wrist=np.float32(14.5) * broad,
         scale=scale,
         radii=_radii(finger_radii, thumb_radii, thick),
     )
@@ -136,8 +136,8 @@ def _radii(fingers: np.ndarray, thumb: np.ndarray, thick: np.ndarray) -> np.ndar
     base = PLACE["thumb root"]
     radii[:, base : base + 4] = thumb
     others = {"thumb mount": 14.5, "thumb web": 8.5, "index side": 9.5, "hollow": 13.0, "heel": 15.0}
-    others |= {"wrist radial": 19.0, "wrist ulnar": 18.0, "arm radial": 27.0, "arm ulnar": 25.0}
-    others |= {"elbow radial": 34.0, "elbow ulnar": 32.0}
+    others |= {"wrist radial": 16.5, "wrist ulnar": 15.5, "arm radial": 25.0, "arm ulnar": 23.0}
+    others |= {"elbow radial": 32.0, "elbow ulnar": 30.0}
     for name, radius in others.items():
         radii[:, PLACE[name]] = radius * thick
     return radii

@@ -39,10 +39,10 @@ WORLD = World(
     stream=0x4A2D5,
     persons=200,
     prefix="sim",
-    size=(0.97, 0.07),
+    size=(1.0, 0.08),
     girth=(1.0, 0.07),
     distance=(450, 900),
-    habits=Habits(mixed=0.5, loose=9, back=0.15, aside=0.12, roll=(2, 24), slant=(20, 20)),
+    habits=Habits(mixed=0.5, loose=9, back=0.15, aside=0.18, roll=(2, 24), slant=(23, 22)),
 )
 
 
@@ -77,7 +77,7 @@ def populate(world: World, wanted: np.ndarray, seed: int) -> Scene:
     pose = settle(hands, draw_pose(image, world.habits))
     own = spheres(hands, pose)
     turned = np.matmul(own, draw_view(image, world.habits).transpose(0, 2, 1))
-    palm = 0.25 * turned[:, PLACE["middle root"]] + 0.75 * turned[:, PLACE["middle knuckle"]]
+    palm = 0.4 * turned[:, PLACE["middle root"]] + 0.6 * turned[:, PLACE["middle knuckle"]]
     joints = np.concatenate([turned[:, _SEEN], palm[:, None]], 1)
     assert joints.shape[1] == len(JOINTS)
     middle = image.uniform(*world.distance)
