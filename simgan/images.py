@@ -7,7 +7,8 @@ would lose something on the way (colour palettes, 1 bit, CMYK, floats of unknown
 """
 
 import io
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
@@ -15,6 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import get_sampling
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from simgan.errors import ImageError
@@ -22,6 +25,7 @@ from simgan.errors import ImageError
 Array = NDArray[Any]
 MAXIMUM_PIXELS = 64_000_000
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".jp2", ".pgm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
+ARRAYS = ".npy"
 # What Pillow decodes by itself; others start programs (EPS) or are no images that a refiner takes.
 FORMATS = ("PNG", "JPEG", "JPEG2000", "BMP", "GIF", "PPM", "TGA", "TIFF", "WEBP")
 MODES = ("L", "LA", "RGB", "RGBA", "I;16")
@@ -58,6 +62,36 @@ def open_image(source: str | Path | bytes, name: str | None = None) -> Image.Ima
         raise
     except (OSError, SyntaxError, ValueError) as error:
         raise ImageError(f"{path} cannot be read as an image: {error}") from error
+
+
+def read(source: str | Path | bytes, name: str | None = None) -> Image.Image | Array:
+    """Read a file or its bytes: a NumPy file gives an array, all else a PIL image; `ImageError` names what is none."""
+    start = source[:6] if isinstance(source, bytes) else b""
+    if start != np.lib.format.MAGIC_PREFIX and (isinstance(source, bytes) or Path(source).suffix.lower() != ARRAYS):
+        return open_image(source, name)
+    path = name or ("the array" if isinstance(source, bytes) else str(source))
+    try:
+        array = np.load(io.BytesIO(source) if isinstance(source, bytes) else source, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise ImageError(f"{path} does not exist") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise ImageError(f"{path} cannot be read as a NumPy array: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise ImageError(f"{path} is an archive of arrays: save each as one .npy file")
+    if array.size > 4 * MAXIMUM_PIXELS:
+        raise ImageError(f"{path} has {array.size:,} values, more than {MAXIMUM_PIXELS:,} pixels of 4")
+    return array
+
+
+def pictures(names: Iterable[str]) -> list[str]:
+    """Give those of some file names that are images, by suffix; NumPy files are where there is none with another.
+
+    So arrays that lie beside images may be labels. Hidden files are none.
+    """
+    suffixes = {name: PurePosixPath(name).suffix.lower() for name in names}
+    suffixes = {name: suffix for name, suffix in suffixes.items() if not PurePosixPath(name).name.startswith(".")}
+    images = [name for name, suffix in suffixes.items() if suffix in SUFFIXES]
+    return images or [name for name, suffix in suffixes.items() if suffix == ARRAYS]
 
 
 def to_stored(image: Image.Image, name: str = "the image") -> Array:
@@ -126,11 +160,42 @@ def to_array(tensor: Tensor, dtype: Any) -> Array:
 
 def decode(data: bytes | str | Path, name: str | None = None) -> Array:
     """Read a file or its bytes as a stored image; `ImageError` names it (or `name`) where it is none."""
-    return to_stored(open_image(data, name), name or ("the image" if isinstance(data, bytes) else str(data)))
+    image = read(data, name)
+    told = name or ("the image" if isinstance(data, bytes) else str(data))
+    return image if isinstance(image, np.ndarray) else to_stored(image, told)
 
 
 def encode_png(array: Array) -> bytes:
     """Give a stored image, (H, W) or (H, W, C), alpha included, as the bytes of a PNG file."""
     file = io.BytesIO()
     Image.fromarray(array).save(file, "PNG")
+    return file.getvalue()
+
+
+def encode_like(image: Image.Image | Array, source: Image.Image | Array, kind: str | None = None) -> bytes:
+    """Give `image` as a file of that kind, its source's if not told; an array as a NumPy file.
+
+    What a format holds beside pixels (profile, EXIF, texts) is the source's.
+    """
+    if not isinstance(image, Image.Image) or not isinstance(source, Image.Image):
+        file = io.BytesIO()
+        np.save(file, np.asarray(image))
+        return file.getvalue()
+    info, kind = source.info, kind or source.format
+    settings: dict[str, Any] = {key: info[key] for key in ("icc_profile", "exif", "dpi") if info.get(key)}
+    if kind == "JPEG":
+        kept = getattr(source, "quantization", None)
+        settings |= (
+            {"qtables": kept, "subsampling": get_sampling(source)} if kept else {"quality": 95, "subsampling": 0}
+        )
+    elif kind == "WEBP":
+        settings |= {"lossless": True, "exact": True}
+    elif kind == "PNG":
+        settings["pnginfo"] = PngInfo()
+        for key, text in getattr(source, "text", {}).items():
+            settings["pnginfo"].add_itxt(key, text)
+    elif kind == "TIFF" and info.get("compression") in ("tiff_lzw", "tiff_adobe_deflate", "packbits"):
+        settings["compression"] = info["compression"]
+    file = io.BytesIO()
+    image.save(file, kind, **settings)
     return file.getvalue()

@@ -46,6 +46,8 @@ class RefinerConfig:
             raise ConfigError(f"kernel_size must be odd so that the size is kept, not {self.kernel_size}")
         if self.padding not in ("zeros", "reflect"):
             raise ConfigError(f"padding must be zeros or reflect, not {self.padding!r}")
+        if self.domain == "hands" and (self.channels != 1 or self.equalize):
+            raise ConfigError("a refiner of hands takes depth in mm: it has 1 channel, and equalize would lose them")
 
 
 class ResidualBlock(nn.Module):
@@ -107,8 +109,10 @@ class Refiner(Pretrained):
 
         `images`: a path, a PIL image, an array (uint8 or uint16, (H, W) or (H, W, 3)), a tensor ((C, H, W) or
         (B, C, H, W) in [−1, 1]), or a list or iterator of them. Gives back the same kind, size, mode, bit depth and
-        order (a path gives a PIL image). `strength` s blends x + s·(R(x) − x): 0 gives the input back, 1 the refined
-        image. Bad input raises `ImageError`, which names the image and what is wrong with it.
+        order (a path gives a PIL image, that of a NumPy file an array). `strength` s blends x + s·(R(x) − x): 0 gives
+        the input back, 1 the refined image. A refiner of hands takes depth in place of images: uint16 (H, W) in mm, 0
+        = no reading; `simgan.refining.refine_depth` says what becomes of it. Bad input raises `ImageError`, which names
+        the image and what is wrong with it.
         """
         from simgan.refining import refine
 

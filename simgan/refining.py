@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from simgan.depth import BACKGROUND, THRESHOLD, Window, find_window, restored, stored_depth
 from simgan.errors import ImageError
-from simgan.images import Array, check_stored, equalize, open_image, to_array, to_pil, to_stored, to_tensor
+from simgan.images import Array, check_stored, equalize, read, to_array, to_pil, to_stored, to_tensor
 from simgan.runtime import has_fast_bfloat16
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 BATCH = 32  # images that are read ahead
 PIECE = 2**14  # pixels that go through the network together: their maps fit the cache
+LEAST = 16  # pixels of a side that a refiner takes
 STRIP = 2**20  # pixels of a strip of a large image, so that memory does not grow with it
 
 
@@ -49,7 +51,7 @@ def _refine_many(refiner: "Refiner", images: Iterable[Any], strength: float, bat
 
 
 def _open(image: Any, name: str) -> tuple[str, Any]:
-    return (str(image), open_image(image)) if isinstance(image, str | Path) else (name, image)
+    return (str(image), read(image)) if isinstance(image, str | Path) else (name, image)
 
 
 def _refine_batch(refiner: "Refiner", named: list[tuple[str, Any]], strength: float) -> list[Any]:
@@ -59,20 +61,33 @@ def _refine_batch(refiner: "Refiner", named: list[tuple[str, Any]], strength: fl
         if isinstance(image, Tensor):
             results[i] = _refine_tensor(refiner, image, strength, name)
             continue
-        if isinstance(image, Image.Image):
-            stored = to_stored(image, name)
-        elif isinstance(image, np.ndarray):
-            stored = image
-        else:
-            raise ImageError(f"{name} is a {type(image).__name__}: give a path, a PIL image, an array or a tensor")
-        check_stored(stored, name)
+        stored = checked(refiner, image, name)
         groups.setdefault((stored.shape, stored.dtype), []).append((i, stored))
+    refine_group = refine_depth if is_of_depth(refiner) else _refine_stored
     for members in groups.values():
-        refined = _refine_stored(refiner, np.stack([stored for _, stored in members]), strength)
+        refined = refine_group(refiner, np.stack([stored for _, stored in members]), strength)
         for (i, _), array in zip(members, refined, strict=True):
             image = named[i][1]
+            if is_of_depth(refiner):
+                array = restored(array, np.asarray(image))
             results[i] = to_pil(array, image.mode) if isinstance(image, Image.Image) else array
     return results
+
+
+def is_of_depth(refiner: "Refiner") -> bool:
+    """Tell whether a refiner takes depth images in mm."""
+    return refiner.config.domain == "hands"
+
+
+def checked(refiner: "Refiner", image: Any, name: str) -> Array:
+    """Give a PIL image or an array as it is stored, if the refiner takes it; else raise `ImageError` that names it."""
+    if not isinstance(image, Image.Image | np.ndarray):
+        raise ImageError(f"{name} is a {type(image).__name__}: give a path, a PIL image, an array or a tensor")
+    if is_of_depth(refiner):
+        return stored_depth(image, name)
+    stored = to_stored(image, name) if isinstance(image, Image.Image) else image
+    check_stored(stored, name)
+    return stored
 
 
 def _network(refiner: "Refiner", x: Tensor, *, fast: bool = False) -> Tensor:
@@ -100,7 +115,7 @@ def _strips(refiner: "Refiner", x: Tensor) -> Tensor:
     number = min(-(-height * width // STRIP), height // 16)
     if number < 2:
         return refiner(x)
-    reach = (refiner.config.kernel_size // 2) * (1 + 2 * refiner.config.blocks)
+    reach = _reach(refiner)
     edges = [height * i // number for i in range(number + 1)]
     strips = []
     for top, bottom in pairwise(edges):
@@ -108,6 +123,11 @@ def _strips(refiner: "Refiner", x: Tensor) -> Tensor:
         refined = refiner(x[:, :, top - above : bottom + reach])
         strips.append(refined[:, :, above : above + bottom - top])
     return torch.cat(strips, 2)
+
+
+def _reach(refiner: "Refiner") -> int:
+    """How many pixels a pixel of R sees to each side."""
+    return (refiner.config.kernel_size // 2) * (1 + 2 * refiner.config.blocks)
 
 
 def _refine_tensor(refiner: "Refiner", image: Tensor, strength: float, name: str) -> Tensor:
@@ -165,3 +185,75 @@ def _blend(refiner: "Refiner", planes: Array, strength: float) -> Array:
             entering = np.moveaxis(entering.reshape(len(planes), -1, *planes.shape[1:3]), 1, -1)
     refined = _network(refiner, to_tensor(entering), fast=planes.dtype == np.uint8)
     return to_array(x + strength * (refined - x), planes.dtype)
+
+
+def refine_depth(refiner: "Refiner", images: Array, strength: float = 1.0) -> Array:
+    """Refine depth images, uint16 (B, H, W) in mm, each within the window that `find_window` gives.
+
+    Where the refined value is background, a reading of the window becomes 0, a hole; one that lies nearer or farther
+    (the body, the wall) stays, and so does what was a hole. Elsewhere the refined depth is taken. A strength between 0
+    and 1 blends the depths where input and refined image both have one. Whether a pixel has one can only be told by
+    either: by the input below 0.5, by the refined image from there on. 0 gives the input back.
+    """
+    if strength == 0:
+        return images.copy()
+    background: dict[tuple[int, int], Tensor] = {}
+    return np.stack([_refine_window(refiner, image, find_window(image), strength, background) for image in images])
+
+
+def _refine_window(
+    refiner: "Refiner", image: Array, window: Window, strength: float, background: dict[tuple[int, int], Tensor]
+) -> Array:
+    x, seen = window.to_values(image), window.holds(image)
+    refined = _around_readings(refiner, torch.from_numpy(x), torch.from_numpy(seen), background).numpy()
+    found = refined <= THRESHOLD
+    depths = np.where(seen & found, x + np.float32(strength) * (refined - x), refined)
+    out = np.where(found, window.to_depth(depths), image)
+    if strength < 0.5:
+        return np.where(seen & found, out, image)
+    return np.where(seen & ~found, 0, out).astype(image.dtype)
+
+
+def _around_readings(refiner: "Refiner", x: Tensor, seen: Tensor, known: dict[tuple[int, int], Tensor]) -> Tensor:
+    """R(x) of (H, W), computed only as far from the pixels `seen` as they reach: beyond, R sees background alone.
+
+    There the values are those of an image of background, kept in `known` by its size. What is computed is cut out so
+    that the border made by cutting does not show. Reflecting padding goes on with the background by itself, where at
+    least one pixel more of it is there than any layer reaches; zeros are none, so a rim as wide as R sees is computed
+    and thrown away. An image's own border is padded as ever.
+    """
+    reach = _reach(refiner)
+    rim = reach if refiner.config.padding == "zeros" else 1
+    places, inner = [], []
+    for axis, size in enumerate(x.shape):
+        lines = torch.nonzero(seen.any(1 - axis))[:, 0].tolist()
+        kept = _grown(slice(lines[0], lines[-1] + 1), reach, size)
+        cut = _grown(kept, max(rim, LEAST - (kept.stop - kept.start)), size)
+        places.append((kept, cut))
+        inner.append(slice(kept.start - cut.start, kept.stop - cut.start))
+    (rows, rows_cut), (columns, columns_cut) = places
+    part = _network(refiner, x[rows_cut, columns_cut][None, None])[0, 0]
+    if part.shape == x.shape:
+        return part
+    high, wide = x.shape
+    if (high, wide) not in known:
+        known[high, wide] = _background(refiner, high, wide)
+    out = known[high, wide].clone()
+    out[rows, columns] = part[inner[0], inner[1]]
+    return out
+
+
+def _grown(span: slice, by: int, size: int) -> slice:
+    return slice(max(0, span.start - by), min(size, span.stop + by))
+
+
+def _background(refiner: "Refiner", high: int, wide: int) -> Tensor:
+    """R of an image (H, W) of background alone: away from the border, it is one value."""
+    reach = _reach(refiner)
+    least = [min(size, max(2 * reach + 1, LEAST)) for size in (high, wide)]
+    values = _network(refiner, torch.full((1, 1, *least), BACKGROUND))[0, 0]
+    rows, columns = (
+        torch.tensor([i if i < reach else max(reach, i - size + small) for i in range(size)])
+        for size, small in zip((high, wide), least, strict=True)
+    )
+    return values[rows][:, columns]

@@ -7,7 +7,6 @@ file keeps its own quantization tables and subsampling; all other formats are wr
 
 import errno
 import hashlib
-import io
 import json
 import re
 import shutil
@@ -21,14 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from PIL.JpegImagePlugin import get_sampling
-from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
 from simgan.errors import ImageError, SourceError, reason
+from simgan.images import ARRAYS, Array, decode, encode_like, encode_png, pictures, read
 from simgan.images import SUFFIXES as IMAGES
-from simgan.images import Array, check_stored, decode, encode_png, open_image, to_stored
 from simgan.refiner import Refiner
+from simgan.refining import checked
 
 ARCHIVES = {".zip": "zip", ".tar": "w", ".tgz": "w:gz", ".tar.gz": "w:gz"}  # else tarfile's mode
 RECORD = ".simgan-refine.json"
@@ -111,11 +109,9 @@ class _Job:
     def record(self) -> str:
         return record(self.refiner, self.strength, self.copy)
 
-    def refines(self, name: str) -> bool:
-        """Whether a file of that relative name is an image (no hidden one) that is not to be copied as it is."""
-        path = Path(name)
-        is_image = path.suffix.lower() in IMAGES and not path.name.startswith(".")
-        return is_image and not any(fnmatchcase(name, pattern) for pattern in self.copy)
+    def refined(self, names: Sequence[str]) -> list[str]:
+        """Give those of relative names that are images and are not to be copied as they are."""
+        return pictures(name for name in names if not any(fnmatchcase(name, pattern) for pattern in self.copy))
 
     def begin(self, folder: Path) -> None:
         """Take up a folder that is new, or was begun with the same refiner and strength."""
@@ -140,6 +136,18 @@ class _Job:
             self.done.broken.append(str(error))
             return None
 
+    def image(self, source: Path | bytes | str, name: str) -> Image.Image | Array:
+        """Read an image and make sure that it can be refined, so that what cannot is told by its name."""
+        image = read(source, name)
+        checked(self.refiner, image, name)
+        return image
+
+    def array(self, source: bytes | str, name: str) -> Array:
+        """Read an image as it is stored and make sure that it can be refined."""
+        array = decode(source, name)
+        checked(self.refiner, array, name)
+        return array
+
     def refine(self, images: list[Any]) -> list[Any]:
         self.done.images += len(images)
         refined: list[Any] = self.refiner.refine(images, self.strength, self.batch_size)
@@ -148,12 +156,14 @@ class _Job:
 
 def _refine_file(job: _Job, source: Path, output: Path) -> Refined:
     place = output / source.name if output.is_dir() else output
-    if place.suffix.lower() not in IMAGES:
-        raise SourceError(f"{place} has no image's suffix: give a name that ends in {', '.join(sorted(IMAGES))}")
+    suffixes = {ARRAYS} if source.suffix.lower() == ARRAYS else IMAGES
+    if place.suffix.lower() not in suffixes:
+        raise SourceError(f"{place} has no image's suffix: give a name that ends in {', '.join(sorted(suffixes))}")
     if place.resolve() == source.resolve():
         raise SourceError(f"the output {place} is the input: give another place")
-    image = open_image(source)
-    _write(place, encode_like(job.refine([image])[0], image, Image.registered_extensions()[place.suffix.lower()]))
+    image = job.image(source, str(source))
+    kind = Image.registered_extensions().get(place.suffix.lower())
+    _write(place, encode_like(job.refine([image])[0], image, kind))
     return job.done
 
 
@@ -167,30 +177,30 @@ def _refine_files(job: _Job, source: Path, output: Path) -> Refined:
     parts = output.parent / f".{output.name}.parts"
     folder = parts / "files" if packed else output
     names, opened = listing(source)
-    pictures = [name for name in names if job.refines(name)]
-    if not pictures:
+    images = job.refined(names)
+    if not images:
         raise SourceError(f"{source} holds no images; their names end in {', '.join(sorted(IMAGES))}")
     job.begin(parts if packed else folder)
-    wanted = set(pictures)
+    wanted = set(images)
     for name in names:
         if name not in wanted and not (folder / name).is_file():
             _write(folder / name, opened(name))
             job.done.copied += 1
-    left = [name for name in pictures if not (folder / name).is_file()]
-    job.done.already = len(pictures) - len(left)
-    with tqdm(total=len(pictures), initial=job.done.already, desc="refining", unit=" images") as bar:
+    left = [name for name in images if not (folder / name).is_file()]
+    job.done.already = len(images) - len(left)
+    with tqdm(total=len(images), initial=job.done.already, desc="refining", unit=" images") as bar:
 
-        def read(name: str) -> tuple[str, Image.Image] | None:
-            image = job.read(lambda: _image(opened(name), name))
+        def read_one(name: str) -> tuple[str, Image.Image | Array] | None:
+            image = job.read(lambda: job.image(opened(name), name))
             bar.update(image is None)
             return None if image is None else (name, image)
 
-        for batch in _batches(map(read, left), lambda pair: pair[1].width * pair[1].height):
+        for batch in _batches(map(read_one, left), lambda pair: _pixels(pair[1])):
             for (name, image), refined in zip(batch, job.refine([image for _, image in batch]), strict=True):
-                _write(folder / name, encode_like(refined, image, image.format))
+                _write(folder / name, encode_like(refined, image))
             bar.update(len(batch))
             if job.progress:
-                job.progress(job.done.already + job.done.images + len(job.done.broken), len(pictures))
+                job.progress(job.done.already + job.done.images + len(job.done.broken), len(images))
     if packed:
         aside = output.parent / f".{output.name}.part"
         _pack(packed, aside, folder, [name for name in names if (folder / name).is_file()])
@@ -258,33 +268,8 @@ def _archive(path: Path) -> str | None:
     return next((kind for suffix, kind in ARCHIVES.items() if name.endswith(suffix)), None)
 
 
-def _image(data: bytes, name: str) -> Image.Image:
-    """Decode an image and make sure that it can be refined, so that what cannot is told by its name."""
-    image = open_image(data, name)
-    check_stored(to_stored(image, name), name)
-    return image
-
-
-def encode_like(image: Image.Image, source: Image.Image, kind: str | None) -> bytes:
-    """Give `image` as a file of that kind; what a format holds beside pixels (profile, EXIF, texts) is the source's."""
-    info = source.info
-    settings: dict[str, Any] = {key: info[key] for key in ("icc_profile", "exif", "dpi") if info.get(key)}
-    if kind == "JPEG":
-        kept = getattr(source, "quantization", None)
-        settings |= (
-            {"qtables": kept, "subsampling": get_sampling(source)} if kept else {"quality": 95, "subsampling": 0}
-        )
-    elif kind == "WEBP":
-        settings |= {"lossless": True, "exact": True}
-    elif kind == "PNG":
-        settings["pnginfo"] = PngInfo()
-        for key, text in getattr(source, "text", {}).items():
-            settings["pnginfo"].add_itxt(key, text)
-    elif kind == "TIFF" and info.get("compression") in ("tiff_lzw", "tiff_adobe_deflate", "packbits"):
-        settings["compression"] = info["compression"]
-    file = io.BytesIO()
-    image.save(file, kind, **settings)
-    return file.getvalue()
+def _pixels(image: Image.Image | Array) -> int:
+    return image.width * image.height if isinstance(image, Image.Image) else image.shape[0] * image.shape[1]
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -398,14 +383,14 @@ def _refine_rows(job: _Job, rows: Any, column: str, source: Path, start: int) ->
 
     cells: dict[int, dict[str, Any]] = {}
 
-    def read(place: int) -> tuple[int, str | None, Array] | None:
+    def read_one(place: int) -> tuple[int, str | None, Array] | None:
         cell, name = rows[place][column] or {"bytes": b"", "path": None}, f"row {start + place} of {source}"
         if cell["bytes"] is None:
             name = f"{cell['path']} ({name})"
-        array = job.read(lambda: decode(cell["path"] if cell["bytes"] is None else cell["bytes"], name))
+        array = job.read(lambda: job.array(cell["path"] if cell["bytes"] is None else cell["bytes"], name))
         return None if array is None else (place, cell["path"], array)
 
-    for batch in _batches(map(read, range(len(rows))), lambda found: found[2].size):
+    for batch in _batches(map(read_one, range(len(rows))), lambda found: found[2].size):
         for (place, path, _), refined in zip(batch, job.refine([array for *_, array in batch]), strict=True):
             kept = Path(path).with_suffix(".png").name if path else None
             cells[place] = {"bytes": encode_png(refined), "path": kept}

@@ -5,7 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w.-]+)?")
-KINDS = ("simulator", "camera", "mpiigaze", "syntheseyes", "unityeyes", "hub", "folder")  # of `simgan.data.sources`
+KINDS = (
+    "simulator",
+    "camera",
+    "mpiigaze",
+    "syntheseyes",
+    "unityeyes",
+    "nyu",
+    "msra",
+    "icvl",
+    "hub",
+    "folder",
+)  # of `simgan.data.sources`
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,9 @@ KNOWN = {
     "mpiigaze": Terms("MPIIGaze (Zhang et al. 2015)", "cc-by-nc-sa-4.0", "CC BY-NC-SA 4.0: no commercial use"),
     "syntheseyes": Terms("SynthesEyes (Wood et al. 2015)", "research", "for research"),
     "unityeyes": Terms("UnityEyes (Wood et al. 2016)", "research", "for research"),
+    "nyu": Terms("NYU Hand Pose (Tompson et al. 2014)", "research", "for research"),
+    "msra": Terms("MSRA hand gestures (Sun et al. 2015)", "research", "for research"),
+    "icvl": Terms("ICVL hand postures (Tang et al. 2014)", "research", "for research"),
 }
 UNKNOWN = Terms("images of whoever trained it", "unknown", "unknown: not in the run's records")
 
@@ -36,7 +50,7 @@ def shown(source: str) -> str:
     kind, place = _kind(source)
     if kind in ("simulator", "camera") or (kind == "hub" and HUB_ID.fullmatch(place)):
         return source
-    path, at, split = place.partition("@") if kind in ("mpiigaze", "hub") else (place, "", "")
+    path, at, split = place.partition("@") if kind in ("mpiigaze", "nyu", "hub") else (place, "", "")
     last = re.split(r"[/\\]", path.rstrip("/\\"))[-1]
     if last in ("", ".", "..", "~"):
         last = "folder"
@@ -69,7 +83,7 @@ def datasets(sources: Sequence[str]) -> list[str]:
         kind, place = _kind(source)
         if kind == "hub" and HUB_ID.fullmatch(place):
             names.append(place.partition("@")[0])
-        elif kind in ("mpiigaze", "syntheseyes", "unityeyes"):
+        elif kind in KNOWN and kind not in ("simulator", "camera"):
             names.append(kind)
     return list(dict.fromkeys(names))
 

@@ -29,12 +29,14 @@ COLUMNS: dict[str, Any] = {
     "lids": Sequence(_point),
     "joints": Sequence(Sequence(_number, length=3)),
     "joints_mm": Sequence(Sequence(_number, length=3)),
+    "own_joints": Sequence(Sequence(_number, length=3)),
+    "own_joints_mm": Sequence(Sequence(_number, length=3)),
     "person": Value("string"),
     "file_name": Value("string"),
 }
 """Every column that a source may have (`simgan.data.load` says what each means); a source has some of them."""
 
-POINTS = ("pupil", "iris", "lids", "joints")
+POINTS = ("pupil", "iris", "lids", "joints", "own_joints")
 """The columns in pixels of the crop, which move with it; what follows u and v, a joint's depth in mm, stays."""
 
 
@@ -48,6 +50,8 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "lids": (-1, 2),
     "joints": (len(JOINTS), 3),
     "joints_mm": (len(JOINTS), 3),
+    "own_joints": (-1, 3),
+    "own_joints_mm": (-1, 3),
 }
 """What the labels that are numbers must look like; −1 is any number of points."""
 
@@ -133,6 +137,7 @@ def mirrored(labels: Mapping[str, Any], width: int) -> Row:
             points = np.array(row[name], float)
             points[..., 0] = width - 1 - points[..., 0]
             row[name] = points.tolist()
-    if known(row.get("joints_mm")):
-        row["joints_mm"] = (np.asarray(row["joints_mm"], float) * flip).tolist()
+    for name in ("joints_mm", "own_joints_mm"):
+        if known(row.get(name)):
+            row[name] = (np.asarray(row[name], float) * flip).tolist()
     return row

@@ -33,6 +33,7 @@ class Correction:
 
 NONE = Correction()
 EYES: Size = (55, 35)
+HANDS: Size = (224, 224)
 
 
 @dataclass(frozen=True)
@@ -109,12 +110,17 @@ class Crop:
         return np.array([self.size[0] / self.width, self.size[1] / self.height])
 
     def cut(self, frame: np.ndarray) -> np.ndarray:
-        """Resample a frame, uint8 or uint16 (H, W) or uint8 (H, W, 3); what lies outside repeats its border."""
+        """Resample a frame, uint8 (H, W) or (H, W, 3); what lies outside repeats its border.
+
+        Depth, uint16 (H, W), is not mixed: each pixel is its nearest one, and 0, no reading, where that lies outside.
+        """
         box = np.array([self.left, self.top, self.left + self.width, self.top + self.height])
         high, wide = frame.shape[:2]
         if (self.width, self.height) == self.size and np.all(box == box.round()) and self._inside(box, wide, high):
             x, y = int(self.left), int(self.top)
             return np.ascontiguousarray(frame[y : y + self.size[1], x : x + self.size[0]])
+        if frame.dtype == np.uint16:
+            return self._nearest(frame)
         if not self._inside(box, wide, high):
             reach = np.maximum(box[2:], [wide, high]) - np.minimum(box[:2], 0)
             if not reach.prod() < MAXIMUM_PIXELS:  # nor is what is not a number
@@ -123,9 +129,17 @@ class Crop:
             after = np.ceil(np.maximum(box[2:] - [wide, high], 0)).astype(int)
             frame = cv2.copyMakeBorder(frame, before[1], after[1], before[0], after[0], cv2.BORDER_REPLICATE)
             box += np.tile(before, 2)
-        picture = Image.fromarray(frame if frame.dtype == np.uint8 else frame.astype(np.float32))
-        cut = np.array(picture.resize(self.size, Image.Resampling.BICUBIC, box=tuple(box)))
-        return cut if frame.dtype == np.uint8 else cut.clip(0, 65535).round().astype(frame.dtype)
+        return np.array(Image.fromarray(frame).resize(self.size, Image.Resampling.BICUBIC, box=tuple(box)))
+
+    def _nearest(self, frame: np.ndarray) -> np.ndarray:
+        starts, sides = (self.left, self.top), (self.width, self.height)
+        columns, rows = (
+            np.floor(start + (np.arange(size) + 0.5) * side / size)
+            for start, side, size in zip(starts, sides, self.size, strict=True)
+        )
+        inside = np.outer((rows >= 0) & (rows < frame.shape[0]), (columns >= 0) & (columns < frame.shape[1]))
+        places = np.ix_(rows.clip(0, frame.shape[0] - 1).astype(int), columns.clip(0, frame.shape[1] - 1).astype(int))
+        return np.where(inside, frame[places], 0).astype(frame.dtype)
 
     @staticmethod
     def _inside(box: np.ndarray, wide: int, high: int) -> bool:

@@ -15,7 +15,7 @@ from simgan.data.columns import COLUMNS, SHAPES, Row, direction, image_cell, kno
 from simgan.data.crop import Crop, Format
 from simgan.data.source import Source, folder_of, laid_out
 from simgan.errors import SourceError
-from simgan.images import SUFFIXES, open_image, to_stored
+from simgan.images import SUFFIXES, decode, pictures
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 
@@ -23,13 +23,13 @@ METADATA = ("metadata.csv", "metadata.jsonl")
 def open_folder(path: str, form: Format) -> Source:
     """List the images; their names relative to the folder, with "/", become `file_name`. Hidden ones are left out.
 
+    NumPy files are images where there are none of another kind. uint16 is depth in mm, which is never mixed.
     Images within 20 % of the size are cut from the centre, others resized with the crop's aspect kept; None keeps
     them as they are. Metadata need a column `file_name`; where they have pitch and yaw (radians), gaze is added.
     """
     folder = folder_of(path, "folder")
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    names = [file.relative_to(folder).as_posix() for file in files]
-    names = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
+    found = sorted(file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
+    names = pictures(file.as_posix() for file in found if not any(part.startswith(".") for part in file.parts))
     if not names:
         raise SourceError(f"folder: no images below {folder}; their names end in {', '.join(sorted(SUFFIXES))}")
     labels: dict[str, Row] = {}
@@ -51,7 +51,7 @@ def open_folder(path: str, form: Format) -> Source:
 def _read(folder: Path, form: Format, task: tuple[str, Row]) -> list[Row]:
     name, labels = task
     path = folder / name
-    return [crop_row(to_stored(open_image(path), str(path)), labels, form, f"the metadata of {path}")]
+    return [crop_row(decode(path), labels, form, f"the metadata of {path}")]
 
 
 def crop_row(array: np.ndarray, labels: Row, form: Format, name: str) -> Row:

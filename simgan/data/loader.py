@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +17,8 @@ from simgan.errors import ImageError, SourceError
 class Crops:
     """The images of a data set, all of one size, by number; what the operating system maps stays on disk.
 
-    `channels` 1 gives grey images, 3 colour ones, whatever is stored.
+    `channels` 1 gives grey images, 3 colour ones, whatever is stored. Depth of 16 bits stays so: `dtype` is that of the
+    first image.
     """
 
     def __init__(self, dataset: Dataset, *, channels: int = 1) -> None:
@@ -30,23 +32,30 @@ class Crops:
         self._order = None if order is None else order.column(0).to_numpy()
         self._length = len(dataset)
         self._iris = _iris_circles(dataset.data.table) if "iris" in dataset.column_names else None
-        self.shape: tuple[int, ...] = self._decode(self._rows([0]))[0].shape
+        first = self._decode(self._rows([0]))[0]
+        self.shape: tuple[int, ...] = first.shape
+        self.dtype: np.dtype[Any] = first.dtype
 
     def __len__(self) -> int:
         return self._length
 
     def __getitem__(self, indices: Sequence[int] | np.ndarray | slice) -> np.ndarray:
-        """Give images uint8 (N, H, W) or (N, H, W, 3) by number.
+        """Give images uint8 (N, H, W) or (N, H, W, 3), or uint16 (N, H, W), by number.
 
-        `ImageError` if one is broken or of another size than the first.
+        `ImageError` if one is broken, or of another size or depth than the first.
         """
         rows = self._rows(np.arange(self._length)[indices] if isinstance(indices, slice) else indices)
-        images = np.empty((len(rows), *self.shape), np.uint8)
+        images = np.empty((len(rows), *self.shape), self.dtype)
         for place, image in enumerate(self._decode(rows)):
             if image.shape != self.shape:
                 raise ImageError(
                     f"image {rows[place]} is {image.shape[1]}×{image.shape[0]} pixels and the first {self.shape[1]}×"
                     f"{self.shape[0]}: prepare the data set to one size"
+                )
+            if image.dtype != self.dtype:
+                raise ImageError(
+                    f"image {rows[place]} is {image.dtype} and the first {self.dtype}: keep images of 8 and of 16 bits "
+                    "in data sets of their own"
                 )
             images[place] = image
         return images
@@ -75,7 +84,7 @@ class Crops:
 
     def _decode(self, rows: np.ndarray) -> list[np.ndarray]:
         parts = np.searchsorted(self._starts, rows, side="right") - 1
-        flag = cv2.IMREAD_COLOR if self._colour else cv2.IMREAD_GRAYSCALE
+        flag = cv2.IMREAD_COLOR if self._colour else cv2.IMREAD_ANYDEPTH  # grey, of 8 or 16 bits
         images = []
         for row, part, place in zip(rows, parts, rows - self._starts[parts], strict=True):
             data, offsets = self._chunks[part]

@@ -10,7 +10,10 @@ from datasets import Dataset
 from simgan.data.columns import as_dataset
 from simgan.data.crop import EYES, NONE, Correction, Format, Size
 from simgan.data.folder import open_folder
+from simgan.data.icvl import open_icvl
 from simgan.data.mpiigaze import open_mpiigaze
+from simgan.data.msra import open_msra
+from simgan.data.nyu import open_nyu
 from simgan.data.shuffled import shuffled
 from simgan.data.simulated import open_simulator
 from simgan.data.source import Source, draw, pick
@@ -24,10 +27,22 @@ KINDS = {
     "unityeyes": "DIR",
     "syntheseyes": "DIR or FILE.parquet",
     "mpiigaze": "DIR or DIR@evaluation",
+    "nyu": "DIR or DIR@synthetic",
+    "msra": "DIR",
+    "icvl": "DIR",
     "hub": "ORG/NAME, ORG/NAME@SPLIT or a folder saved to disk",
     "simulator": "eyes",
     "camera": "eyes",
     "shuffled": "any of these",
+}
+ADAPTERS = {
+    "folder": open_folder,
+    "unityeyes": open_unityeyes,
+    "syntheseyes": open_syntheseyes,
+    "mpiigaze": open_mpiigaze,
+    "nyu": open_nyu,
+    "msra": open_msra,
+    "icvl": open_icvl,
 }
 CUT = ("folder", "unityeyes", "syntheseyes")
 
@@ -55,14 +70,8 @@ def open_source(
     kind, place = _kind(source)
     if correction != NONE and kind not in CUT:
         raise ConfigError(f"{source} is not cut from frames, so its crop cannot be corrected ({', '.join(CUT)} can)")
-    if kind == "folder":
-        return open_folder(place, form)
-    if kind == "unityeyes":
-        return open_unityeyes(place, form)
-    if kind == "syntheseyes":
-        return open_syntheseyes(place, form)
-    if kind == "mpiigaze":
-        return open_mpiigaze(place, form)
+    if kind in ADAPTERS:
+        return ADAPTERS[kind](place, form)
     if kind == "shuffled":
         return shuffled(load(place, size=size, channels=channels, limit=limit, seed=seed), channels=channels, seed=seed)
     if kind == "hub":
@@ -109,7 +118,10 @@ def load(
         Columns `image` (PNG bytes), `file_name`, and those of the following that the source has a value for: `gaze`
         (unit vector: x right and y down in the image, z away from the camera), `pitch` and `yaw` in radians with
         gaze = (−cos p sin y, −sin p, −cos p cos y), `head_rotation` (3×3, row by row), `pupil` (x, y), `iris` and
-        `lids` (lists of (x, y)) in pixels of the crop whose whole numbers are pixel centres, `person`.
+        `lids` (lists of (x, y)) in pixels of the crop whose whole numbers are pixel centres, `person`. Of hands,
+        depth in mm, 0 = no reading, `image` has 16 bits; `joints` are the 14 of `simgan.domains.JOINTS` as (u, v, d) in
+        such pixels and mm, `joints_mm` the same as (x, y, z) in mm (x right, y down, z away from the camera). Sources
+        whose joints are others have `own_joints` and `own_joints_mm` instead; their adapters say which is which.
 
     Raises:
         SourceError: the source is unknown, empty, or a label is broken. ImageError: an image is broken.

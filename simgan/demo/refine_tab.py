@@ -14,7 +14,7 @@ from simgan.demo.events import MODEL_QUEUE, told
 from simgan.demo.models import Model, Models
 from simgan.demo.notes import describe
 from simgan.demo.samples import examples
-from simgan.refining_files import encode_like
+from simgan.images import encode_like
 
 Upload = Sequence[tuple[str, str | None]] | None  # what a gallery gives: paths and captions
 
