@@ -72,6 +72,19 @@ def _fields() -> dict[str, np.ndarray]:
     return fields
 
 
+def unlit(disparity: np.ndarray) -> np.ndarray:
+    """Where the projector's ray to a pixel's point is barred, bool (H, W): it lies `disparity` px further right there."""
+    high, wide = disparity.shape
+    first = int(disparity.min())
+    reach = wide + int(disparity.max()) - first + 3
+    there = np.rint(disparity + np.arange(-first, wide - first, dtype=np.float32)).astype(np.int64)
+    there += np.arange(high)[:, None] * reach
+    nearest = np.zeros((high, reach), np.float32)
+    np.maximum.at(nearest.reshape(-1), there.reshape(-1), disparity.reshape(-1))
+    nearest = cv2.dilate(nearest, np.ones((1, 3), np.uint8))
+    return nearest.reshape(-1)[there] > disparity + np.float32(1)
+
+
 class Shot:
     """How the camera takes each of N images."""
 
@@ -109,24 +122,12 @@ class Shot:
         scale = np.float32(FOCAL * BASELINE)
         disparity = scale / depth
         # What is lost in less than a window is bridged by what is around it.
-        lost = (self._unlit(disparity) | self._grazing(k, depth)).astype(np.uint8)
+        lost = (unlit(disparity) | self._grazing(k, depth)).astype(np.uint8)
         lost = cv2.morphologyEx(lost, cv2.MORPH_OPEN, np.ones((int(self.bridged[k]),) * 2, np.uint8)).astype(bool)
         lost |= self._window("holes", k, depth.shape) > self.holes[k]
         read, lost = self._match(k, disparity, lost)
         steps = np.maximum(np.rint(read / np.float32(STEP)), 1) * np.float32(STEP)
         return np.where(lost, np.float32(0), scale / steps)
-
-    def _unlit(self, disparity: np.ndarray) -> np.ndarray:
-        """Where something else is nearer on the projector's ray, which meets a pixel's point `disparity` px further."""
-        high, wide = disparity.shape
-        first = int(disparity.min())
-        reach = wide + int(disparity.max()) - first + 3
-        there = np.rint(disparity + np.arange(-first, wide - first, dtype=np.float32)).astype(np.int64)
-        there += np.arange(high)[:, None] * reach
-        nearest = np.zeros((high, reach), np.float32)
-        np.maximum.at(nearest.reshape(-1), there.reshape(-1), disparity.reshape(-1))
-        nearest = cv2.dilate(nearest, np.ones((1, 3), np.uint8))
-        return nearest.reshape(-1)[there] > disparity + np.float32(1)
 
     def _grazing(self, k: int, depth: np.ndarray) -> np.ndarray:
         """Where the surface is seen so much from the side that the pattern is lost."""

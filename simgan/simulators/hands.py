@@ -82,7 +82,7 @@ def populate(world: World, wanted: np.ndarray, seed: int) -> Scene:
     assert joints.shape[1] == len(JOINTS)
     middle = image.uniform(*world.distance)
     place = np.stack([image.normal(0, 0.1) * middle, image.normal(0, 0.08) * middle, middle], -1)
-    move = place - joints.mean(1)
+    move = place - (joints.min(1) + joints.max(1)) / 2
     width = FOCAL * CUBE / middle
     names = np.array([f"{world.prefix}{number:03}" for number in range(world.persons)])
     return Scene(
