@@ -73,7 +73,7 @@ def _fields() -> dict[str, np.ndarray]:
 
 
 def unlit(disparity: np.ndarray) -> np.ndarray:
-    """Where the projector's ray to a pixel's point is barred, bool (H, W): it lies `disparity` px further right there."""
+    """Where the projector's ray to a pixel's point is barred, bool (H, W): `disparity` px further right there."""
     high, wide = disparity.shape
     first = int(disparity.min())
     reach = wide + int(disparity.max()) - first + 3

@@ -169,7 +169,7 @@ def settle(hands: Hands, pose: Pose) -> Pose:
         thumb = place_thumb(hands, pose)
         close = np.zeros(len(girth), bool)
         for spot, radius in _along(thumb, hands.radii[:, PLACE["thumb root"] : PLACE["thumb root"] + 4]):
-            close |= (_gap(spot, fingers, girth) < (radius - shift * 2)[:, None]).any(1)
+            close |= (_gap(spot, fingers, girth) < (radius - shift * 2)[:, None, None]).any((1, 2))
         if not close.any():
             break
         pose.thumb[:, 0] = np.minimum(pose.thumb[:, 0] + np.where(close, np.float32(3), 0), THUMB[0][1])
@@ -184,12 +184,12 @@ def _along(thumb: np.ndarray, radii: np.ndarray) -> list[tuple[np.ndarray, np.nd
 
 
 def _gap(spot: np.ndarray, fingers: np.ndarray, girth: np.ndarray) -> np.ndarray:
-    """Distances (N, 12) of a spot (N, 3) from the surfaces of the fingers' bones."""
+    """Distances (N, 4, 3) of a spot (N, 3) from the surfaces of the fingers' bones."""
     start, bone = fingers[:, :, :-1], np.diff(fingers, axis=2)
     share = ((spot[:, None, None] - start) * bone).sum(-1) / (bone * bone).sum(-1)
     share = np.clip(share, 0, 1)
     distance = np.linalg.norm(start + share[..., None] * bone - spot[:, None, None], axis=-1)
-    return (distance - girth[:, :, :-1] - share * np.diff(girth, axis=2)).reshape(len(spot), -1)
+    return distance - girth[:, :, :-1] - share * np.diff(girth, axis=2)
 
 
 def spheres(hands: Hands, pose: Pose) -> np.ndarray:
