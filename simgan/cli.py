@@ -134,23 +134,24 @@ def prepare(
 
 
 def simulate(
-    world: Annotated[Literal["simulator:eyes", "camera:eyes"], tyro.conf.Positional],
+    world: Annotated[Literal["simulator:eyes", "camera:eyes", "simulator:hands", "camera:hands"], tyro.conf.Positional],
     output: Output,
     /,
     count: int = 1000,
     seed: int = 0,
 ) -> None:
-    """Write labelled eyes as PNG files and metadata.jsonl, which `folder:DIR` reads back.
+    """Write labelled eyes or hands as PNG files and metadata.jsonl, which `folder:DIR` reads back.
 
     Args:
-        world: clean renders, or the look-alike of a webcam's images.
+        world: clean renders, or the look-alike of a webcam's images or of a depth camera's (16 bits, mm).
         output: a folder that does not exist yet.
         count: how many.
         seed: another one gives other persons.
     """
     from simgan.data.simulated import write_images
 
-    write_images(world.partition(":")[0], output, count=count, seed=seed)
+    kind, _, domain = world.partition(":")
+    write_images(kind, output, count=count, seed=seed, domain=domain)
     print(f"{count} images and metadata.jsonl in {output}")
 
 
