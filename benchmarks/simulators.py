@@ -1,4 +1,4 @@
-"""Crops a second of the embedded eye domain: `python benchmarks/simulators.py`."""
+"""Crops a second of the embedded domains: `python benchmarks/simulators.py`."""
 
 import os
 import statistics
@@ -6,21 +6,27 @@ import time
 
 import numpy as np
 
-from simgan.simulators import camera, eyes
+from simgan.simulators import camera, depth_camera, eyes, hands
 
-COUNT, ROUNDS = 2000, 5
+EYES, HANDS, ROUNDS = 2000, 100, 5
 
 
 def main() -> None:
-    print(f"{COUNT} crops of 55 x 35, median of {ROUNDS} rounds, {os.cpu_count()} cores")
-    for name, render in (("simulator:eyes", eyes.render), ("camera:eyes", camera.render)):
+    print(f"median of {ROUNDS} rounds, {os.cpu_count()} cores")
+    worlds = (
+        ("simulator:eyes", eyes.render, EYES, "55 x 35"),
+        ("camera:eyes", camera.render, EYES, "55 x 35"),
+        ("simulator:hands", hands.render, HANDS, "224 x 224"),
+        ("camera:hands", depth_camera.render, HANDS, "224 x 224"),
+    )
+    for name, render, count, size in worlds:
         render(range(64))
         seconds = []
         for turn in range(ROUNDS):
             start = time.perf_counter()
-            render(np.arange(COUNT) + turn * COUNT)
+            render(np.arange(count) + turn * count)
             seconds.append(time.perf_counter() - start)
-        print(f"{name:15} {COUNT / statistics.median(seconds):7.0f} crops a second")
+        print(f"{name:15} {count / statistics.median(seconds):7.0f} crops of {size} a second")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import warnings
@@ -14,15 +13,14 @@ import tyro
 
 from simgan import __version__
 from simgan.cli_ablate import ablate
-from simgan.errors import PublishError, SimGANError, SourceError, reason
+from simgan.cli_evaluate import MEASURES, evaluate
+from simgan.errors import PublishError, SimGANError
 from simgan.reporting.commands import report, reproduce
 
 DESCRIPTION = "SimGAN: make labelled synthetic images look real without losing their labels."
 Input = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
 Output = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
 Repository = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ORG/NAME")]
-Synthetic = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYNTHETIC")]
-Real = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="REAL")]
 
 
 def refine(
@@ -136,23 +134,24 @@ def prepare(
 
 
 def simulate(
-    world: Annotated[Literal["simulator:eyes", "camera:eyes"], tyro.conf.Positional],
+    world: Annotated[Literal["simulator:eyes", "camera:eyes", "simulator:hands", "camera:hands"], tyro.conf.Positional],
     output: Output,
     /,
     count: int = 1000,
     seed: int = 0,
 ) -> None:
-    """Write labelled eyes as PNG files and metadata.jsonl, which `folder:DIR` reads back.
+    """Write labelled eyes or hands as PNG files and metadata.jsonl, which `folder:DIR` reads back.
 
     Args:
-        world: clean renders, or the look-alike of a webcam's images.
+        world: clean renders, or the look-alike of a webcam's images or of a depth camera's (16 bits, mm).
         output: a folder that does not exist yet.
         count: how many.
         seed: another one gives other persons.
     """
     from simgan.data.simulated import write_images
 
-    write_images(world.partition(":")[0], output, count=count, seed=seed)
+    kind, _, domain = world.partition(":")
+    write_images(kind, output, count=count, seed=seed, domain=domain)
     print(f"{count} images and metadata.jsonl in {output}")
 
 
@@ -200,175 +199,11 @@ def space_push(
     print(push_space(repository, models=models, private=private or None, token=token))
 
 
-def evaluate_realism(
-    synthetic: Synthetic,
-    real: Real,
-    /,
-    model: str = "eyes",
-    limit: int = 500,
-    seed: int = 0,
-    output: Path | None = None,
-) -> None:
-    """Compare refined images with real ones: their patches, their textures, and whether a network tells them apart.
-
-    Args:
-        synthetic: a source of synthetic images.
-        real: a source of real ones that training did not see.
-        model: a shipped refiner, a folder, or a Hub id.
-        limit: at most so many images of each.
-        seed: draws them.
-        output: a JSON file for the figures.
-    """
-    from simgan import Refiner
-    from simgan.evaluation.compare import as_json, compare_realism, measured_on
-
-    refiner = Refiner.from_pretrained(model)
-    result = compare_realism(refiner, synthetic, real, limit=limit, seed=seed)
-    print(f"{'':16}  {'refined':>25}  {'raw':>25}  {'between real (floor)':>25}")
-    units = {"patch distance": (1000, 1, ""), "kernel distance": (1, 2, ""), "told from real": (100, 0, " %")}
-    for name, row in result.rows().items():
-        factor, digits, unit = units[name]
-        cells = [
-            f"{factor * one.value:.{digits}f}{unit} ({factor * one.low:.{digits}f} to {factor * one.high:.{digits}f})"
-            for one in (row.refined, row.raw, row.floor)
-        ]
-        print(f"{name:16}  " + "  ".join(f"{cell:>25}" for cell in cells))
-    low, high = result.patches.closed_interval
-    print(f"share of the patch distance's gap closed {result.patches.closed:.0%} ({low:.0%} to {high:.0%})")
-    print("patch distances × 1000; told from real: 50 % is chance; in brackets 95 % intervals")
-    _write(output, measured_on(refiner, synthetic, real, limit=limit, seed=seed) | as_json(result))
-
-
-def evaluate_shift(
-    synthetic: Synthetic, /, model: str = "eyes", limit: int = 1000, seed: int = 0, output: Path | None = None
-) -> None:
-    """Measure how far refining moves the iris, in pixels, by gaze and person, beside the finder's own repeatability.
-
-    Args:
-        synthetic: a source of synthetic eyes.
-        model: a shipped refiner, a folder, or a Hub id.
-        limit: at most so many images.
-        seed: draws them.
-        output: a JSON file for the figures.
-    """
-    from simgan import Refiner
-    from simgan.evaluation.compare import as_json, compare_shift, measured_on
-    from simgan.evaluation.shift import PAPER
-
-    refiner = Refiner.from_pretrained(model)
-    result = compare_shift(refiner, synthetic, limit=limit, seed=seed)
-    low, high = result.mean_interval
-    print(f"mean                  {result.mean:.2f} px (95 %: {low:.2f} to {high:.2f}), sd {result.sd:.2f}")
-    print(f"without the worst 5 % {result.trimmed_mean:.2f} px")
-    low, high = result.median_interval
-    print(f"median                {result.median:.2f} px (95 %: {low:.2f} to {high:.2f})")
-    print(f"90th, 99th percentile {result.p90:.2f}, {result.p99:.2f} px")
-    print(
-        f"beyond 3 px           {result.share_over_3px:.1%}, not found in {result.failed:.1%} of {result.count} pairs"
-    )
-    finder = result.finder
-    print(
-        f"finder's own          median {finder.median:.2f} px, mean {finder.mean:.2f}, sd {finder.sd:.2f}, "
-        f"90th and 99th percentile {finder.p90:.2f}, {finder.p99:.2f}"
-    )
-    print(f"the paper reports     mean {PAPER['mean']} px, sd {PAPER['sd']}, of {PAPER['pairs']} pairs fitted by hand")
-    for kind, groups in result.groups.items():
-        shown = sorted(groups.items(), key=lambda item: -item[1].count)[:12]
-        print(f"by {kind:12} pairs  mean  median  90th  beyond 3 px")
-        for name, one in shown:
-            figures = f"{one.count:5}  {one.mean:4.2f}  {one.median:6.2f}  {one.p90:4.2f}  {one.share_over_3px:11.1%}"
-            print(f"   {name:12} {figures}")
-        if len(groups) > len(shown):
-            print(f"   and {len(groups) - len(shown)} more, in the JSON of --output")
-    _write(output, measured_on(refiner, synthetic, limit=limit, seed=seed) | as_json(result) | {"paper": PAPER})
-
-
-def evaluate_gaze(
-    synthetic: Synthetic,
-    real: Real,
-    /,
-    model: tuple[str, ...] = ("eyes",),
-    arms: tuple[str, ...] = ("synthetic", "refined"),
-    train_real: str | None = None,
-    test_persons: tuple[str, ...] = (),
-    finetune: tuple[int, ...] = (),
-    seeds: int = 3,
-    steps: int = 800,
-    backbone: str = "paper",
-    width: float = 0.5,
-    augment: tuple[Literal["shift", "blur", "contrast", "noise"], ...] = (),
-    limit: int = 5000,
-    test_limit: int = 2000,
-    pitch: float = 90.0,
-    yaw: float = 90.0,
-    device: str = "cpu",
-    output: Path | None = None,
-) -> None:
-    """Does refining help? Train gaze networks on each arm's images and test all of them on the same real ones.
-
-    Nothing is chosen on the test images. What an interrupted experiment has trained is kept beside the output.
-
-    Args:
-        synthetic: a source of synthetic eyes with gaze labels.
-        real: a source of real eyes with gaze labels, to test on.
-        model: refiners (shipped names, folders, or Hub ids): an arm each; several are how controls are compared.
-        arms: what to train on: synthetic, refined, real; 4x-refined is four times as many images, synthetic+blur+noise
-            adds augmentation (shift, blur, contrast, noise).
-        train_real: labelled real eyes to train on (arm real, finetune); persons of the test are left out.
-        test_persons: test on these persons alone.
-        finetune: also go on with so many real images after each arm.
-        seeds: networks trained of each kind.
-        steps: of training.
-        backbone: the paper's network, or one of timm's by its name.
-        width: of the paper's network; 1 is its full width.
-        augment: augmentation of every arm, real ones too.
-        limit: images of an arm.
-        test_limit: images of the test.
-        pitch: train only on synthetic gaze within so many degrees up and down,
-        yaw: and to either side.
-        device: where networks are trained, such as cuda.
-        output: a folder for gaze.json, gaze.png and the results of each network; or the JSON file in it.
-    """
-    from simgan.evaluation.gaze import GazeTraining
-    from simgan.evaluation.gaze_arms import Material
-    from simgan.evaluation.gaze_experiment import run_experiment, write_aside
-    from simgan.evaluation.gaze_report import as_report, as_table, draw_shares
-
-    training = GazeTraining(backbone=backbone, width=width, steps=steps, augment=augment)
-    material = Material(synthetic, real, train_real, test_persons, model, limit, test_limit, pitch, yaw)
-    file = output if output is None or output.suffix == ".json" else output / "gaze.json"
-    comparison = run_experiment(
-        material,
-        arms,
-        seeds=seeds,
-        training=training,
-        finetune=finetune,
-        folder=file and file.with_suffix(""),
-        device=device,
-        tell=lambda line: print(line, file=sys.stderr, flush=True),
-    )
-    report = as_report(comparison, material, training)
-    print(as_table(report))
-    if file is not None:
-        write_aside(file.with_suffix(".png"), draw_shares(comparison))
-        write_aside(file, (json.dumps(report, indent=2) + "\n").encode())
-
-
-def evaluate() -> None:
-    """Measure a refiner: `simgan evaluate realism | shift | gaze`."""
-    tyro.extras.subcommand_cli_from_dict(MEASURES, prog="simgan evaluate", args=["--help"])
-
-
 def space() -> None:
     """Put the page of `app.py` on the Hub: `simgan space push`."""
     tyro.extras.subcommand_cli_from_dict(SPACES, prog="simgan space", args=["--help"])
 
 
-MEASURES: dict[str, Callable[..., Any]] = {
-    "realism": evaluate_realism,
-    "shift": evaluate_shift,
-    "gaze": evaluate_gaze,
-}
 SPACES: dict[str, Callable[..., Any]] = {"push": space_push}
 COMMANDS: dict[str, Callable[..., Any]] = {
     "refine": refine,
@@ -409,14 +244,3 @@ def main(arguments: list[str] | None = None) -> None:
 def _tell_broken(broken: list[str]) -> None:
     for line in broken:
         print(f"left out: {line}", file=sys.stderr)
-
-
-def _write(output: Path | None, figures: dict[str, Any]) -> None:
-    if output is None:
-        return
-    try:
-        aside = output.with_name(f".{output.name}.part")
-        aside.write_text(json.dumps(figures, indent=2) + "\n")
-        aside.replace(output)
-    except OSError as error:
-        raise SourceError(f"{output} cannot be written ({reason(error)})") from error

@@ -41,7 +41,7 @@ def ablate(
     from simgan.evaluation.ablation import plan, recipe_of, train_all
     from simgan.evaluation.ablation_measures import Unseen
     from simgan.evaluation.ablation_report import as_report, as_table, frontier, pictures
-    from simgan.evaluation.gaze_experiment import write_aside
+    from simgan.evaluation.experiment import write_aside
 
     sources: dict[str, Any] = {key: given for key, given in (("synthetic", synthetic), ("real", real)) if given}
     recipe = recipe_of(preset, steps=steps, limit=limit, **sources)

@@ -31,8 +31,8 @@ KINDS = {
     "msra": "DIR",
     "icvl": "DIR",
     "hub": "ORG/NAME, ORG/NAME@SPLIT or a folder saved to disk",
-    "simulator": "eyes",
-    "camera": "eyes",
+    "simulator": "eyes or simulator:hands",
+    "camera": "eyes or camera:hands",
     "shuffled": "any of these",
 }
 ADAPTERS = {

@@ -31,7 +31,7 @@ import simgan
 from simgan.domains import get_preset
 from simgan.errors import ConfigError, SourceError, reason
 from simgan.evaluation.ablation_measures import Unseen
-from simgan.evaluation.gaze_experiment import write_aside
+from simgan.evaluation.experiment import write_aside
 from simgan.runtime import has_fast_bfloat16
 from simgan.training.checkpoints import folder_of
 from simgan.training.config import PRESETS, TrainingConfig, to_command_line

@@ -10,7 +10,7 @@ import numpy as np
 from simgan import __version__
 from simgan.evaluation.ablation import BASELINE, VARIANTS, PlannedRun, updates
 from simgan.evaluation.ablation_measures import Unseen, refine_all
-from simgan.evaluation.gaze_report import as_markdown
+from simgan.evaluation.experiment_report import as_markdown
 from simgan.refiner import Refiner
 from simgan.training.config import TrainingConfig
 

@@ -9,14 +9,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simgan import __version__
 from simgan.data import Crops, load
-from simgan.evaluation.estimates import Beside, Estimate, Names
+from simgan.domains import DOMAINS
+from simgan.evaluation.depth_realism import (
+    DepthRealism,
+    SurfaceShift,
+    measure_depth_realism,
+    measure_surface_shift,
+)
+from simgan.evaluation.estimates import Beside, Names
 from simgan.evaluation.kernel_distance import measure_kernel_distance
 from simgan.evaluation.realism import Realism, measure_realism
 from simgan.evaluation.shift import Shift, annotation_shift, gaze_directions
@@ -24,7 +31,7 @@ from simgan.evaluation.two_sample import measure_two_sample
 from simgan.images import equalize
 from simgan.refiner import Refiner
 
-Images = NDArray[np.uint8]
+Images = NDArray[Any]  # uint8, and uint16 where they are depth
 
 
 @dataclass(frozen=True)
@@ -35,15 +42,18 @@ class RealismMeasures:
     textures: Beside
     told_apart: Beside
 
+    UNITS: ClassVar[dict[str, tuple[float, int, str]]] = {
+        "patch distance": (1000, 1, ""),
+        "kernel distance": (1, 2, ""),
+        "told from real": (100, 0, " %"),
+    }
+    """Of each row the factor, the digits and the unit to show it with."""
+    TOLD: ClassVar[str] = "patch distances × 1000; told from real: 50 % is chance; in brackets 95 % intervals"
+
     def rows(self) -> dict[str, Beside]:
         """Give all as rows of one table."""
-        patches = self.patches
-        distance = Beside(
-            refined=Estimate(patches.distance, *patches.distance_interval),
-            raw=Estimate(patches.raw, *patches.raw_interval),
-            floor=Estimate(patches.floor, *patches.floor_interval),
-        )
-        return {"patch distance": distance, "kernel distance": self.textures, "told from real": self.told_apart}
+        found = (self.patches.beside(), self.textures, self.told_apart)
+        return dict(zip(self.UNITS, found, strict=True))
 
 
 def measure_all_realism(
@@ -67,22 +77,26 @@ def measure_all_realism(
     )
 
 
-def compare_realism(refiner: Refiner, synthetic: str, real: str, *, limit: int = 500, seed: int = 0) -> RealismMeasures:
+def compare_realism(
+    refiner: Refiner, synthetic: str, real: str, *, limit: int = 500, seed: int = 0
+) -> RealismMeasures | DepthRealism:
     """Measure the realism of a synthetic source, refined, against a real one; at most `limit` images of each."""
     before, labels = _images(refiner, synthetic, limit, seed)
     target, theirs = _images(refiner, real, limit, seed)
     persons, real_persons = (_persons(known) for known in (labels, theirs))
-    return measure_all_realism(
-        _refined(refiner, before), target, before, persons=persons, real_persons=real_persons, seed=seed
-    )
+    measure = measure_depth_realism if _is_depth(refiner) else measure_all_realism
+    return measure(_refined(refiner, before), target, before, persons=persons, real_persons=real_persons, seed=seed)
 
 
-def compare_shift(refiner: Refiner, synthetic: str, *, limit: int = 1000, seed: int = 0) -> Shift:
+def compare_shift(refiner: Refiner, synthetic: str, *, limit: int = 1000, seed: int = 0) -> Shift | SurfaceShift:
     """Measure how far the iris moves when images of a source are refined; sought at its label where there is one.
 
-    Told for each direction of gaze and for each person as well, where the source labels them.
+    Told for each direction of gaze and for each person as well, where the source labels them. Of depth images it is
+    the surface that is measured.
     """
     before, labels = _images(refiner, synthetic, limit, seed)
+    if _is_depth(refiner):
+        return measure_surface_shift(before, _refined(refiner, before), persons=_persons(labels))
     start = np.array([_or_nan(pupil) for pupil in labels["pupil"]]) if "pupil" in labels else None
     groups: dict[str, list[str]] = {}
     if {"pitch", "yaw"} <= labels.keys():
@@ -115,9 +129,15 @@ def as_json(result: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if not isinstance(value, np.ndarray)}
 
 
+def _is_depth(refiner: Refiner) -> bool:
+    """Whether what a refiner takes, and so all that is measured of it, is depth."""
+    return DOMAINS[refiner.config.domain].stored == "uint16"
+
+
 def _images(refiner: Refiner, source: str, limit: int | None, seed: int) -> tuple[Images, dict[str, Sequence[Any]]]:
     """Crops of a source as the refiner sees them (equalized if it was trained so), and its labels by column."""
-    data = load(source, limit=limit, seed=seed)
+    domain = DOMAINS[refiner.config.domain]
+    data = load(source, size=(domain.width, domain.height), limit=limit, seed=seed)
     images: Images = Crops(data)[:]
     if refiner.config.equalize:
         images = np.stack([equalize(image) for image in images])

@@ -4,7 +4,6 @@ The paper's network (its gaze experiment, 3.1), narrower by `width`: Conv 32 · 
 MaxPool 2×2/2 · FC 9600 · FC 1000 · FC 3, all convolutions 3×3, Euclidean loss on the gaze vector; or a network of timm.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simgan.errors import ConfigError, ImageError
+from simgan.evaluation.batches import batches
 from simgan.runtime import has_fast_bfloat16
 
 Images = NDArray[np.uint8]
@@ -117,7 +117,7 @@ def train_network(network: nn.Module, images: Images, angles: Floats, training: 
     fast = has_fast_bfloat16(str(device))
     layout: Any = {"memory_format": torch.channels_last}
     network.train().to(**layout)
-    for chosen in _batches(len(images), training.batch, training.steps, order):
+    for chosen in batches(len(images), training.batch, training.steps, order):
         crops = _augmented(_values(images[chosen.numpy()]), training.augment, chance).to(device, **layout)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             estimates = network(crops)
@@ -225,16 +225,6 @@ def _timm_network(height: int, width: int, name: str) -> nn.Module:
 
 def _values(images: Images) -> Tensor:
     return torch.from_numpy(images.astype(np.float32) * np.float32(2 / 255) - 1)[:, None]
-
-
-def _batches(count: int, batch: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Indices of `steps` mini-batches, every image once an epoch."""
-    queue = torch.empty(0, dtype=torch.long)
-    for _ in range(steps):
-        while len(queue) < batch:
-            queue = torch.cat([queue, torch.randperm(count, generator=generator)])
-        yield queue[:batch]
-        queue = queue[batch:]
 
 
 def _augmented(crops: Tensor, wanted: tuple[Augmentation, ...], generator: torch.Generator) -> Tensor:

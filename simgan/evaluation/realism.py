@@ -5,14 +5,16 @@ projected on random directions of unit length, and the sorted projections of bot
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from simgan.errors import ImageError
+from simgan.evaluation.estimates import Beside, Estimate
 
-Images = NDArray[np.uint8]
+Images = NDArray[np.uint8] | NDArray[np.float32]
 
 
 CONTRAST_FLOOR = 0.05  # added to a patch's deviation, so that the noise of a flat patch is not blown up
@@ -25,35 +27,34 @@ def patch_swd(
     patch: int = 7,
     scales: int = 2,
     standardize: bool = True,
-    contrast_floor: float = CONTRAST_FLOOR,
     projections: int = 128,
     patches: int = 64,
     seed: int = 0,
 ) -> float:
-    """Distance ≥ 0 between the patches of two sets of stored images, uint8 or uint16 (N, H, W), taken as values in
-    [0, 1].
+    """Distance ≥ 0 between the patches of two sets of images (N, H, W), uint8 or float32 in [0, 1], as those values.
 
-    `standardize`: each patch less its mean and over its deviation (plus `contrast_floor`), so that texture, sharpness
-    and noise count whatever the brightness; plain values of equalized images differ little even where anyone sees which
-    are rendered.
+    `standardize`: each patch less its mean and over its deviation, so that texture, sharpness and noise count whatever
+    the brightness; plain values of equalized images differ little even where anyone sees which are rendered.
 
     Mean over `scales` levels of a Gaussian pyramid and over `projections` directions of the mean absolute difference of
     the quantiles; `patches` patches of `patch` × `patch` pixels an image, at places that `seed` fixes. A set against
     itself gives 0; only the floor between two sets of real images tells what else a number means. `ImageError` where a
-    set is empty, not uint8 (N, H, W), or smaller than a patch at the coarsest scale.
+    set is empty, no such array, or smaller than a patch at the coarsest scale.
     """
     for images in (a, b):
-        if images.dtype not in (np.uint8, np.uint16) or images.ndim != 3 or len(images) == 0:
+        if images.dtype not in (np.uint8, np.float32) or images.ndim != 3 or len(images) == 0:
             raise ImageError(
-                f"realism compares uint8 or uint16 (N, H, W) with N > 0, not {images.dtype} {images.shape}"
+                f"realism compares uint8 (N, H, W) with N > 0, or float32 in [0, 1], not {images.dtype} {images.shape}"
             )
         if min(images.shape[1:]) >> (scales - 1) < patch:
             raise ImageError(f"images of {images.shape[2]}×{images.shape[1]} hold no {patch}×{patch} patch at 1/2^n")
-    distances, floor = [], contrast_floor if standardize else None
+    distances = []
     for scale in range(scales):
         directions = np.random.default_rng([seed, scale]).standard_normal((patch * patch, projections))
         directions = (directions / np.linalg.norm(directions, axis=0)).astype(np.float32)
-        curves = [_quantiles(_patches(images, scale, patch, patches, seed, floor) @ directions) for images in (a, b)]
+        curves = [
+            _quantiles(_patches(images, scale, patch, patches, seed, standardize) @ directions) for images in (a, b)
+        ]
         distances.append(np.abs(curves[0] - curves[1]).mean())
     return float(np.mean(distances))
 
@@ -75,13 +76,21 @@ class Realism:
     closed: float  # share of the gap from raw to floor; 1: as near as real to real; NaN where there is no gap
     closed_interval: tuple[float, float]
 
+    def beside(self) -> Beside:
+        """Give the distances as a row of a table."""
+        return Beside(
+            refined=Estimate(self.distance, *self.distance_interval),
+            raw=Estimate(self.raw, *self.raw_interval),
+            floor=Estimate(self.floor, *self.floor_interval),
+        )
+
 
 def measure_realism(refined: Images, real: Images, raw: Images, *, resamples: int = 100, seed: int = 0) -> Realism:
-    """Measure `refined` against `real` beside `raw`, the images before refining: each uint8 (N, H, W), equalized alike.
+    """Measure `refined` against `real` beside `raw`, the images before refining; each as for `patch_swd`.
 
-    The floor lies between the halves of `real` in the order given: give images of one person or film as one block, or
-    near-identical ones make it too low. About 10 s for 500 images each. `ImageError` as `patch_swd`, and where a set
-    has fewer than two images.
+    Images are equalized alike. The floor lies between the halves of `real` in the order given: give images of one
+    person or film as one block, or near-identical ones make it too low. About 10 s for 500 images each. `ImageError` as
+    `patch_swd`, and where a set has fewer than two images.
     """
     for images in (refined, real, raw):
         if len(images) < 2:
@@ -131,7 +140,7 @@ def _projected(sets: tuple[Images, ...], scale: int, seed: int) -> list[NDArray[
     """Each set's patches on 32 directions, (32, N, 64)."""
     directions = np.random.default_rng([seed, scale]).standard_normal((49, 32))
     directions = (directions / np.linalg.norm(directions, axis=0)).astype(np.float32)
-    values = [_patches(images, scale, 7, 64, seed, CONTRAST_FLOOR) @ directions for images in sets]
+    values = [_patches(images, scale, 7, 64, seed, True) @ directions for images in sets]
     return [np.ascontiguousarray(v.T).reshape(32, -1, 64) for v in values]
 
 
@@ -145,21 +154,23 @@ def _quantiles(values: NDArray[np.float32], count: int = 1000) -> NDArray[np.flo
     return np.sort(values, axis=0)[np.linspace(0, len(values) - 1, count).round().astype(int)]
 
 
-def _patches(images: Images, scale: int, size: int, count: int, seed: int, floor: float | None) -> NDArray[np.float32]:
-    """Patches (N * count, size²) of the images in [0, 1] reduced `scale` times by two, standardized given a floor."""
-    reduced = np.stack([_reduce(image, scale) for image in images]).astype(np.float32) / np.iinfo(images.dtype).max
+def _patches(images: Images, scale: int, size: int, count: int, seed: int, standardize: bool) -> NDArray[np.float32]:
+    """Patches (N * count, size²) of the images in [0, 1] reduced `scale` times by two."""
+    reduced = np.stack([_reduce(image, scale) for image in images])
+    if reduced.dtype == np.uint8:
+        reduced = reduced.astype(np.float32) / 255
     rng = np.random.default_rng([seed, scale, len(images)])
     windows = np.lib.stride_tricks.sliding_window_view(reduced, (size, size), axis=(1, 2))
     shape = (len(images), count)
     rows, columns = rng.integers(windows.shape[1], size=shape), rng.integers(windows.shape[2], size=shape)
     chosen = windows[np.arange(len(images))[:, None], rows, columns].reshape(-1, size * size)
-    if floor is not None:
-        deviation = chosen.std(1, keepdims=True) + floor
+    if standardize:
+        deviation = chosen.std(1, keepdims=True) + CONTRAST_FLOOR
         chosen = (chosen - chosen.mean(1, keepdims=True)) / deviation
     return chosen.astype(np.float32, copy=False)
 
 
-def _reduce(image: Images, times: int) -> Images:
+def _reduce(image: NDArray[Any], times: int) -> NDArray[Any]:
     for _ in range(times):
-        image = cv2.pyrDown(image).astype(image.dtype, copy=False)
+        image = cv2.pyrDown(image)
     return image

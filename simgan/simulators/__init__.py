@@ -1,4 +1,5 @@
-"""The embedded eye domain: `eyes`, a clean renderer with exact labels, and `camera`, a "real" world that it must meet.
+"""The embedded domains. Each has a clean renderer with exact labels, and a "real" world that it must meet.
 
-Both have `render(indices, *, seed=0) -> (images, labels)`; image i depends on the seed and on i alone.
+Eyes: `eyes` and `camera`, a webcam. Hands: `hands`, and `depth_camera`. All have
+`render(indices, *, seed=0) -> (images, labels)`; image i depends on the seed and on i alone.
 """

@@ -1,0 +1,118 @@
+"""The stacked hourglass (Newell et al. 2016): from an image to a heat map for each joint, and from maps to places.
+
+A stem reduces the image to a quarter; each hourglass pools down to 4×4 and comes back up, adding at every scale what it
+saw there; its heat maps are trained, and fed to the next hourglass with its features.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+SCALE = 4  # pixels of the network's input for one of a heat map
+_FULL = 256  # maps of the paper's hourglass
+_BOTTOM = 4  # px, where an hourglass is narrowest
+_FAINT = 1e-3  # heat below which a neighbour's logarithm says nothing
+
+
+class Residual(nn.Module):
+    """1×1, 3×3 and 1×1 convolutions at half the maps, each after normalization and ReLU, and a skip connection."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        half = after // 2
+        self.change = nn.Sequential(
+            *_activated(before, half, 1), *_activated(half, half, 3), *_activated(half, after, 1)
+        )
+        self.skip = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, before, H, W) to (B, after, H, W)."""
+        out: Tensor = self.skip(x) + self.change(x)
+        return out
+
+
+class Hourglass(nn.Module):
+    """Pooled `depth` times and back; (B, maps, H, W) to the same shape, H and W multiples of 2 to that power."""
+
+    def __init__(self, maps: int, depth: int) -> None:
+        super().__init__()
+        self.beside = Residual(maps, maps)
+        self.down = Residual(maps, maps)
+        self.inner = Hourglass(maps, depth - 1) if depth > 1 else Residual(maps, maps)
+        self.up = Residual(maps, maps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add what is seen at half the size to what is seen at this one."""
+        low = self.up(self.inner(self.down(functional.max_pool2d(x, 2))))
+        out: Tensor = self.beside(x) + functional.interpolate(low, scale_factor=2.0, mode="nearest")
+        return out
+
+
+class StackedHourglass(nn.Module):
+    """Images (B, 1, 4S, 4S) in [−1, 1] to heat maps (B, stacks, joints, S, S); S is `size`, a power of 2 from 8 up.
+
+    `width`: maps as a share of the paper's 256.
+    """
+
+    def __init__(self, joints: int, *, size: int = 64, width: float = 1.0, stacks: int = 2) -> None:
+        super().__init__()
+        maps = max(8, 4 * round(_FULL * width / 4))
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, maps // 4, 7, stride=2, padding=3),
+            Residual(maps // 4, maps // 2),
+            nn.MaxPool2d(2),
+            Residual(maps // 2, maps // 2),
+            Residual(maps // 2, maps),
+        )
+        depth = int(math.log2(size // _BOTTOM))
+        self.hourglasses = nn.ModuleList(
+            nn.Sequential(Hourglass(maps, depth), Residual(maps, maps), *_activated(maps, maps, 1))
+            for _ in range(stacks)
+        )
+        self.heads = nn.ModuleList(nn.Conv2d(maps, joints, 1) for _ in range(stacks))
+        self.returns = nn.ModuleList(nn.Conv2d(maps + joints, maps, 1) for _ in range(stacks - 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give the heat maps of every hourglass, the last being the answer."""
+        x = self.stem(x)
+        heats = []
+        for number, (hourglass, head) in enumerate(zip(self.hourglasses, self.heads, strict=True)):
+            features = hourglass(x)
+            heats.append(head(features))
+            if number < len(self.returns):
+                x = x + self.returns[number](torch.cat([features, heats[-1]], 1))
+        return torch.stack(heats, 1)
+
+
+def draw_heat(places: Tensor, size: int) -> Tensor:
+    """Gaussians of 1 px deviation, (B, joints, size, size), around places (B, joints, 2): x, y in px of the map."""
+    axis = torch.arange(size, device=places.device)
+    across, down = (torch.exp(-((axis - places[..., k, None]) ** 2) / 2) for k in (0, 1))
+    return down[..., :, None] * across[..., None, :]
+
+
+def find_peaks(heat: Tensor) -> Tensor:
+    """Places (B, joints, 2), x and y in px of the map, of the peaks of heat maps (B, joints, S, S).
+
+    Between pixels by the parabola through the logarithms of the peak and its neighbours, along each axis: exact for a
+    Gaussian, which a map of 32×32 needs, where one pixel is 7 of the image.
+    """
+    count, joints, _, wide = heat.shape
+    best = heat.flatten(2).argmax(2)
+    place = torch.stack([best % wide, best // wide], 2)
+    level = functional.pad(heat.clamp(min=_FAINT).log(), (1, 1, 1, 1), mode="replicate")
+    rows, x, y = torch.arange(count)[:, None], place[..., 0] + 1, place[..., 1] + 1
+    numbers = torch.arange(joints)
+    middle = level[rows, numbers, y, x]
+    between = []
+    for right, down in ((1, 0), (0, 1)):
+        before, after = (level[rows, numbers, y + way * down, x + way * right] for way in (-1, 1))
+        bend = (2 * middle - before - after).clamp(min=1e-6)
+        between.append(((after - before) / (2 * bend)).clamp(-0.5, 0.5))
+    return place + torch.stack(between, 2)
+
+
+def _activated(before: int, after: int, kernel: int) -> list[nn.Module]:
+    return [nn.BatchNorm2d(before), nn.ReLU(), nn.Conv2d(before, after, kernel, padding=kernel // 2)]

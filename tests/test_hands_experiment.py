@@ -1,0 +1,167 @@
+"""The hands experiment: joints follow their crop, places and millimetres are exact, a hourglass learns, runs go on."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hand_images import FOCAL, SIDE, dataset, hands
+
+from simgan import ConfigError, ImageError, Refiner, RefinerConfig, SourceError
+from simgan.cli import main
+from simgan.depth import BACKGROUND, to_tensor
+from simgan.evaluation.hands import (
+    HandsTraining,
+    _augmented,
+    build_network,
+    check_hands,
+    cut,
+    draw_boxes,
+    estimate_joints,
+    measure_joints,
+    move,
+    train_network,
+)
+from simgan.evaluation.hands_arms import Arm, Material
+from simgan.evaluation.hands_experiment import run_experiment
+from simgan.evaluation.hourglass import StackedHourglass, draw_heat, find_peaks
+
+TINY = HandsTraining(heat=8, width=0.05, steps=2, batch=8)
+
+
+def test_a_place_drawn_as_heat_is_found_between_the_pixels():
+    places = torch.rand(3, 14, 2, generator=torch.Generator().manual_seed(0)) * 27 + 2
+    assert torch.allclose(find_peaks(draw_heat(places, 32)), places, atol=1e-3)
+    assert torch.allclose(find_peaks(draw_heat(torch.zeros(1, 1, 2), 32)), torch.zeros(1, 1, 2), atol=0.51)  # a corner
+
+
+def test_the_full_size_is_the_papers():
+    network = StackedHourglass(14)
+    with torch.no_grad():
+        assert network(torch.zeros(1, 1, 256, 256)).shape == (1, 2, 14, 64, 64)
+    assert network.hourglasses[0][0].beside.change[2].in_channels == 256
+
+
+def test_joints_go_where_the_crop_goes_and_depth_is_never_mixed():
+    generator = torch.Generator().manual_seed(1)
+    places = torch.rand(20, 1, 2, generator=generator) * 80 + 72
+    y, x = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    inside = torch.hypot(x - places[:, :, :1, None][..., 0], y - places[:, :, 1:, None][..., 0]) < 8
+    crops = torch.where(inside.reshape(20, 1, SIDE, SIDE), -0.25, BACKGROUND)
+    boxes = draw_boxes(20, generator)
+    seen = cut(crops, boxes, 128)
+    assert set(seen.unique().tolist()) == {-0.25, BACKGROUND}
+    moved = move(places, boxes, 128)[:, 0]
+    for image, place in zip(seen[:, 0], moved, strict=True):
+        rows, columns = torch.nonzero(image < 0, as_tuple=True)
+        assert torch.allclose(torch.stack([columns, rows]).float().mean(1), place, atol=0.4)
+    assert (moved - (places[:, 0] + 0.5) * 128 / SIDE + 0.5).abs().max() > 4  # they did move
+    whole = torch.eye(2, 3).repeat(20, 1, 1)
+    assert torch.equal(cut(crops, whole, SIDE), crops)
+
+
+def test_an_error_in_millimetres_is_that_at_the_depth_of_the_joint():
+    _, joints, mm = hands(5)
+    away = mm + np.array([6.0, -8.0, 0.0])
+    frame = [FOCAL * points[..., :2] / points[..., 2:] for points in (mm, away)]
+    scale = (joints[:, 1:, 0] - joints[:, :1, 0]) / (frame[0][:, 1:, 0] - frame[0][:, :1, 0])
+    estimates = joints[..., :2] + (frame[1] - frame[0]) * scale.mean(1)[:, None, None]
+    result = measure_joints(estimates, joints, mm, seed=0)
+    assert np.allclose(result.errors_mm, 10, atol=1e-6)
+    assert result.share_within_5px == (result.errors < 5).mean()
+
+
+def test_labels_that_cannot_be_are_refused_with_what_is_wrong():
+    images, joints, mm = hands(3)
+    for pictures, px, away, sentence in (
+        (images.astype(np.uint8), joints, mm, "uint16"),
+        (images, joints[:, :13], mm, r"must be \(3, 14, 3\)"),
+        (images, joints, mm / 1000, "must be millimetres"),
+        (images, joints, mm * [1, -1, 1], "not one hand before one camera"),
+        (images, joints[::-1], mm, "not one hand before one camera"),
+    ):
+        with pytest.raises(ImageError, match=sentence):
+            check_hands("it", pictures, px, away)
+
+
+def test_noise_leaves_holes_alone_and_holes_only_take_away():
+    crops = to_tensor(hands(6)[0])
+    generator = torch.Generator().manual_seed(0)
+    noisy = _augmented(crops, ("noise",), generator)
+    assert torch.equal(noisy == BACKGROUND, crops == BACKGROUND)
+    assert 0.5 < float((noisy - crops)[crops < BACKGROUND].std()) / (1.8 / 300) < 6
+    pierced = _augmented(crops, ("holes",), generator)
+    lost = (pierced == BACKGROUND) & (crops < BACKGROUND)
+    assert 0.01 < float(lost.sum() / (crops < BACKGROUND).sum()) < 0.15
+    assert torch.equal(pierced[~lost], crops[~lost])
+
+
+def test_a_hourglass_learns_joints_and_its_seed_fixes_them():
+    images, joints, _ = hands(120)
+    tests, truth, mm = hands(30, seed=1)
+    training = HandsTraining(heat=8, width=0.1, stacks=1, steps=80, batch=8, learning_rate=1e-2)
+    network = build_network(training, seed=0)
+    train_network(network, images, joints, training, seed=0)
+    found = measure_joints(estimate_joints(network, tests, 8), truth, mm, seed=0)
+    guess = measure_joints(np.broadcast_to(joints[..., :2].mean(0), (30, 14, 2)), truth, mm, seed=0)
+    assert found.median_error < 0.7 * guess.median_error
+    twice = []
+    for _ in range(2):
+        network = build_network(TINY, seed=3)
+        train_network(network, images[:16], joints[:16], TINY, seed=3)
+        twice.append(estimate_joints(network, tests, 8))
+    assert np.array_equal(*twice)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hands")
+    for name, seed in (("synthetic", 0), ("real", 5)):
+        dataset(24, seed).to_parquet(folder / f"{name}.parquet")
+    identity = RefinerConfig(domain="hands", width=4, blocks=1, predict_residual=True)
+    Refiner(identity).save_pretrained(folder / "identity")
+    return folder
+
+
+def test_what_cannot_be_compared_is_refused_before_anything_is_trained(sources):
+    synthetic, real = (str(sources / f"{name}.parquet") for name in ("synthetic", "real"))
+    with pytest.raises(ConfigError, match="eyes refines eyes, not hands"):
+        Material(synthetic, real, models=("eyes",), limit=8)
+    dataset(4).remove_columns("joints_mm").to_parquet(sources / "half.parquet")
+    with pytest.raises(SourceError, match="has no joints_mm"):
+        _ = Material(synthetic, str(sources / "half.parquet"), limit=8).test
+    with pytest.raises(ConfigError, match="has 24 images, too few for 3x-synthetic"):
+        run_experiment(Material(synthetic, real, limit=10), ["3x-synthetic"], training=TINY)
+    with pytest.raises(ConfigError, match="heat maps of 20 px"):
+        HandsTraining(heat=20)
+    with pytest.raises(ConfigError, match=r"synthetic\+noise\+holes"):
+        Arm.parse("synthetic+blur", ())
+
+
+def test_an_experiment_goes_on_where_it_was_and_a_refiner_that_changes_nothing_gains_nothing(sources, capsys):
+    command = ["evaluate", "hands", str(sources / "synthetic.parquet"), str(sources / "real.parquet")]
+    command += ["--model", str(sources / "identity"), "--train-real", str(sources / "real.parquet"), "--seeds", "2"]
+    command += ["--arms", "synthetic", "refined", "3x-refined", "real"]
+    command += ["--steps", "2", "--heat", "8", "--width", "0.05", "--batch", "8", "--limit", "6"]
+    command += ["--output", str(sources)]
+    main(command)
+    kept = {file: file.stat().st_mtime_ns for file in Path(sources / "hands").iterdir()}
+    assert len(kept) == 8
+    report, table = json.loads((sources / "hands.json").read_text()), capsys.readouterr().out
+    (sources / "hands.json").unlink()
+    main(command)
+    assert {file: file.stat().st_mtime_ns for file in Path(sources / "hands").iterdir()} == kept
+    assert json.loads((sources / "hands.json").read_text()) == report
+    assert (sources / "hands.png").read_bytes()[:4] == b"\x89PNG"
+    assert report["test_images"] == 12  # of the persons that are not trained on
+    first, second = report["arms"][:2]
+    assert first["pck_px"] == second["pck_px"]
+    difference = report["differences"][0]
+    assert (difference["first"], difference["second"]) == ("refined", "synthetic")
+    assert difference["error"] == {"value": 0, "low": 0, "high": 0}
+    shares = list(first["pck_px"].values())
+    assert shares == sorted(shares)
+    assert first["pck_px"]["5"] == pytest.approx(first["share_within_5px"]["value"])
+    assert "| 3x-refined" in table
+    assert "74.5%" in table  # the paper's, of real images
