@@ -20,7 +20,16 @@ class Images(Protocol):
     """Random access to stored images: `images[indices]` gives uint8 or uint16 (N, H, W), or uint8 (N, H, W, 3)."""
 
     def __len__(self) -> int: ...
-    def __getitem__(self, indices: NDArray[np.int64], /) -> NDArray[np.uint8]: ...
+    def __getitem__(self, indices: NDArray[np.int64], /) -> NDArray[Any]: ...
+
+
+@runtime_checkable
+class ImagesOfAnySize(Images, Protocol):
+    """Images that give windows of their own, (N, size, size), so that they may differ in size."""
+
+    def windows(  # noqa: D102
+        self, indices: NDArray[np.int64], size: int, rngs: Sequence[np.random.Generator], /
+    ) -> NDArray[Any]: ...
 
 
 @runtime_checkable
@@ -76,14 +85,14 @@ class Batches:
             index[i] = self._order(int(source[i]), epoch)[position]
         return source, index
 
-    def draw(self, number: int, part: slice = slice(None)) -> NDArray[np.uint8]:
+    def draw(self, number: int, part: slice = slice(None)) -> NDArray[Any]:
         """Give a part of batch `number` as stored images (n, H, W) or (n, H, W, 3)."""
         source, index = (values[part] for values in self.indices(number))
-        images: NDArray[np.uint8] | None = None
+        images: NDArray[Any] | None = None
         for s, images_of in enumerate(self.sources):
             mine = np.flatnonzero(source == s)
             if len(mine):
-                if self.window:
+                if self.window and isinstance(images_of, ImagesOfAnySize):
                     rngs = self._of_each(number, part, "window")
                     some = images_of.windows(index[mine], self.window, [rngs[place] for place in mine])
                 else:

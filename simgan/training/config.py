@@ -11,7 +11,7 @@ from pathlib import Path
 
 import tyro
 
-from simgan.domains import get_preset
+from simgan.domains import DOMAINS, get_preset
 from simgan.errors import ConfigError
 from simgan.losses import get_transform
 
@@ -161,6 +161,10 @@ class TrainingConfig:
             raise ConfigError(f"batch_size must be even, as half of it comes from the history, not {self.batch_size}")
         if unknown := sorted(set(self.augment) - set(AUGMENTATIONS)):
             raise ConfigError(f"unknown augmentation {', '.join(unknown)}: choose of {', '.join(AUGMENTATIONS)}")
+        if self.window and not 16 <= self.window:
+            raise ConfigError(f"window must be 0 (whole images) or at least 16 pixels, not {self.window}")
+        if self.window and DOMAINS[get_preset(self.preset).domain].stored != "uint16":
+            raise ConfigError(f"window is for depth, and the preset {self.preset} is of {get_preset(self.preset).domain}")
         if self.push_to_hub is not None and not HUB_ID.fullmatch(self.push_to_hub):
             raise ConfigError(f"push_to_hub must be the id of a Hub repository (org/name), not {self.push_to_hub!r}")
         if self.push_every and self.push_to_hub is None:

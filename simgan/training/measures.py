@@ -1,6 +1,7 @@
 """What is measured on held-out images in the course of a run: realism and annotation shift, each of its domain."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +10,9 @@ from simgan.depth import FAR, THRESHOLD
 from simgan.evaluation.realism import patch_swd
 from simgan.evaluation.shift import annotation_shift
 
-Images = NDArray[np.uint8] | NDArray[np.uint16]
+Images = NDArray[Any]  # stored: uint8 or uint16
 
 PIXELS_OF = 55  # width at which the bounds on an iris' shift are stated
-NOISE = 0.005  # contrast of a patch of depth, 1.7 mm, below which it counts as flat
 _BACKGROUND = (THRESHOLD + 1) / 2 * 65535  # stored values beyond are no reading
 _MM = 300 / ((FAR + 1) / 2 * 65535)  # of a step of the stored values
 
@@ -51,8 +51,9 @@ class Hands:
     @staticmethod
     def realism(images: Images, real: Images) -> float:
         """Mean of the patch distances of depths and of masks: noise and steps, edges and holes."""
-        masks = [((values <= _BACKGROUND) * 255).astype(np.uint8) for values in (images, real)]
-        return (patch_swd(images, real, contrast_floor=NOISE) + patch_swd(*masks, standardize=False)) / 2
+        values = [(stored / np.float32(65535)).astype(np.float32) for stored in (images, real)]
+        masks = [(stored <= _BACKGROUND).astype(np.float32) for stored in (images, real)]
+        return (patch_swd(*values) + patch_swd(*masks)) / 2
 
     @staticmethod
     def shift(before: Images, after: Images) -> Moved:

@@ -49,8 +49,8 @@ class TrainingData:
 
     synthetic: Sequence[Images]
     real: Sequence[Images]
-    held_out_synthetic: Sequence[NDArray[np.uint8]] = ()
-    held_out_real: Sequence[NDArray[np.uint8]] = ()
+    held_out_synthetic: Sequence[NDArray[Any]] = ()
+    held_out_real: Sequence[NDArray[Any]] = ()
 
 
 class Trainer:
