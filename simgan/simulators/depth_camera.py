@@ -144,7 +144,8 @@ class Shot:
         shape = disparity.shape
         if self.merged[k]:
             disparity = cv2.morphologyEx(disparity, cv2.MORPH_CLOSE, np.ones((1 + int(self.merged[k]),) * 2, np.uint8))
-        disparity = cv2.medianBlur(disparity, 5)
+        # A window sees one surface or the other where they are far apart, and their mean where they are not.
+        disparity = cv2.bilateralFilter(cv2.medianBlur(disparity, 5), 7, 1.0, 2.5)
         columns, rows = np.meshgrid(np.arange(shape[1], dtype=np.float32), np.arange(shape[0], dtype=np.float32))
         columns += self.ragged[k] * self._window("across", k, shape)
         rows += self.ragged[k] * self._window("down", k, shape)
