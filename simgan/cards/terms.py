@@ -5,18 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w.-]+)?")
-KINDS = (
-    "simulator",
-    "camera",
-    "mpiigaze",
-    "syntheseyes",
-    "unityeyes",
-    "nyu",
-    "msra",
-    "icvl",
-    "hub",
-    "folder",
-)  # of `simgan.data.sources`
+EMBEDDED = ("simulator", "camera")
+KNOWN_SETS = ("mpiigaze", "syntheseyes", "unityeyes", "nyu", "msra", "icvl")
+KINDS = (*EMBEDDED, *KNOWN_SETS, "hub", "folder")  # of `simgan.data.sources`
 
 
 @dataclass(frozen=True)
@@ -48,7 +39,7 @@ def shown(source: str) -> str:
     Ids on the Hub and embedded domains stay as they are, and so does what was shown before.
     """
     kind, place = _kind(source)
-    if kind in ("simulator", "camera") or (kind == "hub" and HUB_ID.fullmatch(place)):
+    if kind in EMBEDDED or (kind == "hub" and HUB_ID.fullmatch(place)):
         return source
     path, at, split = place.partition("@") if kind in ("mpiigaze", "nyu", "hub") else (place, "", "")
     last = re.split(r"[/\\]", path.rstrip("/\\"))[-1]
@@ -83,7 +74,7 @@ def datasets(sources: Sequence[str]) -> list[str]:
         kind, place = _kind(source)
         if kind == "hub" and HUB_ID.fullmatch(place):
             names.append(place.partition("@")[0])
-        elif kind in KNOWN and kind not in ("simulator", "camera"):
+        elif kind in KNOWN_SETS:
             names.append(kind)
     return list(dict.fromkeys(names))
 

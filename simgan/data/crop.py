@@ -55,6 +55,16 @@ class Format:
         """The size, that of the paper where none is asked for: eyes have no size of their own in a frame."""
         return self.size or EYES
 
+    @property
+    def hand_size(self) -> Size:
+        """The size of a crop of a hand, a square of depth; that of the paper where none is asked for."""
+        size = self.size or HANDS
+        if size[0] != size[1]:
+            raise ConfigError(f"hands are cropped to squares, not to {size[0]}×{size[1]}: give a size such as 224×224")
+        if self.channels != 1:
+            raise ConfigError("hands are depth images of 1 channel: leave the channels as they are")
+        return size
+
     def tones(self, array: np.ndarray) -> np.ndarray:
         """Give a stored image without alpha, as (H, W) luminance or as (H, W, 3)."""
         if array.ndim == 3 and array.shape[2] in (2, 4):

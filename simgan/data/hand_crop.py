@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from simgan.data.columns import Row, image_cell
-from simgan.data.crop import HANDS, Crop, Format, Size
-from simgan.errors import ConfigError, ImageError
+from simgan.data.crop import HANDS, Crop, Size
+from simgan.errors import ImageError
 
 CUBE = 300.0
 """The side in mm of the cube that holds a hand."""
@@ -57,7 +57,7 @@ def crop_hand(
         frame: 0 is no reading.
         centre: (u, v, d) of the hand in px and mm.
         focal: the camera's focal length in px: the box is cube · focal / d px wide.
-        size: width and height of the crop, a square.
+        size: width and height of the crop.
         cube: side of the cube in mm; readings nearer or farther than d ± cube / 2 become 0.
         name: tells of the frame in errors.
 
@@ -66,10 +66,8 @@ def crop_hand(
         `move_labels` moves a row's joints with it.
 
     Raises:
-        ImageError: the hand lies outside of the frame, or of what a camera sees. ConfigError: the size is no square.
+        ImageError: the hand lies outside of the frame, or of what a camera sees.
     """
-    if size[0] != size[1]:
-        raise ConfigError(f"hands are cropped to squares such as 224×224, not {size[0]}×{size[1]}: give such a size")
     u, v, d = (float(value) for value in centre)
     if not (np.isfinite([u, v, d]).all() and d > 0):
         raise ImageError(f"{name} has its hand {d:g} mm away, which no camera sees: leave it out or mend its labels")
@@ -84,12 +82,12 @@ def crop_hand(
     return cut, box
 
 
-def hand_row(frame: np.ndarray, joints_mm: np.ndarray, camera: Camera, form: Format, name: str, prefix: str) -> Row:
+def hand_row(frame: np.ndarray, joints_mm: np.ndarray, camera: Camera, size: Size, name: str, prefix: str) -> Row:
     """Cut a hand about the middle of its joints (N, 3), and give image and joints, in px and mm, as columns of a row.
 
     `prefix` begins the names of the columns: "joints" are the 14 of every domain, "own_joints" those of the source.
     """
     centre = camera.project(middle(joints_mm))
-    image, box = crop_hand(frame, centre, camera.focal[0], size=form.size or HANDS, name=name)
+    image, box = crop_hand(frame, centre, camera.focal[0], size=size, name=name)
     labels = {prefix: camera.project(joints_mm).tolist(), f"{prefix}_mm": np.asarray(joints_mm, float).tolist()}
     return {"image": image_cell(image)} | box.move_labels(labels)

@@ -4,8 +4,8 @@
 `test_seq_2.txt` of `Testing`) is the name of one below `Depth`, then (u, v, d) of 16 joints in px and mm.
 
 They are the columns `own_joints` and `own_joints_mm`, as the sides of the wrist, two of the usual 14, have no
-counterpart: palm, then root, middle and tip of thumb, index, middle, ring and little finger. `CORRESPONDING` tells which
-of them mean what 12 of the 14 do.
+counterpart: palm, then root, middle and tip of thumb, index, middle, ring and little finger. `CORRESPONDING` tells
+which of them mean what 12 of the 14 do.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from simgan.data.columns import Row, features
-from simgan.data.crop import Format
+from simgan.data.crop import Format, Size
 from simgan.data.hand_crop import Camera, hand_row
 from simgan.data.source import Source, folder_of, laid_out
 from simgan.depth import check_depth
@@ -55,7 +55,7 @@ def open_icvl(path: str, form: Format) -> Source:
     tasks = [_task(line, file) for file in lists for line in file.read_text().splitlines() if line.strip()]
     if not tasks:
         raise SourceError(f"icvl: {lists[0]} is empty; it needs a line for each frame")
-    return Source(f"icvl:{folder}", tasks, partial(_read, folder, form), FEATURES)
+    return Source(f"icvl:{folder}", tasks, partial(_read, folder, form.hand_size), FEATURES)
 
 
 def _task(line: str, file: Path) -> Task:
@@ -66,10 +66,10 @@ def _task(line: str, file: Path) -> Task:
         return name, np.array(numbers, np.float32).reshape(COUNT, 3)
 
 
-def _read(folder: Path, form: Format, task: Task) -> list[Row]:
+def _read(folder: Path, size: Size, task: Task) -> list[Row]:
     name, joints = task
     path = folder / "Depth" / name
     frame = decode(path)
     check_depth(frame, str(path))
     with laid_out(f"the labels of {path}", "ICVL's labels"):
-        return [hand_row(frame, CAMERA.lift(joints), CAMERA, form, str(path), "own_joints") | {"file_name": name}]
+        return [hand_row(frame, CAMERA.lift(joints), CAMERA, size, str(path), "own_joints") | {"file_name": name}]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from simgan.data.columns import Row, features
-from simgan.data.crop import Format
+from simgan.data.crop import Format, Size
 from simgan.data.hand_crop import Camera, hand_row
 from simgan.data.source import Source, folder_of, laid_out
 from simgan.errors import ImageError, SourceError
@@ -57,7 +57,7 @@ def open_msra(path: str, form: Format) -> Source:
             tasks.append((file, joints[number]))
     if not tasks:
         raise SourceError(f"msra: {folder} has no P0/1/000000_depth.bin …; give the folder that holds P0")
-    return Source(f"msra:{folder}", tasks, partial(_read, folder, form), FEATURES)
+    return Source(f"msra:{folder}", tasks, partial(_read, folder, form.hand_size), FEATURES)
 
 
 def _joints(file: Path) -> np.ndarray:
@@ -72,28 +72,26 @@ def _joints(file: Path) -> np.ndarray:
         for number, row in enumerate(rows):
             if len(row) != COUNT * 3:
                 raise SourceError(f"{file} has {len(row)} numbers for frame {number}, where {COUNT} joints × 3 are due")
-        return np.array(rows, np.float32).reshape(-1, COUNT, 3) * np.float32([1, -1, -1])
+        return np.array(rows, np.float32).reshape(-1, COUNT, 3) * np.array([1, -1, -1], np.float32)
 
 
-def _read(folder: Path, form: Format, task: Task) -> list[Row]:
+def _read(folder: Path, size: Size, task: Task) -> list[Row]:
     path, joints = task
     frame = read_frame(path)
     with laid_out(f"{LABELS} at {path}", "MSRA's joints"):
-        row = hand_row(frame, joints, CAMERA, form, str(path), "own_joints")
+        row = hand_row(frame, joints, CAMERA, size, str(path), "own_joints")
     name = path.relative_to(folder)
     return [row | {"person": name.parts[0], "file_name": name.with_suffix(".png").as_posix()}]
 
 
 def read_frame(path: Path) -> np.ndarray:
-    """Read a `_depth.bin` as the whole frame, uint16 (H, W) in mm, 0 outside of its box; `ImageError` where it is none."""
+    """Read a `_depth.bin` as a whole frame, uint16 (H, W) in mm, 0 outside of its box; else `ImageError`."""
     data = path.read_bytes()
     header = np.frombuffer(data[:24], "<u4") if len(data) >= 24 else np.zeros(6)
     wide, high, left, top, right, bottom = (int(number) for number in header)
     box = (bottom - top, right - left)
     if not (left < right <= wide <= 4096 and top < bottom <= high <= 4096) or len(data) != 24 + 4 * box[0] * box[1]:
-        raise ImageError(
-            f"{path} is no depth of MSRA's: a box of {box[1]}×{box[0]} px does not fit its {len(data)} bytes"
-        )
+        raise ImageError(f"{path} is no depth of MSRA's: {len(data)} bytes do not hold a box of {box[1]}×{box[0]} px")
     frame = np.zeros((high, wide), np.uint16)
     values = np.frombuffer(data[24:], "<f4").reshape(box)
     frame[top:bottom, left:right] = np.nan_to_num(values).clip(0, 65535).round()

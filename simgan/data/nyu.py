@@ -14,10 +14,10 @@ import numpy as np
 from scipy.io import loadmat
 
 from simgan.data.columns import Row, features
-from simgan.data.crop import Format
+from simgan.data.crop import Format, Size
 from simgan.data.hand_crop import Camera, hand_row
 from simgan.data.source import Source, folder_of, laid_out
-from simgan.depth import is_packed, unpack
+from simgan.depth import unpack
 from simgan.errors import ImageError, SourceError
 from simgan.images import decode
 
@@ -50,7 +50,7 @@ def open_nyu(path: str, form: Format) -> Source:
             views, frames = joints.shape[:2]
             raise SourceError(f"{folder / LABELS} has joints of {views} × {frames} frames, and none of {file.name}")
         tasks.append((file, joints[kinect, number]))
-    return Source(f"nyu:{path}", tasks, partial(_read, form), FEATURES)
+    return Source(f"nyu:{path}", tasks, partial(_read, form.hand_size), FEATURES)
 
 
 def _joints(file: Path) -> np.ndarray:
@@ -64,14 +64,14 @@ def _joints(file: Path) -> np.ndarray:
             f"{file} has joint_xyz of shape {joints.shape}, where Kinects × frames × {COUNT} joints × 3 are due: take "
             "the file that is distributed"
         )
-    chosen: np.ndarray = joints[:, :, SUBSET].astype(np.float32) * np.float32([1, -1, 1])
+    chosen: np.ndarray = joints[:, :, SUBSET].astype(np.float32) * np.array([1, -1, 1], np.float32)
     return chosen
 
 
-def _read(form: Format, task: Task) -> list[Row]:
+def _read(size: Size, task: Task) -> list[Row]:
     path, joints = task
     frame = decode(path)
-    if not is_packed(frame):
-        raise ImageError(f"{path} is no depth of NYU's: it needs red 0, and mm in green (256 each) and blue")
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise ImageError(f"{path} is no depth of NYU's: a colour image of 8 bits holds the mm in green and blue")
     with laid_out(f"{LABELS} at {path.name}", "NYU's joints"):
-        return [hand_row(unpack(frame), joints, CAMERA, form, str(path), "joints") | {"file_name": path.name}]
+        return [hand_row(unpack(frame), joints, CAMERA, size, str(path), "joints") | {"file_name": path.name}]
