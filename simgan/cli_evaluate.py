@@ -54,12 +54,13 @@ def evaluate_realism(
             for one in (row.refined, row.raw, row.floor)
         ]
         print(f"{name:16}  " + "  ".join(f"{cell:>25}" for cell in cells))
-    low, high = result.patches.closed_interval
-    print(f"share of the patch distance's gap closed {result.patches.closed:.0%} ({low:.0%} to {high:.0%})")
+    name, patches = ("detail", result.detail) if isinstance(result, DepthRealism) else ("patch", result.patches)
+    low, high = patches.closed_interval
+    print(f"share of the {name} distance's gap closed {patches.closed:.0%} ({low:.0%} to {high:.0%})")
     print(result.TOLD)
     if isinstance(result, DepthRealism):
         print(f"{'mean of':16}  {'refined':>10}  {'raw':>10}  {'real':>10}")
-        for name, means in zip(list(result.UNITS)[2:], result.means.values(), strict=True):
+        for name, means in zip(list(result.UNITS)[3:], result.means.values(), strict=True):
             factor, digits, unit = result.UNITS[name]
             cells = [f"{factor * means[kind]:.{digits}f}{unit}" for kind in ("refined", "raw", "real")]
             print(f"{name:16}  " + "  ".join(f"{cell:>10}" for cell in cells))
