@@ -109,7 +109,7 @@ def measure_depth_realism(
         _check(images, name)
     patches, detail, masks = (
         measure_realism(*(_around_hands(view(images), images) for images in (refined, real, raw)), seed=seed)
-        for view in (_tensor, _detail, _mask)
+        for view in (_tensor, detail_of, mask_of)
     )
     names = groups_of(len(refined), persons), groups_of(len(real), real_persons)
     measures = {
@@ -143,7 +143,7 @@ def measure_surface_shift(before: Images, after: Images, *, persons: Sequence[st
         raise ImageError(f"pairs of images are needed, not {before.shape} and {after.shape}")
     for name, images in (("before", before), ("after", after)):
         _check(images, name)
-    rows = np.array([_moved(*pair) for pair in zip(before, after, strict=True)], np.float64)
+    rows = np.array([moved_surface(*pair) for pair in zip(before, after, strict=True)], np.float64)
     groups, resampled = bootstrap.group_images(len(before), persons)
     median, p90, lost, gained = (bootstrap.estimate(column[None], groups, _mean) for column in rows.T)
     return SurfaceShift(len(before), median, p90, lost, gained, resampled)
@@ -242,13 +242,13 @@ def _tensor(images: Images) -> NDArray[np.float32]:
     return values
 
 
-def _mask(images: Images) -> NDArray[np.float32]:
-    """1 where there is a reading, else 0."""
+def mask_of(images: Images) -> NDArray[np.float32]:
+    """Give float32 of the images' shape: 1 where there is a reading, else 0."""
     return (images > 0).astype(np.float32)
 
 
-def _detail(images: Images) -> NDArray[np.float32]:
-    """What stands out of its 5 × 5 pixels, as far as 5 mm either way, in [0, 1]."""
+def detail_of(images: Images) -> NDArray[np.float32]:
+    """Give what stands out of its 5 × 5 pixels, as far as 5 mm either way, as float32 in [0, 1]."""
     scale = depth.Window(0).depth * 2 / (depth.FAR + 1) / _DETAIL
     rest = np.stack([plane - cv2.medianBlur(plane, _PLANE) for plane in _tensor(images)])
     return ((np.clip(rest * scale, -1, 1) + 1) / 2).astype(np.float32)
@@ -271,8 +271,8 @@ def _outlines(mask: NDArray[Any]) -> list[NDArray[Any]]:
     return [line for line in lines if len(line) >= _LEAST_OUTLINE]
 
 
-def _moved(before: Images, after: Images) -> tuple[float, float, float, float]:
-    """Median and 90th percentile of the move, and the shares lost and gained."""
+def moved_surface(before: Images, after: Images) -> tuple[float, float, float, float]:
+    """Give median and 90th percentile of the move of one image (H, W), in mm, and the shares lost and gained."""
     there, now = before > 0, after > 0
     moved = np.abs(after.astype(np.int64) - before)[there & now]
     median, p90 = np.quantile(moved, (0.5, 0.9)) if len(moved) else (np.nan, np.nan)

@@ -6,15 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simgan.depth import FAR, THRESHOLD
+from simgan.depth import Window
+from simgan.evaluation.depth_realism import detail_of, mask_of, moved_surface
 from simgan.evaluation.realism import patch_swd
 from simgan.evaluation.shift import annotation_shift
 
 Images = NDArray[Any]  # stored: uint8 or uint16
 
 PIXELS_OF = 55  # width at which the bounds on an iris' shift are stated
-_BACKGROUND = (THRESHOLD + 1) / 2 * 65535  # stored values beyond are no reading
-_MM = 300 / ((FAR + 1) / 2 * 65535)  # of a step of the stored values
 
 
 @dataclass(frozen=True)
@@ -44,27 +43,31 @@ class Eyes:
 
 
 class Hands:
-    """Patch distance of depth and of where there is a reading, and how far the surface moved, in mm."""
+    """Patch distance of depth's detail and of where there is a reading, and how far the surface moved, in mm."""
 
-    moved = "surface moved {mean:.2f} mm on average, {median:.2f} mm in the median"
+    moved = "surface moved {median:.2f} mm in the median, {mean:.2f} mm in the 90th percentile"
 
     @staticmethod
     def realism(images: Images, real: Images) -> float:
-        """Mean of the patch distances of depths and of masks: noise and steps, edges and holes."""
-        values = [(stored / np.float32(65535)).astype(np.float32) for stored in (images, real)]
-        masks = [(stored <= _BACKGROUND).astype(np.float32) for stored in (images, real)]
-        return (patch_swd(*values) + patch_swd(*masks)) / 2
+        """Mean of the patch distances of detail (noise, steps, edges) and of masks (outlines, holes)."""
+        depths = _millimetres(images), _millimetres(real)
+        return float(np.mean([patch_swd(*map(view, depths)) for view in (detail_of, mask_of)]))
 
     @staticmethod
     def shift(before: Images, after: Images) -> Moved:
-        """How far readings moved that stay readings: mean of the images' means, median over all of them."""
-        valid = (before <= _BACKGROUND) & (after <= _BACKGROUND)
-        moved = np.abs(after.astype(np.float32) - before) * np.float32(_MM)
-        means = np.array([mm[where].mean() for mm, where in zip(moved, valid, strict=True) if where.any()])
-        if not len(means):
+        """How far readings moved that stay readings: mean of the images' 90th percentiles, and median of medians."""
+        moved = np.array([moved_surface(*pair) for pair in zip(_millimetres(before), _millimetres(after), strict=True)])
+        there = moved[np.isfinite(moved[:, 0])]
+        if not len(there):
             return Moved(float("nan"), float("nan"), 1.0)
-        kept = np.sort(means)[: max(1, round(0.95 * len(means)))]
-        return Moved(float(kept.mean()), float(np.median(moved[valid])), 1 - len(means) / len(before))
+        kept = np.sort(there[:, 1])[: max(1, round(0.95 * len(there)))]
+        return Moved(float(kept.mean()), float(np.median(there[:, 0])), 1 - len(there) / len(before))
+
+
+def _millimetres(frames: Images) -> Images:
+    """Depth images of what `training.frames` stores, the nearest reading of a window at 500 mm."""
+    window = Window(500.0)
+    return np.stack([window.to_depth(frame * np.float32(2 / 65535) - 1) for frame in frames])
 
 
 DOMAIN_MEASURES: dict[str, type[Eyes] | type[Hands]] = {"eyes": Eyes, "hands": Hands}
