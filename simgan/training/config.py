@@ -164,9 +164,7 @@ class TrainingConfig:
         if self.window and not self.window >= 16:
             raise ConfigError(f"window must be 0 (whole images) or at least 16 pixels, not {self.window}")
         if self.window and DOMAINS[get_preset(self.preset).domain].stored != "uint16":
-            raise ConfigError(
-                f"window is for depth, and the preset {self.preset} is of {get_preset(self.preset).domain}"
-            )
+            raise ConfigError(f"window is for depth, which {get_preset(self.preset).domain} are not: leave it 0")
         if self.push_to_hub is not None and not HUB_ID.fullmatch(self.push_to_hub):
             raise ConfigError(f"push_to_hub must be the id of a Hub repository (org/name), not {self.push_to_hub!r}")
         if self.push_every and self.push_to_hub is None:

@@ -1,0 +1,104 @@
+"""Training on depth: windows about the hand, measured in millimetres, from frames of any size."""
+
+import dataclasses
+import sys
+
+import numpy as np
+import pytest
+
+from simgan import ConfigError, Discriminator, Refiner, SourceError
+from simgan.data.columns import as_dataset, features, image_cell
+from simgan.depth import Window
+from simgan.training.batches import Batches, generator
+from simgan.training.config import PRESETS
+from simgan.training.frames import Frames
+from simgan.training.measures import Hands
+from simgan.training.run import Run
+from simgan.training.sources import load
+
+
+def ramp(height, width):
+    """A "hand" of 40×30 mm steps in the middle of nothing, 500 to 530 mm away."""
+    frame = np.zeros((height, width), np.uint16)
+    frame[height // 2 - 20 : height // 2 + 20, width // 2 - 15 : width // 2 + 15] = 500 + np.arange(30)
+    return frame
+
+
+def dataset(*frames):
+    rows = [{"image": image_cell(frame), "file_name": f"{number}.png"} for number, frame in enumerate(frames)]
+    return as_dataset(rows, features("image", "file_name"))
+
+
+def rngs(count):
+    return [generator(0, "window", number) for number in range(count)]
+
+
+def test_windows_hold_a_part_of_the_hand_whatever_the_size_of_the_frame():
+    frames = [ramp(96, 120), ramp(200, 64), ramp(64, 300)]
+    windows = Frames(dataset(*frames)).windows([0, 1, 2, 0], 32, rngs(4))
+    assert windows.shape == (4, 32, 32)
+    assert windows.dtype == np.uint16
+    for window in windows:
+        depth = Window(480.0).to_depth(window * np.float32(2 / 65535) - 1)  # 20 mm before the nearest reading
+        there = depth[depth > 0]
+        assert len(there) > 100
+        assert set(there) <= set(range(500, 530))  # to the millimetre
+    with pytest.raises(SourceError, match=r"frame 1 is 64×200 pixels, too small for a window of 80"):
+        Frames(dataset(*frames)).windows([1], 80, rngs(1))
+
+
+def test_a_part_of_a_batch_of_windows_is_that_part():
+    frames = Frames(dataset(*[ramp(80 + 4 * k, 90) for k in range(8)]))
+    batches = Batches("synthetic", [frames, frames], 8, seed=3, equalize=False, flip=True, window=32)
+    whole = batches.draw(5)
+    assert np.array_equal(np.concatenate([batches.draw(5, slice(0, 3)), batches.draw(5, slice(3, 8))]), whole)
+    assert not np.array_equal(batches.draw(6), whole)
+
+
+def test_the_surface_moves_by_what_it_was_moved():
+    stored = Frames(dataset(ramp(64, 64)))[np.array([0])]
+    moved = np.where(stored < 60000, stored + round(2 * 0.9 * 65535 / 300), stored).astype(np.uint16)
+    shift = Hands.shift(stored, moved)
+    assert (shift.median, shift.trimmed_mean, shift.failed) == (2, 2, 0)
+    assert Hands.realism(stored, stored) == 0
+    gone = np.full_like(stored, 65535)
+    assert Hands.shift(stored, gone).failed == 1
+
+
+def test_a_refiner_of_hands_is_trained_and_refines_frames(tmp_path, monkeypatch):
+    config = dataclasses.replace(
+        PRESETS["hands"],
+        output=tmp_path / "run",
+        limit=16,
+        steps=2,
+        evaluate_every=2,
+        batch_size=4,
+        window=32,
+        discriminator_warm_up=1,
+        history_size=8,
+        trackers=(),
+        mixed_precision="no",
+    )
+    monkeypatch.setattr(sys, "argv", ["train"])
+    run = Run(config, load(config))
+    for _ in run.steps():
+        run.trainer.update_refiner()
+        run.trainer.update_discriminator()
+    run.finish()
+    assert run.trainer.history.state().dtype == np.uint16
+    assert [record["step"] for record in run.records] == [0, 2]
+    assert run.records[0]["shift"] == 0 < run.records[0]["realism"]
+    assert (tmp_path / "run/samples/step-000002.png").is_file()
+    refiner = Refiner.from_pretrained(tmp_path / "run")
+    assert refiner.config.domain == "hands"
+    assert Discriminator.from_pretrained(tmp_path / "run").config.domain == "hands"
+    frame = ramp(64, 80)
+    assert refiner.refine(frame).dtype == np.uint16
+    assert np.array_equal(refiner.refine(frame, strength=0), frame)
+
+
+def test_windows_of_eyes_are_refused():
+    with pytest.raises(ConfigError, match=r"window is for depth, which eyes are not: leave it 0"):
+        dataclasses.replace(PRESETS["eyes"], window=32)
+    with pytest.raises(ConfigError, match=r"window must be 0 \(whole images\) or at least 16 pixels, not 8"):
+        dataclasses.replace(PRESETS["hands"], window=8)
