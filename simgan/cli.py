@@ -102,10 +102,11 @@ def prepare(
     """Write a source once as Arrow shards of crops with their labels, for training.
 
     Args:
-        source: such as unityeyes:DIR, syntheseyes:DIR, mpiigaze:DIR, folder:DIR, hub:org/name, simulator:eyes.
+        source: such as unityeyes:DIR, syntheseyes:DIR, mpiigaze:DIR, nyu:DIR, folder:DIR, hub:org/name or
+            simulator:eyes.
         output: a new folder; training takes it as a source by its path.
         align: a source of real images whose scale and centre the crops are brought to, without labels.
-        size: width and height of a crop.
+        size: width and height of a crop; 224 224 for hands.
         channels: 1 for grey crops, 3 to keep their colours.
         limit: at most so many images.
         seed: draws them.

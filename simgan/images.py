@@ -3,7 +3,8 @@
 A *stored* image is uint8 (H, W) or (H, W, 3), or uint16 (H, W); a model tensor is (B, C, H, W) float32 in [−1, 1].
 Alpha is kept as it is. Of a colour image a one-channel model refines the luminance and leaves the chroma alone.
 Modes of Pillow that say the same otherwise (grey palettes, 16 bits in 32 or big-endian) are taken and come back; what
-would lose something on the way (colour palettes, 1 bit, CMYK, floats of unknown range) is refused.
+would lose something on the way (colour palettes, 1 bit, CMYK, floats of unknown range) is refused. NumPy files are
+read and written as the arrays that they hold. How a refiner of hands sees depth is told by `simgan.depth`.
 """
 
 import io
