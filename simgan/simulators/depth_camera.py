@@ -144,13 +144,13 @@ class Shot:
         shape = disparity.shape
         if self.merged[k]:
             disparity = cv2.morphologyEx(disparity, cv2.MORPH_CLOSE, np.ones((1 + int(self.merged[k]),) * 2, np.uint8))
-        disparity = cv2.medianBlur(disparity, 5)
-        columns, rows = np.meshgrid(np.arange(shape[1], dtype=np.float32), np.arange(shape[0], dtype=np.float32))
-        columns += self.ragged[k] * self._window("across", k, shape)
-        rows += self.ragged[k] * self._window("down", k, shape)
-        beside = cv2.remap(disparity, columns, rows, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+        # A window sees one surface or the other where they are far apart, and their mean where they are not.
+        disparity = cv2.bilateralFilter(cv2.medianBlur(disparity, 5), 7, 1.0, 2.5)
+        rows = np.arange(shape[0], dtype=np.float32)[:, None] + self.ragged[k] * self._window("down", k, shape)
+        columns = np.arange(shape[1], dtype=np.float32) + self.ragged[k] * self._window("across", k, shape)
+        there = np.rint(rows).clip(0, shape[0] - 1) * shape[1] + np.rint(columns).clip(0, shape[1] - 1)
+        beside, lost = (values.ravel()[there.astype(np.int64)] for values in (disparity, lost))
         read = np.where(np.abs(beside - disparity) > 1, beside, disparity)
-        lost = cv2.remap(lost.astype(np.uint8), columns, rows, cv2.INTER_NEAREST).astype(bool)
         white = self._window("white", k, shape)
         between = cv2.blur(read, (3, 3))
         read = np.where((np.abs(between - read) > 1) & (white > self.flying[k]), between, read)

@@ -118,9 +118,10 @@ def _cone(window: Window, depth: np.ndarray, area: Area, centres: np.ndarray, ra
     k0 *= k2
     disc -= k0
     valid = disc > 0
+    valid &= k2 != 0
     np.sqrt(disc, where=valid, out=disc)
     k1 -= disc
-    k1 /= k2  # t, where the ray enters: so for rays along the axis too, whose k2 is negative
+    np.divide(k1, k2, where=valid, out=k1)  # t of entering, for rays along the axis, of negative k2, too
     along *= k1
     along += start
     valid &= along >= 0
