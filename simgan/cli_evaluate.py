@@ -197,11 +197,12 @@ def evaluate_hands(
     test_persons: tuple[str, ...] = (),
     finetune: tuple[int, ...] = (),
     seeds: int = 3,
-    steps: int = 500,
+    steps: int = 1200,
     heat: int = 32,
-    width: float = 0.25,
+    width: float = 0.125,
     stacks: int = 2,
     batch: int = 16,
+    learning_rate: float = 4e-3,
     augment: tuple[Literal["noise", "holes"], ...] = (),
     limit: int = 1000,
     test_limit: int = 1000,
@@ -223,10 +224,12 @@ def evaluate_hands(
         finetune: also go on with so many real images after each arm.
         seeds: networks trained of each kind.
         steps: of training.
-        heat: side of the heat maps in px; the crop enters four times as large. The paper's is 64; 32 is for two cores,
-        width: maps as a share of the paper's 256; 1 is its full width.
+        heat: side of the heat maps in px; the crop enters four times as large. The paper's is 64 (and
+            width 1); places are found between pixels, so that 32 will do on two cores.
+        width: maps as a share of the paper's 256.
         stacks: hourglasses, one after the other.
         batch: crops of a step.
+        learning_rate: the highest of the schedule; wide networks need a lower one, such as 0.001.
         augment: augmentation of every arm beside rotation and crops, real ones too.
         limit: images of an arm.
         test_limit: images of the test.
@@ -238,7 +241,7 @@ def evaluate_hands(
     from simgan.evaluation.hands_experiment import ARMS, run_experiment
     from simgan.evaluation.hands_report import as_report, as_table, draw_pck
 
-    training = HandsTraining(heat, width, stacks, steps, batch, augment=augment)
+    training = HandsTraining(heat, width, stacks, steps, batch, learning_rate, augment)
     arms = arms or (*ARMS, *(["real"] if train_real else []))
     models = model if any("refined" in arm for arm in arms) else ()
     material = Material(synthetic, real, train_real, test_persons, models, limit, test_limit)

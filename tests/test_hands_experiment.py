@@ -25,15 +25,25 @@ from simgan.evaluation.hands import (
 )
 from simgan.evaluation.hands_arms import Arm, Material
 from simgan.evaluation.hands_experiment import run_experiment
-from simgan.evaluation.hourglass import StackedHourglass, draw_heat, find_peaks
+from simgan.evaluation.hourglass import StackedHourglass, draw_heat, find_peaks, heat_loss
 
 TINY = HandsTraining(heat=8, width=0.05, steps=2, batch=8)
 
 
 def test_a_place_drawn_as_heat_is_found_between_the_pixels():
     places = torch.rand(3, 14, 2, generator=torch.Generator().manual_seed(0)) * 27 + 2
-    assert torch.allclose(find_peaks(draw_heat(places, 32)), places, atol=1e-3)
-    assert torch.allclose(find_peaks(draw_heat(torch.zeros(1, 1, 2), 32)), torch.zeros(1, 1, 2), atol=0.51)  # a corner
+    assert torch.allclose(find_peaks(draw_heat(places, 32).log()), places, atol=1e-3)
+    assert torch.allclose(
+        find_peaks(draw_heat(torch.zeros(1, 1, 2), 32).log()), torch.zeros(1, 1, 2), atol=0.51
+    )  # a corner
+
+
+def test_the_loss_is_least_at_the_joint_and_one_outside_the_map_does_not_count():
+    there = torch.tensor([[[5.0, 7.0]]])
+    right, wrong = ((3 * draw_heat(there + off, 16))[:, None] for off in (0, 2))
+    assert heat_loss(right, there) < heat_loss(torch.zeros_like(right), there) < heat_loss(3 * wrong, there)
+    assert heat_loss(right.repeat(1, 2, 1, 1, 1), there) == pytest.approx(2 * float(heat_loss(right, there)))
+    assert float(heat_loss(right, torch.tensor([[[-9.0, 7.0]]]))) < 1e-6
 
 
 def test_the_full_size_is_the_papers():

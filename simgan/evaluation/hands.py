@@ -17,7 +17,7 @@ from simgan import depth
 from simgan.domains import DOMAINS, JOINTS
 from simgan.errors import ConfigError, ImageError
 from simgan.evaluation.batches import batches
-from simgan.evaluation.hourglass import SCALE, StackedHourglass, draw_heat, find_peaks
+from simgan.evaluation.hourglass import SCALE, StackedHourglass, find_peaks, heat_loss
 from simgan.runtime import has_fast_bfloat16, keep_freed_pages
 
 Images = NDArray[np.uint16]
@@ -46,11 +46,11 @@ class HandsTraining:
     """
 
     heat: int = 32
-    width: float = 0.25
+    width: float = 0.125
     stacks: int = 2
-    steps: int = 500
+    steps: int = 1200
     batch: int = 16
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     augment: tuple[Augmentation, ...] = ()
 
     def __post_init__(self) -> None:
@@ -107,10 +107,10 @@ def train_network(network: nn.Module, images: Images, joints: Floats, training: 
         crops = depth.to_tensor(images[chosen.numpy()], [windows[i] for i in chosen])
         boxes = draw_boxes(len(crops), chance)
         crops = _augmented(cut(crops, boxes, SCALE * training.heat), training.augment, chance)
-        targets = draw_heat(move(places[chosen], boxes, training.heat), training.heat)
+        targets = move(places[chosen], boxes, training.heat).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-            heat = model(crops.to(device, **layout))
-        loss = (heat.float() - targets.to(device)[:, None]).square().mean((0, 2, 3, 4)).sum()  # of all stacks
+            levels = model(crops.to(device, **layout))
+        loss = heat_loss(levels.float(), targets)
         optimizer.zero_grad(set_to_none=True)
         accelerator.backward(loss)
         optimizer.step()
@@ -126,8 +126,8 @@ def estimate_joints(network: nn.Module, images: Images, size: int) -> NDArray[np
         for first in range(0, len(images), _TEST_BATCH):
             crops = depth.to_tensor(images[first : first + _TEST_BATCH])
             whole = torch.eye(2, 3).repeat(len(crops), 1, 1)
-            heat = network(cut(crops, whole, SCALE * size).to(device))[:, -1].float().cpu()
-            found.append((find_peaks(heat) + 0.5) * (SIDE / size) - 0.5)
+            levels = network(cut(crops, whole, SCALE * size).to(device))[:, -1].float().cpu()
+            found.append((find_peaks(levels) + 0.5) * (SIDE / size) - 0.5)
     return torch.cat(found).double().numpy().round(3)
 
 
