@@ -20,6 +20,8 @@ from torch import Tensor
 from simgan.errors import ImageError
 from simgan.images import Array, to_stored
 
+CUBE = 300.0
+"""Millimetres of the sides of the cube around a hand, and of a window."""
 BACKGROUND = 1.0
 """The value of what is no reading of the window."""
 FAR = 0.8
@@ -37,7 +39,7 @@ class Window:
     """The depths that a network sees: [near, near + depth] in mm, which become [−1, 0.8] linearly."""
 
     near: float
-    depth: float = 300.0
+    depth: float = CUBE
 
     def holds(self, image: Array) -> Array:
         """Tell which pixels, bool of the image's shape, have a reading within the window."""
@@ -54,7 +56,7 @@ class Window:
         return np.where(values > THRESHOLD, 0, mm.round().clip(1, 65535)).astype(np.uint16)
 
 
-def find_window(image: Array, depth: float = 300.0, name: str = "the image") -> Window:
+def find_window(image: Array, depth: float = CUBE, name: str = "the image") -> Window:
     """Find the window of a depth image, uint16 (H, W), from its readings alone: the hand is what is nearest.
 
     It begins 20 mm before the 0.5th percentile of the readings, so that a few stray ones do not move it; of those no

@@ -8,10 +8,8 @@ import numpy as np
 
 from simgan.data.columns import Row, image_cell
 from simgan.data.crop import HANDS, Crop, Size
+from simgan.depth import CUBE
 from simgan.errors import ImageError
-
-CUBE = 300.0
-"""The side in mm of the cube that holds a hand."""
 
 
 @dataclass(frozen=True)

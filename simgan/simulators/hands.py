@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simgan.depth import CUBE
 from simgan.domains import DOMAINS, JOINTS
 from simgan.simulators.chance import Dice, numbers
 from simgan.simulators.hand_pose import Habits, draw_pose, draw_view, settle, spheres
@@ -14,8 +15,6 @@ from simgan.simulators.hand_render import FOCAL, Window, cast
 from simgan.simulators.hand_shape import MESH, PLACE, measure
 
 SIZE = DOMAINS["hands"].width
-CUBE = 300.0
-"""Edge in mm of the cube around a hand that a crop shows."""
 _SEEN = [PLACE[name] for name in (
     "little tip", "little middle", "ring tip", "ring middle", "middle tip", "middle middle", "index tip",
     "index middle", "thumb tip", "thumb middle", "thumb base", "wrist ulnar", "wrist radial",
