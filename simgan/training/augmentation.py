@@ -12,7 +12,10 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.nn import functional as F
 
+from simgan.depth import THRESHOLD
+
 BRIGHTNESS, CONTRAST, TRANSLATION = 0.2, 0.2, 3  # of a range of 2; share; pixels
+DISTANCE = 0.5  # of a range of 2: 83 mm
 
 
 def draw(count: int, generator: Generator) -> Tensor:
@@ -26,6 +29,8 @@ def augment(images: Tensor, draws: Tensor, kinds: Sequence[str]) -> Tensor:
     amount = draws[:, :, None, None, None]
     if "brightness" in kinds:
         images = images + BRIGHTNESS * amount[:, 0]
+    if "distance" in kinds:  # of depth: the hand nearer or farther, where there is no reading there is none
+        images = torch.where(images > THRESHOLD, images, images + DISTANCE * amount[:, 0])
     if "contrast" in kinds:
         mean = images.mean((1, 2, 3), keepdim=True)
         images = mean + (images - mean) * (1 + CONTRAST * amount[:, 1])

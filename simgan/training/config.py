@@ -15,7 +15,7 @@ from simgan.domains import DOMAINS, get_preset
 from simgan.errors import ConfigError
 from simgan.losses import get_transform
 
-AUGMENTATIONS = ("brightness", "contrast", "translation")
+AUGMENTATIONS = ("brightness", "contrast", "translation", "distance")
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _BOUNDS = {
     1: (
@@ -110,8 +110,9 @@ class TrainingConfig:
     """Gradient clipping by norm (Pascanu et al. 2013); 0 turns it off."""
     ema_decay: float = 0.998
     """Exponential moving average of the refiner's weights (Yazıcı et al. 2019), which is what ships; 0 turns it off."""
-    augment: tuple[str, ...] = AUGMENTATIONS
-    """Differentiable augmentation (Zhao et al. 2020) of all that the discriminator sees."""
+    augment: tuple[str, ...] = ("brightness", "contrast", "translation")
+    """Differentiable augmentation (Zhao et al. 2020) of all that the discriminator sees; of depth `distance`
+    takes the place of brightness and contrast."""
     randomization: bool = False
     """Other light, sharpness and noise for each synthetic image (domain randomization, Tobin et al. 2017): where
     rendered persons are few. A simulator that renders ever new ones does better without."""
@@ -209,7 +210,7 @@ PRESETS = {
         iris_weight=0.0,
         max_shift=6.0,
         max_median_shift=3.0,
-        augment=("translation",),
+        augment=("distance", "translation"),
     ),
     "eyes-paper": _PAPER,
     "hands-paper": dataclasses.replace(
