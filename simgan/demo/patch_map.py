@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from simgan.demo.depths import colour
+from simgan.demo.depths import grey
 from simgan.demo.preview import visible
 from simgan.depth import Window
 from simgan.depth import to_tensor as depth_to_tensor
@@ -63,10 +63,10 @@ def judge(refiner: Refiner, discriminator: Discriminator, image: Image.Image) ->
     return PatchMap(seen, probability)
 
 
-def judge_depth(discriminator: Discriminator, depth: Array, window: Window) -> PatchMap:
-    """Let the discriminator judge a depth image, uint16 (H, W) in mm, in a window; what is shown are its colours."""
+def judge_depth(discriminator: Discriminator, depth: Array, window: Window, shown: Window) -> PatchMap:
+    """Let the discriminator judge depth, uint16 (H, W) in mm, in a window; it is seen in another, near is light."""
     tensor = depth_to_tensor(depth[None], [window])
-    return PatchMap(colour(depth, window), discriminator.probability_real(tensor)[0].float().numpy())
+    return PatchMap(grey(depth, shown), discriminator.probability_real(tensor)[0].float().numpy())
 
 
 def field_of(discriminator: Discriminator, image: Array) -> tuple[ReceptiveField, ReceptiveField]:

@@ -24,8 +24,8 @@ loss*), and tells for each how likely it is a real one. Yellow patches look real
 WORDS = """
 Shown is 1 − D<sub>φ</sub>(x), as D<sub>φ</sub>(x) is the probability of being a refined image (eq. 2), for each patch
 of the w × h probability map (section 2.2). A patch lies in the middle of its receptive field: the dashed box is all
-that it sees. Images are shown as the discriminator sees them: grey, and equalized where its training images were;
-depth in the colours of the tab Refine.
+that it sees. Images are shown as the discriminator sees them: grey, and equalized where its training images were.
+Of depth, near is light, and no reading black.
 """
 
 
@@ -87,7 +87,8 @@ def _inspect(model: Model, path: str) -> tuple[str, dict[str, Any]]:
     refined = model.refiner.refine(image)
     if is_of_depth(model.refiner):
         depth = stored_depth(image)
-        both = [judge_depth(model.discriminator, one, find_window(depth)) for one in (depth, depths.readings(refined))]
+        windows = find_window(depth), depths.span(depth)
+        both = [judge_depth(model.discriminator, one, *windows) for one in (depth, depths.readings(refined))]
     else:
         both = [judge(model.refiner, model.discriminator, one) for one in (image, refined)]
     found = dict(zip(("Input", "Refined"), both, strict=True))

@@ -18,8 +18,8 @@ from simgan.simulators import eyes, hands
 
 Upload = Sequence[tuple[str, str | None]] | None  # what a gallery gives: paths and captions
 
-CHOSEN = (4, 8, 24, 41, 36, 10)  # of the simulator's eyes
-CHOSEN_HANDS = (0, 1, 2, 3, 4)
+CHOSEN = (4, 8, 24, 41, 36, 10)  # of the simulated eyes
+CHOSEN_HANDS = (10, 24, 6, 9, 31)  # and of the hands
 
 
 @functools.cache
