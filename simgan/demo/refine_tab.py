@@ -18,7 +18,9 @@ from simgan.refining import is_of_depth
 
 ABOUT = """
 Choose synthetic eye images and compare: left of the line as rendered, right of it refined. Size, bit depth, file
-format and what the labels say stay as they were. A model of hands takes depth: 16 bits of millimetres, 0 = no reading.
+format and what the labels say stay as they were.
+
+A model of hands takes depth: 16 bits of millimetres, 0 = no reading. As thumbnails such images are all but black.
 """
 NONE_YET = "Upload an image, paste one, or pick an example."
 
