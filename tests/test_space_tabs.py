@@ -280,7 +280,7 @@ def test_the_records_of_a_shipped_model_become_curves_and_sheets(name):
     assert f"**step {found.step}** of {steps[-1]}" in note
     assert set(realism["series"]) == set(training_tab.REALISM)
     assert set(shift["series"]) == set(training_tab.SHIFT)
-    assert np.allclose(trade["iris moved, px"], [row["shift"] for row in found.measures])
+    assert np.allclose(trade[training_tab.MOVED], [row["shift"] for row in found.measures])
     assert np.allclose(trade["patch distance ×1000"], [1000 * row["realism"] for row in found.measures])
     assert (slider["minimum"], slider["maximum"]) == (steps[0], steps[-1])
     assert all((step - steps[0]) % slider["step"] == 0 for step in steps)

@@ -25,8 +25,8 @@ ORANGE, GREY, BLUE = "#d97706", "#64748b", "#2563eb"  # told apart on light and 
 REALISM = {"refined": ORANGE, "raw": GREY, "between real images": BLUE}
 PAPER = "the paper's mean"
 SHIFT = {"mean without the worst 5 %": ORANGE, PAPER: GREY, "median": BLUE}
-STEP, DISTANCE = "step", "patch distance ×1000"
-MOVED = {"eyes": ("iris", "px"), "hands": ("surface", "mm")}  # what is measured to have moved, and its unit
+STEP, DISTANCE, MOVED = "step", "patch distance ×1000", "moved, px (iris) or mm (hand)"
+KINDS = {"eyes": ("iris", "px"), "hands": ("surface", "mm")}  # what is measured to have moved, and its unit
 
 
 def add(models: Models) -> None:
@@ -41,9 +41,7 @@ def add(models: Models) -> None:
         """Show a shipped model's curves, and the sheet of the step that ships."""
         check(name)
         note, realism, shift, trade, step, sheet, figures = _all(name)
-        moved = _moved(read_records(SHIPPED / name))
-        plots = [realism, gr.LinePlot(shift, y=moved), gr.ScatterPlot(trade, x=moved)]
-        return [note, *plots, gr.Slider(**step), sheet, figures]
+        return [note, realism, shift, trade, gr.Slider(**step), sheet, figures]
 
     @told
     def show(name: str, step: float) -> list[Any]:
@@ -53,16 +51,15 @@ def add(models: Models) -> None:
 
     first = next((name for name in models.shipped if read_records(SHIPPED / name).measures), models.shipped[0])
     note, realism, shift, trade, step, sheet, figures = _all(first)
-    moved = _moved(read_records(SHIPPED / first))
     gr.Markdown(ABOUT)
     model = gr.Dropdown(models.shipped, value=first, label="Shipped model")
     told_note = gr.Markdown(note, elem_id="training-note")
     with gr.Row(elem_id="training-plots"):
         realism_plot = gr.LinePlot(realism, label="Realism: lower is more real", **_lines(DISTANCE, REALISM))
-        shift_plot = gr.LinePlot(shift, label="Annotation shift: lower is truer", **_lines(moved, SHIFT))
+        shift_plot = gr.LinePlot(shift, label="Annotation shift: lower is truer", **_lines(MOVED, SHIFT))
         trade_plot = gr.ScatterPlot(
             trade,
-            x=moved,
+            x=MOVED,
             y=DISTANCE,
             tooltip="all",
             height=280,
@@ -122,12 +119,11 @@ def _all(name: str) -> list[Any]:
     first, last = int(rows["step"].iloc[0]), int(rows["step"].iloc[-1])
     shipped = last if found.step is None else found.step
     realism = _long(rows, DISTANCE, dict(zip(REALISM, _scaled(rows), strict=True)))
-    moved = _moved(found)
     shifts = dict(zip(SHIFT, (rows["shift"], pd.Series(PAPER_SHIFT, rows.index), rows["shift_median"]), strict=True))
     if found.network["domain"] != "eyes":
         del shifts[PAPER]
-    shift = _long(rows, moved, shifts)
-    trade = pd.DataFrame({moved: rows["shift"], DISTANCE: 1000 * rows["realism"], STEP: rows["step"]})
+    shift = _long(rows, MOVED, shifts)
+    trade = pd.DataFrame({MOVED: rows["shift"], DISTANCE: 1000 * rows["realism"], STEP: rows["step"]})
     slider = {
         "minimum": first,
         "maximum": max(last, first + 1),
@@ -137,10 +133,6 @@ def _all(name: str) -> list[Any]:
     }
     text = f"`{name}` ships the refiner of **step {shipped}** of {last}."
     return [text, realism, shift, trade, slider, *_at(found, shipped)]
-
-
-def _moved(found: Records) -> str:
-    return "{} moved, {}".format(*MOVED[found.network["domain"]])
 
 
 def _scaled(rows: pd.DataFrame) -> list[pd.Series]:
@@ -156,7 +148,7 @@ def _at(found: Records, step: int) -> list[Any]:
     if not found.measures:
         return [None, ""]
     row = min(found.measures, key=lambda row: abs(row["step"] - step))
-    what, unit = MOVED[found.network["domain"]]
+    what, unit = KINDS[found.network["domain"]]
     text = (
         f"**Step {row['step']}**: patch distance {1000 * row['realism']:.1f} "
         f"(raw {1000 * row['realism_raw']:.1f}, between real images {1000 * row['realism_floor']:.1f}); {what} moved "
