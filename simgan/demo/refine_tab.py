@@ -50,7 +50,7 @@ def add(models: Models) -> None:
     chosen = [examples()[0]]
     for _ in range(2):  # opens with a result; the first run compiles kernels, for which no visitor has to wait
         *opening, files = _refine_files(models.get(models.shipped[0]), chosen, 1.0)
-    for name in models.of_hands:
+    for name in models.of_hands[:1]:  # of another size, so it compiles others
         _refine_files(models.get(name), hand_examples()[:1], 1.0)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
