@@ -36,12 +36,16 @@ def answered(client, name):
 CALLS = {
     "/refine": lambda client, images: client.predict(images, "eyes", 1.0, api_name="/refine"),
     "/refine_example": lambda client, images: client.predict(0, api_name="/refine_example"),
+    "/refine_hand_example": lambda client, images: client.predict(0, api_name="/refine_hand_example"),
+    "/refine_model": lambda client, images: client.predict(images, "eyes", api_name="/refine_model"),
     "/show": lambda client, images: [
         client.predict(images, "eyes", 1.0, api_name="/refine"),
         client.predict(images, 1, "eyes", 1.0, api_name="/show"),
     ][1],
     "/inspect": lambda client, images: client.predict(images, "eyes", api_name="/inspect"),
     "/inspect_example": lambda client, images: client.predict(0, api_name="/inspect_example"),
+    "/inspect_hand_example": lambda client, images: client.predict(0, api_name="/inspect_hand_example"),
+    "/inspect_model": lambda client, images: client.predict(images, "eyes", api_name="/inspect_model"),
     "/batch": lambda client, images: client.predict([images[0]["image"]], "eyes", 1.0, "", api_name="/batch"),
     "/stop_batch": lambda client, images: client.predict(api_name="/stop_batch"),
     "/start_turing_test": lambda client, images: client.predict(api_name="/start_turing_test"),
@@ -118,7 +122,7 @@ def test_patch_values_come_as_numbers_with_their_fields(client, images):
 
 @pytest.mark.parametrize("name", ["", "nothing", "../eyes", "/etc/passwd", "a/b/c", "http://127.0.0.1:1/x", "org/.."])
 def test_a_model_name_that_is_no_hub_id_is_refused_with_the_ones_that_exist(client, images, name):
-    with pytest.raises(AppError, match=r"There is no model .*eyes, eyes-simulated, or type a Hub id"):
+    with pytest.raises(AppError, match=r"There is no model .*eyes, eyes-simulated.*, or type a Hub id"):
         client.predict(images[:1], name, 1.0, api_name="/refine")
 
 

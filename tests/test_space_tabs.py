@@ -258,7 +258,7 @@ def test_a_round_is_by_the_toss_of_a_coin_and_of_images_as_they_are(models, tmp_
 
 def test_a_model_that_does_not_ship_has_no_records_here(client):
     for rest, name in (([], "/training"), ([0], "/training_step")):
-        with pytest.raises(AppError, match=r"\.\./eyes is not in the list of choices: \['eyes', 'eyes-simulated'\]"):
+        with pytest.raises(AppError, match=r"\.\./eyes is not in the list of choices: \['eyes', 'eyes-simulated'"):
             client.predict("../eyes", *rest, api_name=name)
 
 
@@ -280,7 +280,7 @@ def test_the_records_of_a_shipped_model_become_curves_and_sheets(name):
     assert f"**step {found.step}** of {steps[-1]}" in note
     assert set(realism["series"]) == set(training_tab.REALISM)
     assert set(shift["series"]) == set(training_tab.SHIFT)
-    assert np.allclose(trade["iris moved, px"], [row["shift"] for row in found.measures])
+    assert np.allclose(trade[training_tab.MOVED], [row["shift"] for row in found.measures])
     assert np.allclose(trade["patch distance ×1000"], [1000 * row["realism"] for row in found.measures])
     assert (slider["minimum"], slider["maximum"]) == (steps[0], steps[-1])
     assert all((step - steps[0]) % slider["step"] == 0 for step in steps)

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 KEPT = (600, 3600)  # seconds: how often uploads and results are looked through, and the age at which they are deleted
 WAITING = 200  # events in the queue at most
 INTRODUCTION = """
-# Make synthetic eyes look real
+# Make synthetic {} look real
 
 A simulator gives labelled images that look fake. A *refiner* makes them look like a camera's **without moving what the
 labels say**, so that a network can be trained on them (SimGAN,
@@ -34,7 +34,7 @@ def build(models: Models | None = None, real: Path | None = None) -> gr.Blocks:
     """
     models = models or Models()
     with gr.Blocks(title="simgan", analytics_enabled=False, delete_cache=KEPT) as demo:
-        gr.Markdown(INTRODUCTION, elem_id="introduction")
+        gr.Markdown(INTRODUCTION.format("eyes and hands" if models.of_hands else "eyes"), elem_id="introduction")
         with gr.Tabs():
             with gr.Tab("Refine", id="refine"):
                 refine_tab.add(models)

@@ -24,6 +24,7 @@ from simgan.discriminator import Discriminator
 from simgan.errors import ModelError
 from simgan.hub import CONFIG, SHIPPED, WEIGHTS
 from simgan.refiner import Refiner
+from simgan.refining import is_of_depth
 
 FILES = [f"{folder}{file}" for folder in ("", "discriminator/") for file in (CONFIG, WEIGHTS)]
 TOTAL_BYTES = 64 * 2**20
@@ -49,6 +50,7 @@ class Models:
     def __init__(self) -> None:
         self.shipped = sorted(folder.name for folder in SHIPPED.iterdir() if folder.is_dir())
         self._shipped = {name: _load(name, SHIPPED / name) for name in self.shipped}
+        self.of_hands = [name for name, model in self._shipped.items() if is_of_depth(model.refiner)]
         self._fetched: OrderedDict[str, Model] = OrderedDict()
         self._fetching: dict[str, Future[Model]] = {}
         self._fetchers = ThreadPoolExecutor(2, thread_name_prefix="fetch")

@@ -7,10 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from simgan.demo.depths import LEGEND
 from simgan.demo.models import Model
 from simgan.demo.preview import visible
+from simgan.depth import find_window, stored_depth
 from simgan.domains import DOMAINS
 from simgan.images import Array, equalize, to_stored
+from simgan.refining import is_of_depth
 from simgan.simulators import eyes
 
 SCALE = 1.5  # by how much the size may differ from the domain's before a visitor is warned
@@ -20,12 +23,16 @@ COMPONENTS, STRANGE = 6, 0.85
 
 def describe(model: Model, image: Image.Image, strength: float, seconds: float) -> str:
     """Say in Markdown what was refined by what, and warn where the result is not to be trusted."""
-    depth = "16-bit" if image.mode.startswith("I") else "8-bit"
-    colour = "colour" if image.mode in ("RGB", "RGBA") else "grey"
+    if is_of_depth(model.refiner):
+        window = find_window(stored_depth(image))
+        kind = f"16-bit depth, the hand within {window.near:.0f}–{window.near + window.depth:.0f} mm"
+    else:
+        depth = "16-bit" if image.mode.startswith("I") else "8-bit"
+        kind = f"{depth} {'colour' if image.mode in ('RGB', 'RGBA') else 'grey'}"
     took = f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
-    lines = [
-        f"{image.width}×{image.height}, {depth} {colour}, refined by `{model.name}` at strength {strength:g} in {took}."
-    ]
+    lines = [f"{image.width}×{image.height}, {kind}, refined by `{model.name}` at strength {strength:g} in {took}."]
+    if is_of_depth(model.refiner):
+        lines.append(LEGEND)
     return "\n\n".join(lines + [f"⚠️ {warning}" for warning in warnings(model, image)])
 
 

@@ -5,7 +5,7 @@
   function mend() {
     for (const examples of document.querySelectorAll(".gallery"))
       examples.querySelectorAll(":scope > .gallery-item:not([aria-label])").forEach((button, number) => {
-        button.ariaLabel = `Example ${number + 1}`;
+        if (!button.innerText.trim()) button.ariaLabel = `Example ${number + 1}`;
       });
     for (const empty of document.querySelectorAll('[aria-label="Empty value"]:not([role])')) empty.role = "img";
     for (const image of document.querySelectorAll("button.thumbnail-item img[alt]:not([alt=''])"))

@@ -15,7 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from simgan.demo.depths import grey
 from simgan.demo.preview import visible
+from simgan.depth import Window
+from simgan.depth import to_tensor as depth_to_tensor
 from simgan.discriminator import Discriminator, ReceptiveField, receptive_field
 from simgan.images import Array, encode_png, equalize, to_stored, to_tensor
 from simgan.refiner import Refiner
@@ -58,6 +61,12 @@ def judge(refiner: Refiner, discriminator: Discriminator, image: Image.Image) ->
     probability = discriminator.probability_real(to_tensor(planes[None]))[0].float().numpy()
     seen = planes if planes.dtype == np.uint8 else (planes / 257).round().astype(np.uint8)
     return PatchMap(seen, probability)
+
+
+def judge_depth(discriminator: Discriminator, depth: Array, window: Window, shown: Window) -> PatchMap:
+    """Let the discriminator judge depth, uint16 (H, W) in mm, in a window; it is seen in another, near is light."""
+    tensor = depth_to_tensor(depth[None], [window])
+    return PatchMap(grey(depth, shown), discriminator.probability_real(tensor)[0].float().numpy())
 
 
 def field_of(discriminator: Discriminator, image: Array) -> tuple[ReceptiveField, ReceptiveField]:

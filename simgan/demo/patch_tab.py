@@ -5,13 +5,15 @@ from typing import Any
 
 import gradio as gr
 
-from simgan.demo import limits
+from simgan.demo import depths, limits
 from simgan.demo.events import MODEL_QUEUE, told
 from simgan.demo.models import Model, Models
-from simgan.demo.patch_map import draw, field_of, judge, report
-from simgan.demo.refine_tab import NONE_YET, Upload, model_choice
-from simgan.demo.samples import examples
+from simgan.demo.patch_map import draw, field_of, judge, judge_depth, report
+from simgan.demo.refine_tab import NONE_YET, model_choice
+from simgan.demo.samples import Choice, Upload, examples
+from simgan.depth import find_window, stored_depth
 from simgan.errors import ImageError, ModelError
+from simgan.refining import is_of_depth
 
 SCRIPT = Path(__file__).parent / "patch_map.js"
 PIXELS = 1_000_000  # of an image: each patch is sent to the page
@@ -23,6 +25,7 @@ WORDS = """
 Shown is 1 − D<sub>φ</sub>(x), as D<sub>φ</sub>(x) is the probability of being a refined image (eq. 2), for each patch
 of the w × h probability map (section 2.2). A patch lies in the middle of its receptive field: the dashed box is all
 that it sees. Images are shown as the discriminator sees them: grey, and equalized where its training images were.
+Of depth, near is light, and no reading black.
 """
 
 
@@ -54,14 +57,7 @@ def add(models: Models) -> None:
                 buttons=[],
                 elem_id="patch-images",
             )
-            gr.Examples(
-                [[[path]] for path in examples()],
-                [images],
-                label="Examples",
-                api_name="inspect_example",
-                api_visibility="public",
-                elem_id="patch-examples",
-            )
+            choice = Choice(images, "inspect")
             model = model_choice(models)
             button = gr.Button("Look for fake patches", variant="primary", elem_id="patch-button")
         with gr.Column(scale=2, min_width=300):
@@ -69,7 +65,7 @@ def add(models: Models) -> None:
             gr.Markdown(WORDS, elem_id="patch-words")
             values = gr.JSON(numbers, visible=False)
     gr.on(
-        [button.click, images.change, model.change],
+        [button.click, images.change, choice.follow(models, model)],
         inspect,
         [images, model],
         [maps, values],
@@ -84,13 +80,18 @@ def _inspect(model: Model, path: str) -> tuple[str, dict[str, Any]]:
     if model.discriminator is None:
         raise ModelError(f"{model.name} comes without a discriminator, which draws the map: choose another model")
     image = limits.open_upload(path)
+    depths.check_kind(model.refiner, image, limits.name(path))
     if image.width * image.height > PIXELS:
         raise ImageError(f"{limits.name(path)} has {image.width}×{image.height} pixels: maps take {PIXELS:,} at most")
     limits.check_work(model.refiner, image.width * image.height)
-    found = {
-        "Input": judge(model.refiner, model.discriminator, image),
-        "Refined": judge(model.refiner, model.discriminator, model.refiner.refine(image)),
-    }
+    refined = model.refiner.refine(image)
+    if is_of_depth(model.refiner):
+        depth = stored_depth(image)
+        windows = find_window(depth), depths.span(depth)
+        both = [judge_depth(model.discriminator, one, *windows) for one in (depth, depths.readings(refined))]
+    else:
+        both = [judge(model.refiner, model.discriminator, one) for one in (image, refined)]
+    found = dict(zip(("Input", "Refined"), both, strict=True))
     fields = field_of(model.discriminator, found["Input"].seen)
     numbers = {name.lower(): report(one) for name, one in found.items()}
     axes = {axis: {"first": f.first, "size": f.size, "stride": f.stride} for axis, f in zip("xy", fields, strict=True)}

@@ -25,14 +25,15 @@ def pair(before: Image.Image, after: Image.Image) -> tuple[Array, Array, Array]:
     return first, second, third
 
 
-def resized(image: Array) -> Array:
-    """Bring an image, uint8 (H, W) or (H, W, 3), to a size that is seen well."""
+def resized(image: Array, *, mixed: bool = True) -> Array:
+    """Bring an image, uint8 (H, W) or (H, W, 3), to a size that is seen well; not `mixed`, by its own values only."""
     height, width = image.shape[:2]
     factor = float(max(1, min(WIDTH // width, HEIGHT // height)))
     if max(height, width) > LARGEST:
         factor = LARGEST / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC if factor >= 1 else cv2.INTER_AREA)
+    smooth = cv2.INTER_CUBIC if factor >= 1 else cv2.INTER_AREA
+    return cv2.resize(image, size, interpolation=smooth if mixed else cv2.INTER_NEAREST)
 
 
 def visible(array: Array) -> Array:

@@ -1,7 +1,6 @@
 """The tab Refine: images in; before and after beside each other, and the refined files in the format they came in."""
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -9,18 +8,19 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from simgan.demo import limits, preview
+from simgan.demo import depths, limits, preview
 from simgan.demo.events import MODEL_QUEUE, told
 from simgan.demo.models import Model, Models
 from simgan.demo.notes import describe
-from simgan.demo.samples import examples
+from simgan.demo.samples import Choice, Upload, examples, hand_examples
 from simgan.images import encode_like
-
-Upload = Sequence[tuple[str, str | None]] | None  # what a gallery gives: paths and captions
+from simgan.refining import is_of_depth
 
 ABOUT = """
 Choose synthetic eye images and compare: left of the line as rendered, right of it refined. Size, bit depth, file
 format and what the labels say stay as they were.
+
+A model of hands takes depth: 16 bits of millimetres, 0 = no reading. As thumbnails such images are all but black.
 """
 NONE_YET = "Upload an image, paste one, or pick an example."
 
@@ -43,13 +43,15 @@ def add(models: Models) -> None:
         """Show another one of several images before and after (`which` counts from 0)."""
         paths = _paths(images)
         network = models.get(model)
-        picture = limits.open_upload(paths[min(which or 0, len(paths) - 1)])
+        picture = _open(network, paths[min(which or 0, len(paths) - 1)])
         seconds, refined = _refine(network, [picture], strength)
         return _compare(network, picture, refined[0], strength, seconds)
 
     chosen = [examples()[0]]
     for _ in range(2):  # opens with a result; the first run compiles kernels, for which no visitor has to wait
         *opening, files = _refine_files(models.get(models.shipped[0]), chosen, 1.0)
+    for name in models.of_hands[:1]:  # of another size, so it compiles others
+        _refine_files(models.get(name), hand_examples()[:1], 1.0)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             gr.Markdown(ABOUT)
@@ -66,14 +68,7 @@ def add(models: Models) -> None:
                 buttons=[],
                 elem_id="refine-images",
             )
-            gr.Examples(
-                [[[path]] for path in examples()] + [[examples()]],
-                [images],
-                label="Examples",
-                api_name="refine_example",
-                api_visibility="public",
-                elem_id="refine-examples",
-            )
+            choice = Choice(images, "refine", together=True)
             model = model_choice(models)
             strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="0 gives the input back, 1 is refined.")
             button = gr.Button("Refine", variant="primary", elem_id="refine-button")
@@ -109,7 +104,7 @@ def add(models: Models) -> None:
                 )
     outputs = [comparison, difference, note]
     gr.on(
-        [button.click, images.change, model.change, strength.release],
+        [button.click, images.change, choice.follow(models, model), strength.release],
         refine,
         [images, model, strength],
         [*outputs, download, shown],
@@ -142,13 +137,20 @@ def _paths(images: Upload) -> list[str]:
 
 def _refine_files(model: Model, paths: list[str], strength: float) -> list[Any]:
     """Give what is shown of the last image, which is the one that was added last, and the refined files."""
-    pictures = [limits.open_upload(path) for path in paths]
+    pictures = [_open(model, path) for path in paths]
     seconds, refined = _refine(model, pictures, strength)
     files = [
         save_bytes_to_cache(encode_like(after, before, before.format), limits.name(path), get_upload_folder())
         for path, before, after in zip(paths, pictures, refined, strict=True)
     ]
     return [*_compare(model, pictures[-1], refined[-1], strength, seconds), files]
+
+
+def _open(model: Model, path: str) -> Image.Image:
+    """Read an image that the model takes; what it does not take is told by the file's name."""
+    picture = limits.open_upload(path)
+    depths.check_kind(model.refiner, picture, limits.name(path))
+    return picture
 
 
 def _refine(model: Model, pictures: list[Image.Image], strength: float) -> tuple[float, list[Image.Image]]:
@@ -160,5 +162,6 @@ def _refine(model: Model, pictures: list[Image.Image], strength: float) -> tuple
 
 
 def _compare(model: Model, before: Image.Image, after: Image.Image, strength: float, seconds: float) -> list[Any]:
-    first, second, difference = preview.pair(before, after)
+    pair = depths.pair if is_of_depth(model.refiner) else preview.pair
+    first, second, difference = pair(before, after)
     return [(first, second), difference, describe(model, before, strength, seconds)]

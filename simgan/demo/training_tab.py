@@ -23,8 +23,10 @@ and what ships is the most real one whose shift stays within its bounds. **Look 
 PAPER_SHIFT = 1.1  # px that pupil centres moved in the paper (section 3.1)
 ORANGE, GREY, BLUE = "#d97706", "#64748b", "#2563eb"  # told apart on light and on dark, and told in words below a plot
 REALISM = {"refined": ORANGE, "raw": GREY, "between real images": BLUE}
-SHIFT = {"mean without the worst 5 %": ORANGE, "the paper's mean": GREY, "median": BLUE}
-STEP, DISTANCE, MOVED = "step", "patch distance ×1000", "iris moved, px"
+PAPER = "the paper's mean"
+SHIFT = {"mean without the worst 5 %": ORANGE, PAPER: GREY, "median": BLUE}
+STEP, DISTANCE, MOVED = "step", "patch distance ×1000", "moved, px (iris) or mm (hand)"
+KINDS = {"eyes": ("iris", "px"), "hands": ("surface", "mm")}  # what is measured to have moved, and its unit
 
 
 def add(models: Models) -> None:
@@ -65,7 +67,10 @@ def add(models: Models) -> None:
             buttons=[],
             label="The trade: left is truer, down is more real",
         )
-    gr.Markdown(f"Realism: {_legend(REALISM)}. Annotation shift: {_legend(SHIFT)}.", elem_id="training-legend")
+    gr.Markdown(
+        f"Realism: {_legend(REALISM)}. Annotation shift: {_legend(SHIFT)}; the paper has none for hands.",
+        elem_id="training-legend",
+    )
     slider = gr.Slider(**step, label="Step", elem_id="training-step")
     figures_text = gr.Markdown(figures, elem_id="training-figures")
     picture = gr.Image(
@@ -114,8 +119,10 @@ def _all(name: str) -> list[Any]:
     first, last = int(rows["step"].iloc[0]), int(rows["step"].iloc[-1])
     shipped = last if found.step is None else found.step
     realism = _long(rows, DISTANCE, dict(zip(REALISM, _scaled(rows), strict=True)))
-    paper = pd.Series(PAPER_SHIFT, rows.index)
-    shift = _long(rows, MOVED, dict(zip(SHIFT, (rows["shift"], paper, rows["shift_median"]), strict=True)))
+    shifts = dict(zip(SHIFT, (rows["shift"], pd.Series(PAPER_SHIFT, rows.index), rows["shift_median"]), strict=True))
+    if found.network["domain"] != "eyes":
+        del shifts[PAPER]
+    shift = _long(rows, MOVED, shifts)
     trade = pd.DataFrame({MOVED: rows["shift"], DISTANCE: 1000 * rows["realism"], STEP: rows["step"]})
     slider = {
         "minimum": first,
@@ -141,10 +148,11 @@ def _at(found: Records, step: int) -> list[Any]:
     if not found.measures:
         return [None, ""]
     row = min(found.measures, key=lambda row: abs(row["step"] - step))
+    what, unit = KINDS[found.network["domain"]]
     text = (
         f"**Step {row['step']}**: patch distance {1000 * row['realism']:.1f} "
-        f"(raw {1000 * row['realism_raw']:.1f}, between real images {1000 * row['realism_floor']:.1f}); iris moved "
-        f"{row['shift']:.2f} px on average, {row['shift_median']:.2f} px in the median; "
+        f"(raw {1000 * row['realism_raw']:.1f}, between real images {1000 * row['realism_floor']:.1f}); {what} moved "
+        f"{row['shift']:.2f} {unit} on average, {row['shift_median']:.2f} {unit} in the median; "
         f"λ {row['regularization_weight']:.3g}; the discriminator tells {row['accuracy_refined']:.0%} of refined and "
         f"{row['accuracy_real']:.0%} of real images."
     )
