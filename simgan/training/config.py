@@ -33,6 +33,7 @@ _BOUNDS = {
         "history_size",
         "regularization_weight",
         "iris_weight",
+        "surface_weight",
         "max_grad_norm",
         "push_every",
     ),
@@ -89,6 +90,8 @@ class TrainingConfig:
     """ψ of eq. 4: identity, channel-mean, gradients, multiscale or local-contrast."""
     iris_weight: float = 40.0
     """How much more the self-regularization weighs on the iris, where a source tells where it is."""
+    surface_weight: float = 0.0
+    """How much more the self-regularization weighs on surfaces of depth, away from its edges."""
     reduction: str = "mean"
     """mean, or the paper's sum, over patches and pixels."""
     scope: str = "local"
@@ -208,6 +211,8 @@ PRESETS = {
         transform="identity",
         regularization_weight=1.0,
         iris_weight=0.0,
+        surface_weight=20.0,
+        steer=False,
         max_shift=6.0,
         max_median_shift=3.0,
         augment=("distance", "translation"),

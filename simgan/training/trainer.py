@@ -17,6 +17,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list, parse_flag_from_env, set_seed
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from simgan.discriminator import REFINED, Discriminator
 from simgan.domains import DOMAINS, get_preset
@@ -29,6 +30,9 @@ from simgan.runtime import has_fast_bfloat16, keep_freed_pages
 from simgan.training.augmentation import augment, draw
 from simgan.training.batches import Batches, Images, generator
 from simgan.training.config import TrainingConfig
+
+EDGE = 0.12  # what depth changes by, 20 mm, within
+EDGE_REACH = 3  # px of an edge
 
 
 @dataclass
@@ -98,7 +102,7 @@ class Trainer:
         """One update of θ on L_R (eq. 1), φ fixed, on a fresh synthetic mini-batch; warm-up: ℓ_reg alone."""
         refiner, discriminator = self._train(self.refiner, self.discriminator)
         synthetic = self._images(self.synthetic, self.counters.synthetic)
-        weight = self._weight()
+        weight = self._weight(synthetic)
         draws = self._draws("refiner", self.counters.refiner_updates, self.config.batch_size)
         for part, last in self._micro_batches(len(synthetic)):
             with self._synchronize(refiner, last), self.accelerator.autocast():
@@ -178,8 +182,15 @@ class Trainer:
         part = self._mine(self.config.batch_size if count is None else count)
         return self._place(to_tensor(batches.draw(number, part)))
 
-    def _weight(self) -> Tensor | None:
-        """Weights (B, 1, H, W) of the self-regularization of the present synthetic mini-batch, higher on the iris."""
+    def _weight(self, synthetic: Tensor) -> Tensor | None:
+        """Weights (B, 1, H, W) of the self-regularization of the present synthetic mini-batch, higher where it counts.
+
+        Where labels hang: on the iris of an eye, and on the surfaces of a hand, as a sensor errs at edges of depth.
+        """
+        if self.config.surface_weight:
+            reach: Any = {"kernel_size": 2 * EDGE_REACH + 1, "stride": 1, "padding": EDGE_REACH}
+            span = F.max_pool2d(synthetic, **reach) + F.max_pool2d(-synthetic, **reach)
+            return 1 + self.config.surface_weight * (span.amax(1, keepdim=True) < EDGE).to(synthetic)
         if not self.config.iris_weight:
             return None
         masks = self.synthetic.iris_masks(self.counters.synthetic, self._mine(self.config.batch_size))
