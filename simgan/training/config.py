@@ -202,20 +202,24 @@ _PAPER = TrainingConfig(
 )
 PRESETS = {
     "eyes": TrainingConfig(),
+    # λ is not steered: surfaces that are held do not move until λ is far too low, and then all at once. With the hand's
+    # distance the discriminator would otherwise learn how far away hands were filmed.
     "hands": TrainingConfig(
         preset="hands",
         synthetic=("simulator:hands",),
         real=("camera:hands",),
         output=Path("runs/hands"),
+        limit=4000,
         window=64,
+        steps=1200,
         transform="identity",
-        regularization_weight=1.0,
+        regularization_weight=0.5,
         iris_weight=0.0,
         surface_weight=20.0,
         steer=False,
         max_shift=6.0,
         max_median_shift=3.0,
-        augment=("distance", "translation"),
+        augment=AUGMENTATIONS,
     ),
     "eyes-paper": _PAPER,
     "hands-paper": dataclasses.replace(
