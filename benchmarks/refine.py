@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from simgan import Refiner
+from simgan import Refiner, depth
 from simgan.images import equalize, to_array, to_tensor
 from simgan.runtime import has_fast_bfloat16
-from simgan.simulators import eyes
+from simgan.simulators import eyes, hands
 
-ROUNDS, BATCH, CROPS = 5, 32, 128
+ROUNDS, BATCH, CROPS, FRAMES = 5, 32, 128, 16
 
 
 def plain(refiner: Refiner, images: list[np.ndarray]) -> list[np.ndarray]:
@@ -27,7 +27,11 @@ def plain(refiner: Refiner, images: list[np.ndarray]) -> list[np.ndarray]:
         if refiner.config.equalize:
             batch = [equalize(image) for image in batch]
         with torch.no_grad():
-            out.extend(to_array(refiner(to_tensor(np.stack(batch))), np.uint8))
+            if refiner.config.domain == "hands":
+                windows = [depth.find_window(image) for image in batch]
+                out.extend(depth.to_depth(refiner(depth.to_tensor(np.stack(batch), windows)), windows))
+            else:
+                out.extend(to_array(refiner(to_tensor(np.stack(batch))), np.uint8))
     return out
 
 
@@ -41,9 +45,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crops", type=int, default=100_000, help="crops for the memory's figure")
     count = parser.parse_args().crops
-    images = list(eyes.render(np.arange(CROPS))[0])
-    print(f"{CROPS} crops of 55 x 35, {torch.get_num_threads()} threads, fast bfloat16: {has_fast_bfloat16()}")
-    for name in ("eyes-paper", "eyes"):
+    eye_crops, frames = list(eyes.render(np.arange(CROPS))[0]), list(hands.render(np.arange(FRAMES))[0])
+    print(f"{CROPS} crops of 55 x 35, {FRAMES} of 224 x 224")
+    print(f"{torch.get_num_threads()} threads, fast bfloat16: {has_fast_bfloat16()}")
+    for name, images in (("hands", frames), ("eyes-paper", eye_crops), ("eyes", eye_crops)):
         ours, theirs = Refiner.from_preset(name).eval(), Refiner.from_preset(name).eval()
         pairs = []
         for turn in range(ROUNDS + 1):
@@ -54,11 +59,11 @@ def main() -> None:
         ratio = statistics.median(a / b for a, b in pairs)
         one = statistics.median(seconds(lambda: ours.refine(images[0])) for _ in range(30))  # noqa: B023
         print(
-            f"{name:12} plain {CROPS / slow:6.0f} crops/s, ours {CROPS / fast:6.0f} crops/s: "
+            f"{name:12} plain {len(images) / slow:6.1f} crops/s, ours {len(images) / fast:6.1f} crops/s: "
             f"{ratio:.2f} times as fast; one crop {1000 * one:.1f} ms",
             flush=True,
         )
-    many: Iterator[np.ndarray] = (images[i % CROPS] for i in range(count))
+    many: Iterator[np.ndarray] = (eye_crops[i % CROPS] for i in range(count))
     before = 0
     for number, _ in enumerate(ours.refine(many), 1):
         if number == min(2000, count):
