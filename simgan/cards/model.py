@@ -102,7 +102,7 @@ def eval_results(records: Records) -> list[EvalResult]:
         if key in best
     ]
     real = records.experiment.get("real", "")
-    trained = {
+    trained: dict[str, Any] = {
         "task_type": words.tag,
         "task_name": f"{words.tag.replace('-', ' ').capitalize()}, trained on synthetic images",
         "dataset_type": (terms.datasets([real]) or ["labelled"])[0],
