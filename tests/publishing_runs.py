@@ -14,7 +14,7 @@ from simgan.training.config import PRESETS
 from simgan.training.sheets import write_sheet
 
 SECRET = "/home/somebody/secret place"  # of the machine; nothing that is published may tell it
-HEADER = {"simgan_version": "0.1.0", "step": "20", "commit": "abc1234"}
+HEADER = {"simgan_version": "0.1.0", "preset": "eyes", "step": "20", "commit": "abc1234"}
 SOURCES = {
     "eyes": ((f"syntheseyes:{SECRET}/SynthesEyes",), (f"mpiigaze:{SECRET}/MPIIGaze@evaluation",)),
     "hands": (("simulator:hands",), ("camera:hands",)),
