@@ -19,11 +19,17 @@ from simgan import Discriminator, Refiner
 from simgan.cards.model import model_card_data, render_model_card
 from simgan.cards.records import read_records
 from simgan.data import Crops, hold_out, load
+from simgan.depth import find_window
+from simgan.depth import to_tensor as depth_tensor
+from simgan.domains import DOMAINS
+from simgan.evaluation.depth_realism import measure_depth_realism, measure_surface_shift
+from simgan.evaluation.estimates import Estimate
 from simgan.evaluation.realism import measure_realism
 from simgan.evaluation.shift import annotation_shift
+from simgan.hub import CONFIG
 from simgan.images import equalize, to_tensor
 from simgan.publishing import NETWORKS
-from simgan.simulators.eyes import render
+from simgan.simulators import eyes, hands
 from simgan.training.checkpoints import folder_of
 from simgan.training.sheets import write_sheet
 
@@ -31,6 +37,8 @@ HERE = Path(__file__).parent
 SHIPPED = HERE.parent / "simgan" / "pretrained"
 MOST = 400  # crops of a source that are measured
 SHOWN = 16  # renders on a sheet
+UNSEEN = 7  # seed of renders that training did not see: it draws by 1 and 2
+HANDS = DOMAINS["hands"]
 
 
 def held_out(source: str, share: float) -> np.ndarray:
@@ -40,7 +48,55 @@ def held_out(source: str, share: float) -> np.ndarray:
     return np.stack([equalize(image) for image in crops[chosen]])
 
 
-def measure(refiner: Refiner, sources: dict[str, str], real: list[str], share: float) -> list[dict[str, Any]]:
+def unseen_hands(source: str) -> np.ndarray:
+    """Take depth of a source that training did not see at all, or of what simgan draws, another seed, as 224×224.
+
+    Frames of another size are put amid no reading, or cut: to resample them would change what is measured.
+    """
+    frames = Crops(load(source, size=None, limit=MOST, seed=UNSEEN))
+    return np.stack([_framed(frame) for frame in frames.each(range(len(frames)))])
+
+
+def _framed(frame: np.ndarray) -> np.ndarray:
+    size = HANDS.height, HANDS.width
+    wide = np.pad(frame, [(max(0, -(-(side - own) // 2)),) * 2 for side, own in zip(size, frame.shape, strict=True)])
+    top, left = ((own - side) // 2 for side, own in zip(size, wide.shape, strict=True))
+    return wide[top : top + size[0], left : left + size[1]]
+
+
+def measure_hands(refiner: Refiner, sources: dict[str, str], real: list[str], _: float) -> list[dict[str, Any]]:
+    """Measure each source of depth against all real ones in turn, told with units and intervals."""
+    target = np.concatenate([unseen_hands(source) for source in real])
+    rows = []
+    for name, source in sources.items():
+        before = unseen_hands(source)
+        after = np.stack(refiner.refine(list(before)))
+        found, moved = measure_depth_realism(after, target, before), measure_surface_shift(before, after)
+        distances = {
+            told: {key: _told(getattr(row, key), *found.UNITS[told]) for key in ("refined", "raw", "floor")}
+            for told, row in found.rows().items()
+        }
+        means = {
+            told: {key: _figure(value, *found.UNITS[told]) for key, value in values.items()}
+            for told, values in zip(list(found.UNITS)[-len(found.means) :], found.means.values(), strict=True)
+        }
+        shift = {key: _told(getattr(moved, key), 1, 2, " mm") for key in ("median", "p90")}
+        shift |= {key: _told(getattr(moved, key), 100, 2, " %") for key in ("lost", "gained")}
+        counts = {"count": len(before), "real_count": len(target)}
+        rows.append({"source": name, **counts, "distances": distances, "means": means, **shift})
+    return rows
+
+
+def _figure(value: float, factor: float, digits: int, unit: str) -> str:
+    return f"{factor * value:.{digits}f}{unit}"
+
+
+def _told(one: Estimate, factor: float, digits: int, unit: str) -> str:
+    low, high = (f"{factor * end:.{digits}f}" for end in (one.low, one.high))
+    return f"{_figure(one.value, factor, digits, unit)} ({low} to {high})"
+
+
+def measure_eyes(refiner: Refiner, sources: dict[str, str], real: list[str], share: float) -> list[dict[str, Any]]:
     """Measure each source against the mixture of the real ones, whose halves give the floor."""
     sets = [held_out(source, share) for source in real]
     size = max(len(images) for images in sets)
@@ -56,13 +112,20 @@ def measure(refiner: Refiner, sources: dict[str, str], real: list[str], share: f
     return rows
 
 
+def render_hands() -> np.ndarray:
+    """Render the hands of a sheet, fewer than eyes, as they are larger."""
+    return hands.render(range(SHOWN // 2), seed=UNSEEN)[0]
+
+
 def write_sheets(run: Path, target: Path) -> None:
     """Write `samples/step-….png` for each checkpoint, and the sheet of what ships to `docs/`, of the same renders."""
-    before = np.stack([equalize(eye) for eye in render(range(SHOWN), seed=7)[0]])
+    depth = json.loads((run / CONFIG).read_text())["domain"] == "hands"
+    before = render_hands() if depth else np.stack([equalize(eye) for eye in eyes.render(range(SHOWN), seed=7)[0]])
     sheets = {checkpoint: target / "samples" / f"{checkpoint.name}.png" for checkpoint in folder_of(run).glob("step-*")}
     for folder, file in (sheets | {run: HERE.parent / "docs" / f"{target.name}.png"}).items():
         after = np.stack(Refiner.from_pretrained(folder).refine(list(before)))
-        maps = Discriminator.from_pretrained(folder).probability_real(to_tensor(after)).numpy()
+        seen = depth_tensor(after, [find_window(image) for image in before]) if depth else to_tensor(after)
+        maps = Discriminator.from_pretrained(folder).probability_real(seen).numpy()
         write_sheet(file, before, after, maps)
 
 
@@ -79,6 +142,7 @@ def main() -> None:
     sources = {name: os.path.expandvars(source) for name, source in facts["synthetic"].items()}
     real = [os.path.expandvars(source) for source in facts["real"]]
     terms = {key: facts[key] for key in ("license", "license_name", "datasets") if key in facts}
+    measure = {"eyes": measure_eyes, "hands": measure_hands}[records.network["domain"]]
     others = [read_records(run) for run in arguments.seeds]
     text = render_model_card(
         records,

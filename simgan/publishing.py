@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from simgan.cards.curves import draw_curves
 from simgan.cards.model import CURVES, render_model_card
 from simgan.cards.records import Records, read_records, without_places
+from simgan.cards.words import WORDS
 from simgan.errors import ModelError, PublishError
 from simgan.hub import CONFIG, WEIGHTS, local_folder
 from simgan.uploading import CARD, Pushed, upload
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from simgan.hub import Pretrained
 
 NETWORKS = tuple(f"{folder}{file}" for folder in ("", "discriminator/") for file in (CONFIG, WEIGHTS))
-RECORDS = ("metrics.jsonl", "training.json", "gaze.json")
+RECORDS = ("metrics.jsonl", "training.json", *(words.records for words in WORDS.values()))
 OWNED = ("samples/", "figures/")
 SHEETS = 24  # sample sheets that are pushed, evenly spread over the steps
 
@@ -67,7 +68,7 @@ def gather(records: Records, target: Path, repo_id: str) -> None:
         if (folder / name).is_file():
             (target / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(folder / name, target / name)
-    for name, values in (("training.json", records.settings), ("gaze.json", records.gaze)):
+    for name, values in (("training.json", records.settings), (records.words.records, records.experiment)):
         if values:
             (target / name).write_text(json.dumps(without_places(values), indent=2) + "\n")
     sheets = records.sheets

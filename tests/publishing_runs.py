@@ -1,5 +1,6 @@
 """The folder of a run as training leaves it, without the training: what publishing is tested on."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -8,12 +9,16 @@ import numpy as np
 import torch
 
 from simgan import Discriminator, Refiner
-from simgan.simulators import eyes
-from simgan.training.config import TrainingConfig
+from simgan.simulators import eyes, hands
+from simgan.training.config import PRESETS
 from simgan.training.sheets import write_sheet
 
 SECRET = "/home/somebody/secret place"  # of the machine; nothing that is published may tell it
 HEADER = {"simgan_version": "0.1.0", "preset": "eyes", "step": "20", "commit": "abc1234"}
+SOURCES = {
+    "eyes": ((f"syntheseyes:{SECRET}/SynthesEyes",), (f"mpiigaze:{SECRET}/MPIIGaze@evaluation",)),
+    "hands": (("simulator:hands",), ("camera:hands",)),
+}
 
 
 def measure(step: int) -> dict[str, float]:
@@ -29,17 +34,17 @@ def measure(step: int) -> dict[str, float]:
     }
 
 
-def make_run(folder: Path, **settings: object) -> Path:
+def make_run(folder: Path, preset: str = "eyes", **settings: object) -> Path:
     """Write networks, settings, measures of steps 0 to 30 (step 20 is what was kept) and a sample sheet of each."""
     torch.manual_seed(0)
-    for network in (Refiner.from_preset("eyes"), Discriminator.from_preset("eyes")):
-        network.save_pretrained(folder, metadata=HEADER)
-    values = {"synthetic": (f"syntheseyes:{SECRET}/SynthesEyes",), "real": (f"mpiigaze:{SECRET}/MPIIGaze@evaluation",)}
-    TrainingConfig(output=folder, **(values | settings)).save(folder / "training.json")  # type: ignore[arg-type]
+    for network in (Refiner.from_preset(preset), Discriminator.from_preset(preset)):
+        network.save_pretrained(folder, metadata=HEADER | {"preset": preset})
+    values = dict(zip(("synthetic", "real"), SOURCES[preset], strict=True)) | {"output": folder} | settings
+    dataclasses.replace(PRESETS[preset], **values).save(folder / "training.json")  # type: ignore[arg-type]
     rows = [{"step": 10, "discriminator": 1.3}, *(measure(step) for step in (0, 10, 20, 30))]
     rows[-1]["shift"] = math.nan
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    images = eyes.render(range(2))[0]
+    images = {"eyes": eyes, "hands": hands}[preset].render(range(2))[0]
     for step in (0, 10, 20, 30):
         write_sheet(folder / "samples" / f"step-{step:06}.png", images, images, np.full((2, 4, 6), step / 30))
     return folder

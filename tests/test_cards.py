@@ -54,6 +54,25 @@ def test_the_metadata_are_the_records_and_valid_for_the_hub(run, hub):
     assert SECRET not in card.content
 
 
+def test_a_card_of_hands_speaks_of_depth_and_millimetres_alone(tmp_path, hub):
+    run = make_run(tmp_path / "run", "hands")
+    rows = [{"error": 6.0, "share_within_5px": share} for share in (0.6, 0.65)]
+    joints = {"raw": rows[:1], "refined": rows, "real": f"nyu:{SECRET}/NYU"}
+    (run / "hands.json").write_text(json.dumps(joints))
+    card = ModelCard(render_model_card(read_records(run), "org/simgan-hands"))
+    card.validate()
+    assert card.data.license == "apache-2.0"
+    assert "hand-pose-estimation" in card.data.tags
+    found = {result.metric_type: (result.metric_name, result.metric_value) for result in card.data.eval_results}
+    assert found["annotation-shift-median"] == ("Annotation shift: median, mm", measure(20)["shift_median"])
+    assert found["joints-within-5px-refined"] == ("Joints within 5 px of networks trained on refined images, %", 62.5)
+    assert "how far the surface moved | mm |" in card.text
+    assert "| refined images | 62.50 % (2 seeds) |" in card.text
+    assert 'refiner.refine("hand.png")' in card.text
+    assert not re.search(r"iris|pupil|gaze|eye\b|eyes|lids?\b", card.content.replace("iris_weight", ""), re.IGNORECASE)
+    assert SECRET not in card.content
+
+
 def test_a_model_without_records_says_of_each_figure_that_it_is_missing(tmp_path, hub):
     Refiner.from_preset("eyes").save_pretrained(tmp_path)
     records = read_records(tmp_path)

@@ -172,5 +172,5 @@ def test_an_interrupted_experiment_goes_on_and_its_report_is_what_a_card_reads(m
     assert [row["seed"] for row in report["raw"]] == [0, 1]
     assert [arm["trained_on"] for arm in report["arms"]] == ["synthetic", "refined", "synthetic+blur+noise"]
     records = read_records(folder)
-    assert records.gaze_error("refined") == pytest.approx(report["arms"][1]["error"]["value"])
-    assert records.gaze["models"] == ["mine"]  # not where it lies
+    assert records.reached("refined") == pytest.approx(report["arms"][1]["error"]["value"])
+    assert records.experiment["models"] == ["mine"]  # not where it lies

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from simgan import ConfigError, Discriminator, Refiner, SourceError
 from simgan.data.columns import as_dataset, features, image_cell
@@ -14,6 +15,7 @@ from simgan.training.config import PRESETS
 from simgan.training.frames import Frames
 from simgan.training.measures import Hands
 from simgan.training.run import Run
+from simgan.training.sheets import write_sheet
 from simgan.training.sources import load
 
 
@@ -95,6 +97,20 @@ def test_a_refiner_of_hands_is_trained_and_refines_frames(tmp_path, monkeypatch)
     frame = ramp(64, 80)
     assert refiner.refine(frame).dtype == np.uint16
     assert np.array_equal(refiner.refine(frame, strength=0), frame)
+
+
+def test_a_sheet_shows_relief_moves_and_lost_readings_of_depth(tmp_path):
+    before = ramp(128, 128)[None]
+    after = before + (before > 0).astype(np.uint16) * 5  # half of the 10 mm that are white
+    after[0, 64, 50:60] = 0
+    write_sheet(tmp_path / "sheet.png", before, after, np.full((1, 8, 8), 0.5, np.float32))
+    rows = np.asarray(Image.open(tmp_path / "sheet.png")).astype(int).reshape(4, 129, 129, 3)
+    relief, refined, moved, _ = rows
+    assert relief[0, 0].tolist() == refined[64, 55].tolist() == [0, 0, 0]
+    assert relief[60, 50].sum() > relief[60, 77].sum() > 0  # near is bright
+    assert moved[0, 0].tolist() == [128] * 3
+    assert moved[60, 60].tolist() == [192] * 3
+    assert moved[64, 55].tolist() == [230, 159, 0]
 
 
 def test_windows_of_eyes_are_refused():

@@ -5,6 +5,7 @@ import math
 import re
 import shutil
 import statistics
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from simgan import ConfigError, Refiner, SimGANError, SourceError
 from simgan.cards.records import read_records
 from simgan.cli import main
 from simgan.evaluation.compare import RealismMeasures, as_json, measured_on
+from simgan.evaluation.depth_realism import DepthRealism, SurfaceShift
 from simgan.evaluation.estimates import Beside, Estimate
 from simgan.evaluation.gaze import GazeTraining
 from simgan.evaluation.gaze_arms import Material
@@ -145,7 +147,7 @@ def test_realism_and_shift_are_reported_with_what_they_were_measured_on(tmp_path
         "`simulator:eyes` refined by `eyes-simulated` against `camera:eyes`, at most 20 images of each, seed 5" in text
     )
     assert "| patch distance × 1000 | 50.0 (40.0 to 60.0) | 90.0 (80.0 to 100.0) | 30.0 (20.0 to 40.0) |" in text
-    assert "| told from real, % | 70.0 (60.0 to 80.0) |" in text
+    assert "| told from real, % | 70 (60 to 80) |" in text
     assert "gap closed: 67 (50 to 80) %" in text
     moved = json.loads(shift.read_text())
     assert f"| shift | `eyes-simulated` | `simulator:eyes`, 5 | 20 | {moved['mean']:.2f} (" in text
@@ -157,6 +159,46 @@ def test_realism_and_shift_are_reported_with_what_they_were_measured_on(tmp_path
         file.write_text(json.dumps(values))
         with pytest.raises(SourceError, match=f"{file.name} does not tell what it was measured on"):
             write_report([str(file)], tmp_path / "report")
+
+
+def test_hands_are_reported_in_millimetres_and_joints(tmp_path):
+    run = make_run(tmp_path / "hands", "hands")
+    seeds = [{"share_within_5px": share, "error": 6.0} for share in (0.5, 0.6)]
+    figures = {key: asdict(Estimate(value, value, value)) for key, value in (("error", 6.0), ("error_mm", 9.0))}
+    share, ahead = (asdict(Estimate(value, value - 0.01, value + 0.01)) for value in (0.55, 0.03))
+    arms = [
+        {"trained_on": name, "images": 9, "share_within_5px": share, "seeds": seeds} | figures
+        for name in ("synthetic", "refined")
+    ]
+    differences = [{"first": "refined", "second": "synthetic", "share_within_5px": ahead} | figures]
+    known = {"synthetic": "simulator:hands", "real": "camera:hands", "test_images": 5, "resampled": "persons"}
+    told = known | {"settings": {}, "arms": arms, "differences": differences}
+    (run / "hands.json").write_text(json.dumps(told))
+    patches = Realism(0.05, (0.04, 0.06), 0.09, (0.08, 0.1), 0.03, (0.02, 0.04), 2 / 3, (0.5, 0.8))
+    beside = Beside(*(Estimate(value, value, value) for value in (0.05, 0.07, 0.01)))
+    depth = DepthRealism(patches, patches, patches, beside, beside, beside, beside, beside, means={}, step_shares={})
+    surface = SurfaceShift(4, *(Estimate(value, value, value) for value in (1.5, 4.0, 0.02, 0.01)), "persons")
+    on = measured_on(Refiner.from_pretrained(run), "simulator:hands", "camera:hands", limit=20, seed=5)
+    for name, one in (("realism", depth), ("shift", surface)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(on | as_json(one)))
+    write_report([str(run), str(tmp_path / "realism.json"), str(tmp_path / "shift.json")], tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text()
+    for line in (
+        "| share of the gap closed | surface moved, mm: 90th percentile | median |",
+        "| detail patches × 1000 | 50.0 (40.0 to 60.0) | 90.0 (80.0 to 100.0) | 30.0 (20.0 to 40.0) |",
+        "| holes, % | 5.00 (5.00 to 5.00) | 7.00 (7.00 to 7.00) | 1.00 (1.00 to 1.00) |",
+        "Share of the detail distance's gap closed: 67 (50 to 80) %. All are distances from real images.",
+        "| 4 | 1.50 (1.50 to 1.50) | 4.00 (4.00 to 4.00) | 2.00 (2.00 to 2.00) | 1.00 (1.00 to 1.00) |",
+        "| trained on | images | within 5 px, % | error px | error mm | each seed |",
+        "| refined | 9 | 55.0 (54.0 to 56.0) | 6.00 (6.00 to 6.00) | 9.00 (9.00 to 9.00) | 50.0, 60.0 |",
+        "| refined − synthetic | 3.0 (2.0 to 4.0) |",
+    ):
+        assert line in text
+    assert not re.search(r"iris\b|gaze|°", text)
+    assert Image.open(tmp_path / "report" / "samples" / "hands.png").width > 1000
+    told = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert told["hands"]["hands"]["arms"] == arms
+    assert told["shift"]["shift"]["median"]["value"] == 1.5
 
 
 def test_an_ablation_comes_with_its_table_and_frontier(ablation, tmp_path):

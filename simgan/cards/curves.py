@@ -18,6 +18,7 @@ def draw_curves(records: Records) -> bytes | None:
         return None
     from matplotlib.figure import Figure  # not pyplot: it would choose a backend for the whole process
 
+    words = records.words
     figure = Figure(figsize=(WIDTH, 4.8), dpi=220, layout="constrained")
     realism, shift = figure.subplots(2, 1, sharex=True)
     steps = [row["step"] for row in records.measures]
@@ -30,12 +31,13 @@ def draw_curves(records: Records) -> bytes | None:
     line(realism, "realism_raw", "raw", 1000, color=GREY, linestyle="--")
     line(realism, "realism_floor", "real to real (floor)", 1000, color=GREEN, linestyle=":")
     realism.set_ylabel("patch distance to real × 1000", fontsize=8)
-    line(shift, "shift", "mean of 95 %", 1, color=BLUE, marker="o")
+    line(shift, "shift", words.short, 1, color=BLUE, marker="o")
     line(shift, "shift_median", "median", 1, color=ORANGE, marker="s")
-    for key, label, colour, style in (("max_shift", "mean", BLUE, "--"), ("max_median_shift", "median", ORANGE, "-.")):
+    bounds = (("max_shift", words.short, BLUE, "--"), ("max_median_shift", "median", ORANGE, "-."))
+    for key, label, colour, style in bounds:
         if records.settings.get(key) is not None:
             shift.axhline(records.settings[key], label=f"bound: {label}", color=colour, linestyle=style, linewidth=0.9)
-    shift.set_ylabel("iris moved, px at 55 px width", fontsize=8)
+    shift.set_ylabel(f"{words.part} moved, {words.where}", fontsize=8)
     shift.set_xlabel("step", fontsize=8)
     for axes in (realism, shift):
         if records.step is not None:

@@ -12,12 +12,12 @@ from simgan.cards.marks import signed
 from simgan.cards.records import ABOUT_THE_RUN, Records
 
 CURVES = "figures/curves.png"
-MEASURES = (  # key of a record, metric type, its name
+MEASURES = (  # key of a record, metric type, its name, which may take a domain's words
     ("realism", "patch-distance", "Patch distance to real images"),
     ("realism_raw", "patch-distance-raw", "Patch distance to real images before refining"),
     ("realism_floor", "patch-distance-floor", "Patch distance between real images (floor)"),
-    ("shift", "annotation-shift-mean", "Annotation shift: mean without the worst 5 %, px"),
-    ("shift_median", "annotation-shift-median", "Annotation shift: median, px"),
+    ("shift", "annotation-shift-mean", "Annotation shift: {words.shift}, {words.unit}"),
+    ("shift_median", "annotation-shift-median", "Annotation shift: median, {words.unit}"),
 )
 
 
@@ -45,6 +45,7 @@ def render_model_card(
             name=name,
             title=name.rsplit("/", 1)[-1],
             records=records,
+            words=records.words,
             best=best,
             closed=_closed(best),
             sides={side: settings.pop(side, []) for side in ("synthetic", "real")},
@@ -68,14 +69,13 @@ def environment(templates: Sequence[Path] = ()) -> jinja2.Environment:
 
 def model_card_data(records: Records, name: str, **changed: Any) -> ModelCardData:
     """Give the metadata of a card; `changed` replaces some."""
-    domain = records.network.get("domain", "eyes")
     tags = ["simgan", "simulated-unsupervised-learning", "domain-adaptation", "synthetic-data"]
     values: dict[str, Any] = {
         "library_name": "simgan",
         "pipeline_tag": "image-to-image",
         **terms.licence(records.sources),
         "datasets": terms.datasets(records.sources) or None,
-        "tags": [*tags, {"eyes": "gaze-estimation", "hands": "hand-pose-estimation"}.get(domain, domain)],
+        "tags": [*tags, records.words.tag],
         "eval_results": eval_results(records) or None,
         "model_name": name.rsplit("/", 1)[-1],
     }
@@ -87,6 +87,7 @@ def model_card_data(records: Records, name: str, **changed: Any) -> ModelCardDat
 
 def eval_results(records: Records) -> list[EvalResult]:
     """Give what was measured as the Hub's `model-index` has it; a figure that the records lack is not in it."""
+    words = records.words
     real = ", ".join(records.settings.get("real", ()))
     held_out: dict[str, Any] = {
         "task_type": "image-to-image",
@@ -96,21 +97,25 @@ def eval_results(records: Records) -> list[EvalResult]:
     }
     best = records.best
     results = [
-        EvalResult(**held_out, metric_type=kind, metric_name=name, metric_value=best[key])
+        EvalResult(**held_out, metric_type=kind, metric_name=name.format(words=words), metric_value=best[key])
         for key, kind, name in MEASURES
         if key in best
     ]
-    gaze = {
-        "task_type": "gaze-estimation",
-        "task_name": "Gaze estimation, trained on synthetic images",
-        "dataset_type": (terms.datasets([records.gaze.get("real", "")]) or ["labelled"])[0],
-        "dataset_name": records.gaze.get("real", "labelled real images"),
+    real = records.experiment.get("real", "")
+    trained: dict[str, Any] = {
+        "task_type": words.tag,
+        "task_name": f"{words.tag.replace('-', ' ').capitalize()}, trained on synthetic images",
+        "dataset_type": (terms.datasets([real]) or ["labelled"])[0],
+        "dataset_name": real or "labelled real images",
     }
     for kind in ("refined", "raw"):
-        error = records.gaze_error(kind)
-        if error is not None:
-            name = f"Gaze error of networks trained on {kind} images, degrees"
-            results.append(EvalResult(**gaze, metric_type=f"gaze-error-{kind}", metric_name=name, metric_value=error))
+        reached = records.reached(kind)
+        if reached is not None:
+            name = f"{words.labels} of networks trained on {kind} images,{words.sign.replace('°', ' degrees')}"
+            value = words.scale * reached
+            results.append(
+                EvalResult(**trained, metric_type=f"{words.metric}-{kind}", metric_name=name, metric_value=value)
+            )
     return results
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from simgan.cards.terms import shown
+from simgan.cards.words import WORDS, Words
 from simgan.errors import ModelError
 
 PLACES = ("synthetic", "real", "output", "train_real", "models")  # settings that name a place on the machine
@@ -24,7 +25,12 @@ class Records:
     parameters: int
     settings: dict[str, Any]  # training.json, without this machine's paths
     measures: list[dict[str, Any]]  # a row for every time that it was measured in training; figures that are numbers
-    gaze: dict[str, Any]  # gaze.json: what `simgan evaluate gaze … --output RUN` wrote
+    experiment: dict[str, Any]  # gaze.json or hands.json: what `simgan evaluate … --output RUN` wrote
+
+    @property
+    def words(self) -> Words:
+        """What is said of its domain."""
+        return WORDS[self.network["domain"]]
 
     @property
     def sources(self) -> list[str]:
@@ -52,10 +58,10 @@ class Records:
         """The sheet of these weights."""
         return next((s for s in self.sheets if int(re.sub(r"\D", "", s.stem)) == self.step), None)
 
-    def gaze_error(self, kind: str) -> float | None:
-        """Mean angle in degrees over the seeds, of networks trained on "raw" or on "refined" images."""
-        errors = [row["error"] for row in self.gaze.get(kind, ())]
-        return sum(errors) / len(errors) if errors else None
+    def reached(self, kind: str) -> float | None:
+        """Mean figure over the seeds (see `Words.figure`) of networks trained on "raw" or on "refined" images."""
+        figures = [row[self.words.figure] for row in self.experiment.get(kind, ())]
+        return sum(figures) / len(figures) if figures else None
 
 
 def read_records(folder: Path) -> Records:
@@ -79,7 +85,7 @@ def read_records(folder: Path) -> Records:
             parameters=parameters,
             settings=without_places(_json(folder / "training.json")),
             measures=_measures(folder / "metrics.jsonl"),
-            gaze=without_places(_json(folder / "gaze.json")),
+            experiment=without_places(_json(folder / WORDS[network["domain"]].records)),
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ModelError(f"the records in {folder} cannot be read: {error}") from error

@@ -22,7 +22,7 @@ class Terms:
 DRAWN = "Apache-2.0: drawn by simgan itself"
 KNOWN = {
     "simulator": Terms("clean renders of simgan's own simulator", "apache-2.0", DRAWN),
-    "camera": Terms("simgan's look-alike of a webcam's images", "apache-2.0", DRAWN),
+    "camera": Terms("simgan's look-alike of a camera's images", "apache-2.0", DRAWN),
     "mpiigaze": Terms("MPIIGaze (Zhang et al. 2015)", "cc-by-nc-sa-4.0", "CC BY-NC-SA 4.0: no commercial use"),
     "syntheseyes": Terms("SynthesEyes (Wood et al. 2015)", "research", "for research"),
     "unityeyes": Terms("UnityEyes (Wood et al. 2016)", "research", "for research"),

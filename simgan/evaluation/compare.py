@@ -48,6 +48,8 @@ class RealismMeasures:
         "told from real": (100, 0, " %"),
     }
     """Of each row the factor, the digits and the unit to show it with."""
+    ROWS: ClassVar[tuple[str, ...]] = ("patches", "textures", "told_apart")
+    """The field of each row."""
     TOLD: ClassVar[str] = "patch distances × 1000; told from real: 50 % is chance; in brackets 95 % intervals"
 
     def rows(self) -> dict[str, Beside]:

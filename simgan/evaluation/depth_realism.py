@@ -66,6 +66,11 @@ class DepthRealism:
         "depth steps": (1, 2, " mm"),
     }
     """Of each row the factor, the digits and the unit to show it with."""
+    ROWS: ClassVar[tuple[str, ...]] = (
+        *("patches", "detail", "masks"),
+        *("holes", "jaggedness", "residual", "levels", "steps"),
+    )
+    """The field of each row."""
     TOLD: ClassVar[str] = "distances from real images; those of patches × 1000; in brackets 95 % intervals"
 
     def rows(self) -> dict[str, Beside]:

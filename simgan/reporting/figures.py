@@ -1,4 +1,4 @@
-"""Figures of a report as PNGs of 9 cm width, the same bytes every time: gaze by arm, differences, sample strips."""
+"""Figures of a report as PNGs of 9 cm width, the same bytes every time: experiments, differences, sample strips."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +13,8 @@ from simgan.cards.curves import BLACK, BLUE, GREY, ORANGE, WIDTH, as_png
 from simgan.domains import DOMAINS
 from simgan.errors import SourceError
 from simgan.evaluation.estimates import Estimate
-from simgan.reporting.read import Arm, Difference, Run
-from simgan.training.sheets import SCALE
+from simgan.reporting.read import Difference, Experiment, Run
+from simgan.training.sheets import scale_of
 
 DPI = 220
 ROW = 0.34  # inches of an arm, its name above its interval
@@ -22,41 +22,44 @@ SHOWN = 6  # images of a strip
 KINDS = 4  # rows of a sheet: input, refined, difference, the discriminator's map
 
 
-def draw_means(arms: Sequence[Arm], guessing: float) -> bytes:
-    """Draw the mean error of each arm with its interval, and beside it every seed's own; degrees."""
-    figure, axes = _rows([arm.name for arm in arms])
-    for row, arm in enumerate(arms):
-        _interval(axes, row, arm.error, colour=BLUE, marker="o")
+def draw_means(experiment: Experiment) -> bytes:
+    """Draw what each arm reached with its interval, and beside it every seed's own, by the task's first column."""
+    figure, axes = _rows([arm.name for arm in experiment.arms])
+    for row, arm in enumerate(experiment.arms):
+        _interval(axes, row, arm.figures[0], colour=BLUE, marker="o")
         label = "one seed" if row == 0 else None
         axes.plot(arm.seeds, [row + 0.2] * len(arm.seeds), "|", color=BLACK, markersize=5, label=label)
-    axes.axvline(guessing, color=GREY, linestyle="--", linewidth=1, zorder=1, label="always the mean label")
+    if experiment.guessing is not None:
+        label = "always the mean label"
+        axes.axvline(experiment.guessing, color=GREY, linestyle="--", linewidth=1, zorder=1, label=label)
     axes.errorbar([], [], xerr=[], color=BLUE, marker="o", markersize=4, linewidth=1.3, label="mean, 95 %")
-    axes.set_xlabel("gaze error, degrees", fontsize=8)
+    axes.set_xlabel(experiment.task.axis, fontsize=8)
     _legend(figure)
     return as_png(figure)
 
 
-def draw_differences(differences: Sequence[Difference]) -> bytes:
-    """Draw paired differences of error with their intervals, in degrees; the colour and mark tell which leave zero."""
+def draw_differences(experiment: Experiment) -> bytes:
+    """Draw paired differences with their intervals, of the task's first column; colour and mark tell which leave 0."""
     entries: list[tuple[str, Difference | None]] = []
     tuned = ""
-    for difference in differences:
+    for difference in experiment.differences:
         if difference.tuned != tuned:
             tuned = difference.tuned
             entries.append((f"{tuned}:", None))
         entries.append((difference.name, difference))
     figure, axes = _rows([name for name, _ in entries])
+    sign = 1 if experiment.task.less_is_better else -1
     looks = {"first is better": (BLUE, "o"), "first is worse": (ORANGE, "s"), "not told apart": (GREY, "D")}
     for row, (_, one) in enumerate(entries):
         if one is None:
             continue
-        error = one.error
-        told = "first is better" if error.high < 0 else "first is worse" if error.low > 0 else "not told apart"
-        _interval(axes, row, error, colour=looks[told][0], marker=looks[told][1])
+        low, high = sorted(sign * end for end in (one.figure.low, one.figure.high))
+        told = "first is better" if high < 0 else "first is worse" if low > 0 else "not told apart"
+        _interval(axes, row, one.figure, colour=looks[told][0], marker=looks[told][1])
     for told, (colour, marker) in looks.items():
         axes.plot([], [], color=colour, marker=marker, markersize=4, linewidth=1.3, label=told)
     axes.axvline(0, color=BLACK, linewidth=0.9, zorder=1)
-    axes.set_xlabel("difference of gaze error, degrees", fontsize=8)
+    axes.set_xlabel(f"difference of {experiment.task.axis}", fontsize=8)
     _legend(figure)
     return as_png(figure)
 
@@ -73,17 +76,18 @@ def draw_strip(run: Run) -> bytes | None:
     first = min(sheets)
     middle = min(sheets, key=lambda step: abs(2 * step - first - int(records.step or 0)))
     domain = DOMAINS[records.network["domain"]]
-    size = (domain.width, domain.height)
-    kept = _sheet(records.sheet, *size)
+    window = records.settings.get("window", 0)
+    sizes = [(domain.width, domain.height), *([(window, window)] if window else [])]  # whole frames, or what trained
+    kept = _sheet(records.sheet, sizes)
     rows = {"input": kept[0]}
-    rows |= {f"step {step}": _sheet(sheets[step], *size)[1] for step in (first, middle)}
+    rows |= {f"step {step}": _sheet(sheets[step], sizes)[1] for step in (first, middle)}
     rows[f"step {records.step}\n(kept)"] = kept[1]
     if first == records.step:
         del rows[f"step {first}"]
     elif middle == records.step:
         del rows[f"step {middle}"]
     chosen = np.linspace(0, len(kept[0]) - 1, min(SHOWN, len(kept[0]))).round().astype(int)
-    high = WIDTH * 0.86 / len(chosen) * domain.height / domain.width
+    high = WIDTH * 0.86 / len(chosen) * kept.shape[2] / kept.shape[3]
     figure = Figure(figsize=(WIDTH, high * len(rows)), dpi=2 * DPI)
     axes = np.atleast_1d(figure.subplots(len(rows), 1))
     figure.subplots_adjust(left=0.14, right=1, top=1, bottom=0, hspace=0.03)
@@ -94,21 +98,23 @@ def draw_strip(run: Run) -> bytes | None:
     return as_png(figure)
 
 
-def _sheet(file: Path, width: int, height: int) -> NDArray[np.uint8]:
-    """Give the images of a sheet, (4, N, height, width, 3)."""
+def _sheet(file: Path, sizes: Sequence[tuple[int, int]]) -> NDArray[np.uint8]:
+    """Give the images of a sheet, (4, N, height, width, 3), which are of one of the sizes (width, height)."""
     try:
         with Image.open(file) as image:
             pixels = np.asarray(image.convert("RGB"))
     except OSError as error:
         raise SourceError(f"{file} cannot be read as a sample sheet ({error}): give the run as it was left") from error
-    high, wide = (height + 1) * SCALE, (width + 1) * SCALE
-    if pixels.shape[0] != KINDS * high or pixels.shape[1] % wide:
-        raise SourceError(
-            f"{file} is no sample sheet of {width}×{height} images ({pixels.shape[1]}×{pixels.shape[0]}): "
-            "give the run as it was left"
-        )
-    cells = pixels.reshape(KINDS, high, -1, wide, 3).transpose(0, 2, 1, 3, 4)
-    return np.ascontiguousarray(cells[:, :, SCALE // 2 :: SCALE, SCALE // 2 :: SCALE][:, :, :height, :width])
+    for width, height in sizes:
+        scale = scale_of(height)
+        high, wide = (height + 1) * scale, (width + 1) * scale
+        if pixels.shape[0] == KINDS * high and pixels.shape[1] % wide == 0:
+            cells = pixels.reshape(KINDS, high, -1, wide, 3).transpose(0, 2, 1, 3, 4)
+            return np.ascontiguousarray(cells[:, :, scale // 2 :: scale, scale // 2 :: scale][:, :, :height, :width])
+    told = " or ".join(f"{width}×{height}" for width, height in sizes)
+    raise SourceError(
+        f"{file} is no sample sheet of {told} images ({pixels.shape[1]}×{pixels.shape[0]}): give the run as it was left"
+    )
 
 
 def _rows(names: Sequence[str]) -> tuple[Figure, Axes]:

@@ -17,6 +17,8 @@ from typing import Any
 from simgan.cards.records import PLACES, Records, read_records
 from simgan.cards.terms import shown
 from simgan.errors import ConfigError, SourceError
+from simgan.evaluation.compare import RealismMeasures
+from simgan.evaluation.depth_realism import DepthRealism
 from simgan.evaluation.estimates import Beside, Estimate
 from simgan.hub import local_folder
 
@@ -35,44 +37,93 @@ class Run:
 
 @dataclass(frozen=True)
 class Measured:
-    """Realism or annotation shift, with what it was measured on; `rows` are those of realism's table."""
+    """Realism or annotation shift, with what it was measured on; `rows` are those of realism's table, with digits."""
 
     name: str
     figures: dict[str, Any]
     on: dict[str, Any]
-    rows: dict[str, Beside] = field(default_factory=dict)
+    rows: dict[str, tuple[Beside, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of an experiment's arms: its key, its heading, and the factor and digits that it is told with."""
+
+    key: str
+    heading: str
+    scale: float
+    digits: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """What networks of an experiment estimate; the first column is what arms are compared by, and told of each seed."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    axis: str  # of figures
+    less_is_better: bool
+    distance: str  # of the curve of shares
+
+
+TASKS = (
+    Task(
+        "gaze",
+        "Gaze",
+        (
+            Column("error", "error°", 1, 2),
+            Column("error_without_offset", "without offset°", 1, 2),
+            Column("share_within_7_degrees", "within 7°, %", 100, 0),
+        ),
+        axis="gaze error, degrees",
+        less_is_better=True,
+        distance="test images within d degrees",
+    ),
+    Task(
+        "hands",
+        "Hands",
+        (
+            Column("share_within_5px", "within 5 px, %", 100, 1),
+            Column("error", "error px", 1, 2),
+            Column("error_mm", "error mm", 1, 2),
+        ),
+        axis="joints within 5 px, %",
+        less_is_better=False,
+        distance="joints within d px",
+    ),
+)
 
 
 @dataclass(frozen=True)
 class Arm:
-    """An arm of a gaze experiment: errors in degrees, and the mean error of each seed."""
+    """An arm of an experiment: what its task has as columns, and the first of them for each seed."""
 
     name: str
     images: int
-    error: Estimate
-    without_offset: Estimate
-    within_7: Estimate
+    figures: list[Estimate]
     seeds: list[float]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The error of one arm less another's, paired, in degrees; `tuned` tells what both went on with, or nothing."""
+    """The first column of one arm less another's, paired; `tuned` tells what both went on with, or nothing."""
 
     name: str
     tuned: str
-    error: Estimate
+    figure: Estimate
 
 
 @dataclass(frozen=True)
-class Gaze:
-    """A gaze experiment; `curve` is the PNG that was drawn with it."""
+class Experiment:
+    """Arms on one task; `curve` is the PNG drawn with it, `guessing` the first column of always the mean label."""
 
     name: str
+    task: Task
     figures: dict[str, Any]
     arms: list[Arm]
     differences: list[Difference]
-    guessing: float
+    guessing: float | None
     curve: bytes | None
 
 
@@ -93,7 +144,8 @@ class Inputs:
     runs: list[Run] = field(default_factory=list)
     realism: list[Measured] = field(default_factory=list)
     shift: list[Measured] = field(default_factory=list)
-    gaze: list[Gaze] = field(default_factory=list)
+    surface: list[Measured] = field(default_factory=list)
+    experiments: list[Experiment] = field(default_factory=list)
     ablations: list[Ablation] = field(default_factory=list)
 
 
@@ -115,12 +167,11 @@ def read_inputs(places: Sequence[str]) -> Inputs:
             _add_file(inputs, path, name)
         elif (path / "config.json").is_file() or (path / "training.json").is_file():
             inputs.runs.append(_run(path, name))
-            if (path / "gaze.json").is_file():
-                inputs.gaze.append(_gaze(path / "gaze.json", name))
+            inputs.experiments += [_experiment(path / f"{task.name}.json", name, task) for task in _tasks(path)]
         elif (path / "ablation.json").is_file():
             inputs.ablations.append(_ablation(path, name))
-        elif (path / "gaze.json").is_file():
-            inputs.gaze.append(_gaze(path / "gaze.json", name))
+        elif tasks := _tasks(path):
+            inputs.experiments += [_experiment(path / f"{task.name}.json", name, task) for task in tasks]
         else:
             raise SourceError(f"{place} is no run and holds no results: give {GIVE}")
     return inputs
@@ -177,26 +228,28 @@ def _check_metrics(file: Path) -> None:
 def _add_file(inputs: Inputs, file: Path, name: str) -> None:
     values = _json(file)
     if "arms" in values:
-        inputs.gaze.append(_gaze(file, name))
+        inputs.experiments.append(_experiment(file, name, _task(file, values)))
     elif "patches" in values:
         inputs.realism.append(_realism(file, name, values))
     elif "trimmed_mean" in values:
         inputs.shift.append(_shift(file, name, values))
+    elif {"lost", "gained"} <= values.keys():
+        inputs.surface.append(_surface(file, name, values))
     else:
         raise SourceError(f"{file} is no result of `simgan evaluate`: give {GIVE}")
 
 
 def _realism(file: Path, name: str, values: dict[str, Any]) -> Measured:
     with _reading(file):
-        patches = values["patches"]
-        distance = {key: [patches[key], *patches[f"{key}_interval"]] for key in ("distance", "raw", "floor", "closed")}
-        rows = {
-            "patch distance × 1000": Beside(*(_scaled(distance[key], 1000) for key in ("distance", "raw", "floor"))),
-            "kernel distance": _beside(values["textures"], 1),
-            "told from real, %": _beside(values["told_apart"], 100),
-        }
-        closed = _scaled(distance["closed"], 100)
-        return Measured(name, {"closed": closed, **values}, _measured_on(file, values), rows)
+        kind = DepthRealism if "masks" in values else RealismMeasures
+        rows = {}
+        for key, (row, (factor, digits, unit)) in zip(kind.ROWS, kind.UNITS.items(), strict=True):
+            heading = f"{row},{unit}" if unit else f"{row} × {factor}" if factor > 1 else row
+            rows[heading] = _beside(values[key], factor), digits
+        of = "detail" if kind is DepthRealism else "patches"
+        closed = _scaled([values[of]["closed"], *values[of]["closed_interval"]], 100)
+        told = {"closed": closed, "closed_of": "patch" if of == "patches" else of}
+        return Measured(name, values | told, _measured_on(file, values), rows)
 
 
 def _shift(file: Path, name: str, values: dict[str, Any]) -> Measured:
@@ -205,6 +258,13 @@ def _shift(file: Path, name: str, values: dict[str, Any]) -> Measured:
         intervals = {key: _scaled([values[key], *values[f"{key}_interval"]], 1) for key in ("mean", "median")}
         finder = float(values["finder"]["median"])
         return Measured(name, values | figures | intervals | {"finder_median": finder}, _measured_on(file, values))
+
+
+def _surface(file: Path, name: str, values: dict[str, Any]) -> Measured:
+    with _reading(file):
+        figures: dict[str, Any] = {key: _estimate(values[key]) for key in ("median", "p90")}
+        figures |= {key: _estimate(values[key], 100) for key in ("lost", "gained")} | {"count": float(values["count"])}
+        return Measured(name, values | figures, _measured_on(file, values))
 
 
 def _measured_on(file: Path, values: dict[str, Any]) -> dict[str, Any]:
@@ -216,41 +276,53 @@ def _measured_on(file: Path, values: dict[str, Any]) -> dict[str, Any]:
     return told
 
 
-def _gaze(file: Path, name: str) -> Gaze:
-    values = _json(file)
+def _tasks(folder: Path) -> list[Task]:
+    return [task for task in TASKS if (folder / f"{task.name}.json").is_file()]
+
+
+def _task(file: Path, values: dict[str, Any]) -> Task:
+    """Which experiment a file is of: the one whose columns its arms have."""
+    with _reading(file):
+        arm = values["arms"][0]
+        return next((task for task in TASKS if task.columns[-1].key in arm), TASKS[0])
+
+
+def _experiment(file: Path, name: str, task: Task) -> Experiment:
+    values, first = _json(file), task.columns[0]
     with _reading(file):
         arms = [
             Arm(
                 str(row["trained_on"]),
                 int(row["images"]),
-                _estimate(row["error"]),
-                _estimate(row["error_without_offset"]),
-                _estimate(row["share_within_7_degrees"], 100),
-                [float(seed["error"]) for seed in row["seeds"]],
+                [_estimate(row[column.key], column.scale) for column in task.columns],
+                [first.scale * float(seed[first.key]) for seed in row["seeds"]],
             )
             for row in values["arms"]
         ]
         differences = [
-            _difference(row["first"], row["second"], _estimate(row["error"])) for row in values["differences"]
+            _difference(row["first"], row["second"], _estimate(row[first.key], first.scale))
+            for row in values["differences"]
         ]
         for key in ("synthetic", "real", "test_images", "resampled", "settings"):
             values[key]
+        guessing = values["arms"][0]["seeds"][0].get("guessing")
         curve = file.with_suffix(".png")
-        return Gaze(
+        return Experiment(
             name=name,
+            task=task,
             figures=without_places(values),
             arms=arms,
             differences=differences,
-            guessing=float(values["arms"][0]["seeds"][0]["guessing"]),
+            guessing=None if guessing is None else float(guessing),
             curve=curve.read_bytes() if curve.is_file() else None,
         )
 
 
-def _difference(first: str, second: str, error: Estimate) -> Difference:
+def _difference(first: str, second: str, figure: Estimate) -> Difference:
     (one, _, tuned), (other, _, too) = (name.partition(", then ") for name in (first, second))
     if tuned != too:
-        return Difference(f"{first} − {second}", "", error)
-    return Difference(f"{one} − {other}", f"both then {tuned}" if tuned else "", error)
+        return Difference(f"{first} − {second}", "", figure)
+    return Difference(f"{one} − {other}", f"both then {tuned}" if tuned else "", figure)
 
 
 def _ablation(folder: Path, name: str) -> Ablation:
@@ -313,4 +385,7 @@ def _scaled(values: Sequence[Any], scale: float) -> Estimate:
 
 
 def _beside(values: dict[str, Any], scale: float) -> Beside:
+    """Three estimates, as `Beside` or as `Realism` has them."""
+    if "distance" in values:
+        return Beside(*(_scaled([values[k], *values[f"{k}_interval"]], scale) for k in ("distance", "raw", "floor")))
     return Beside(*(_estimate(values[key], scale) for key in ("refined", "raw", "floor")))

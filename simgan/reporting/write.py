@@ -21,7 +21,7 @@ from simgan.cards.records import ABOUT_THE_RUN
 from simgan.errors import ConfigError, SourceError, reason
 from simgan.reporting.figures import draw_differences, draw_means, draw_strip
 from simgan.reporting.hardware import machine, versions
-from simgan.reporting.read import Inputs, Run, read_inputs
+from simgan.reporting.read import TASKS, Inputs, Run, read_inputs
 
 MARK = "simgan_report"  # the key of report.json that tells a report from other folders
 # Settings in which runs of one recipe may differ.
@@ -69,12 +69,12 @@ def render_report(inputs: Inputs) -> dict[str, bytes]:
     pictures: dict[str, dict[str, Any]] = {
         "curves": {r.name: keep(f"figures/{r.name}-curves.png", draw_curves(r.records)) for r in inputs.runs},
         "strips": {r.name: keep(f"samples/{r.name}.png", draw_strip(r)) for r in inputs.runs},
-        "shares": {g.name: keep(f"figures/{g.name}-gaze-curve.png", g.curve) for g in inputs.gaze},
-        "means": {g.name: keep(f"figures/{g.name}-gaze.png", draw_means(g.arms, g.guessing)) for g in inputs.gaze},
+        "shares": {e.name: keep(f"figures/{e.name}-{e.task.name}-curve.png", e.curve) for e in inputs.experiments},
+        "means": {e.name: keep(f"figures/{e.name}-{e.task.name}.png", draw_means(e)) for e in inputs.experiments},
         "differences": {
-            g.name: keep(f"figures/{g.name}-gaze-differences.png", draw_differences(g.differences))
-            for g in inputs.gaze
-            if g.differences
+            e.name: keep(f"figures/{e.name}-{e.task.name}-differences.png", draw_differences(e))
+            for e in inputs.experiments
+            if e.differences
         },
         "ablations": {
             a.name: {name: keep(f"figures/{a.name}-{name}.png", png) for name, png in a.pictures.items()}
@@ -90,7 +90,7 @@ def render_report(inputs: Inputs) -> dict[str, bytes]:
     files["report.json"] = _as_json(_figures(inputs, facts))
     templates = environment([Path(__file__).parent])
     templates.filters["figure"] = _figure
-    text = templates.get_template("report.md.jinja").render(inputs=inputs, pictures=pictures, **facts)
+    text = templates.get_template("report.md.jinja").render(inputs=inputs, tasks=TASKS, pictures=pictures, **facts)
     files["report.md"] = (text.rstrip() + "\n").encode()
     return files
 
@@ -116,6 +116,7 @@ def _recipes(runs: Sequence[Run]) -> list[dict[str, Any]]:
         rows = [_row(run) for run in some]
         told: dict[str, Any] = {
             "names": [run.name for run in some],
+            "words": some[0].records.words,
             "runs": some,
             "rows": rows,
             "settings": {key: value for key, value in some[0].records.settings.items() if key not in APART},
@@ -129,7 +130,7 @@ def _recipes(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def _row(run: Run) -> dict[str, Any]:
-    """What was measured of the weights that a run kept; distances × 1000, the share closed in %, the shift in px."""
+    """What was measured of the weights a run kept; distances × 1000, the share closed in %, the shift in px or mm."""
     best = run.records.best
     gap = best["realism_raw"] - best["realism_floor"]
     return {
@@ -171,9 +172,10 @@ def _figures(inputs: Inputs, facts: dict[str, Any]) -> dict[str, Any]:
     told: dict[str, Any] = {MARK: __version__, "machine": facts["machine"], "versions": facts["versions"]}
     measured = {
         kind: {one.name: {**one.figures, "measured_on": one.on} for one in some}
-        for kind, some in (("realism", inputs.realism), ("shift", inputs.shift))
+        for kind, some in (("realism", inputs.realism), ("shift", [*inputs.shift, *inputs.surface]))
     }
-    told |= {"recipes": recipes, **measured, "gaze": {one.name: one.figures for one in inputs.gaze}}
+    trained = {task.name: {one.name: one.figures for one in inputs.experiments if one.task is task} for task in TASKS}
+    told |= {"recipes": recipes, **measured, **trained}
     return told | {"ablations": {one.name: one.figures for one in inputs.ablations}}
 
 

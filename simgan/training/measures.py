@@ -41,6 +41,11 @@ class Eyes:
         shift, scale = annotation_shift(_grey(before), _grey(after)), PIXELS_OF / before.shape[2]
         return Moved(shift.trimmed_mean * scale, shift.median * scale, shift.failed)
 
+    @staticmethod
+    def shown(images: Images) -> Images:
+        """Give images as a sample sheet shows them: as they are."""
+        return images
+
 
 class Hands:
     """Patch distance of depth's detail and of where there is a reading, and how far the surface moved, in mm."""
@@ -50,24 +55,24 @@ class Hands:
     @staticmethod
     def realism(images: Images, real: Images) -> float:
         """Mean of the patch distances of detail (noise, steps, edges) and of masks (outlines, holes)."""
-        depths = _millimetres(images), _millimetres(real)
+        depths = Hands.shown(images), Hands.shown(real)
         return float(np.mean([patch_swd(*map(view, depths)) for view in (detail_of, mask_of)]))
 
     @staticmethod
     def shift(before: Images, after: Images) -> Moved:
         """How far readings moved that stay readings: mean of the images' 90th percentiles, and median of medians."""
-        moved = np.array([moved_surface(*pair) for pair in zip(_millimetres(before), _millimetres(after), strict=True)])
+        moved = np.array([moved_surface(*pair) for pair in zip(Hands.shown(before), Hands.shown(after), strict=True)])
         there = moved[np.isfinite(moved[:, 0])]
         if not len(there):
             return Moved(float("nan"), float("nan"), 1.0)
         kept = np.sort(there[:, 1])[: max(1, round(0.95 * len(there)))]
         return Moved(float(kept.mean()), float(np.median(there[:, 0])), 1 - len(there) / len(before))
 
-
-def _millimetres(frames: Images) -> Images:
-    """Depth images of what `training.frames` stores, the nearest reading of a window at 500 mm."""
-    window = Window(500.0)
-    return np.stack([window.to_depth(frame * np.float32(2 / 65535) - 1) for frame in frames])
+    @staticmethod
+    def shown(images: Images) -> Images:
+        """Give what `training.frames` stores as depth images in mm, their windows beginning at 500 mm."""
+        window = Window(500.0)
+        return np.stack([window.to_depth(frame * np.float32(2 / 65535) - 1) for frame in images])
 
 
 DOMAIN_MEASURES: dict[str, type[Eyes] | type[Hands]] = {"eyes": Eyes, "hands": Hands}

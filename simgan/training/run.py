@@ -231,7 +231,7 @@ class Run:
         sheet = self.config.output / "samples" / f"step-{trainer.counters.step:06d}.png"
         with checkpoints.writing(str(sheet)):
             shown = np.linspace(0, len(before) - 1, min(SHEET, len(before))).astype(int)  # of all sources
-            write_sheet(sheet, before[shown], after[shown], maps[0][shown])
+            write_sheet(sheet, self.measures.shown(before[shown]), self.measures.shown(after[shown]), maps[0][shown])
         return {
             "step": trainer.counters.step,
             "realism": self._realism(after, real),
