@@ -26,9 +26,17 @@ def colour(depth: Array, shown: Window) -> Array:
 
     Near is bright, what lies beyond `shown` has the darkest colour, and no reading is black.
     """
-    nearness = (1 - (depth - np.float64(shown.near)) / shown.depth).clip(0, 1)
-    colours = _COLOURS[(255 * nearness).round().astype(np.uint8)]
+    colours = _COLOURS[(255 * _nearness(depth, shown)).round().astype(np.uint8)]
     return np.where(depth[..., None] > 0, colours, 0).astype(np.uint8)
+
+
+def grey(depth: Array, shown: Window) -> Array:
+    """Show depth as `colour` does, but uint8 (H, W), to lie below other colours."""
+    return np.where(depth > 0, 48 + 207 * _nearness(depth, shown), 0).round().astype(np.uint8)
+
+
+def _nearness(depth: Array, shown: Window) -> Array:
+    return (1 - (depth - np.float64(shown.near)) / shown.depth).clip(0, 1)
 
 
 def difference(before: Array, after: Array, change: float) -> Array:

@@ -14,7 +14,7 @@ from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from simgan import Discriminator, Refiner
+from simgan import Discriminator, Refiner, depth_colours
 from simgan.demo import depths, training_tab
 from simgan.depth import pack
 from simgan.simulators import eyes, hands
@@ -103,7 +103,7 @@ def test_in_a_browser_a_model_of_hands_brings_its_examples_and_16_bits_come_back
     assert (np.array(came) == frame).all()
     compared = page.locator("#comparison img").last.evaluate("image => image.src")
     shown = np.array(Image.open(io.BytesIO(page.request.get(compared).body())))
-    assert (shown == depths.colour(frame, depths.span(frame))).all()
+    assert (shown == depth_colours.colour(frame, depth_colours.span(frame))).all()
     check_fits(page)
     check_accessible(page)
 
@@ -179,7 +179,7 @@ def test_colours_tell_near_from_far_from_no_reading_and_a_difference_what_was_lo
     near, far, beyond, hole = (first[place].sum() for place in ((20, 20), (6, 20), (2, 20), (20, 2)))
     assert near > far > beyond > hole == 0
     assert (second != first).any(-1).sum() == 3
-    assert (difference[10, 10] == depths.LOST).all() and (difference[12, 2] == depths.WON).all()
+    assert (difference[10, 10] == depth_colours.LOST).all() and (difference[12, 2] == depth_colours.WON).all()
     assert (difference[20, 20] == 128).all() and difference[14, 14, 0] == 128 + 25  # 5 of 25 mm
 
 

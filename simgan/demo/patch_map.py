@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from simgan.demo.depths import grey
 from simgan.demo.preview import visible
 from simgan.depth import Window
 from simgan.depth import to_tensor as depth_to_tensor
+from simgan.depth_colours import grey
 from simgan.discriminator import Discriminator, ReceptiveField, receptive_field
 from simgan.images import Array, encode_png, equalize, to_stored, to_tensor
 from simgan.refiner import Refiner

@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from simgan import depth_colours
 from simgan.demo import depths, limits
 from simgan.demo.events import MODEL_QUEUE, told
 from simgan.demo.models import Model, Models
@@ -87,7 +88,7 @@ def _inspect(model: Model, path: str) -> tuple[str, dict[str, Any]]:
     refined = model.refiner.refine(image)
     if is_of_depth(model.refiner):
         depth = stored_depth(image)
-        windows = find_window(depth), depths.span(depth)
+        windows = find_window(depth), depth_colours.span(depth)
         both = [judge_depth(model.discriminator, one, *windows) for one in (depth, depths.readings(refined))]
     else:
         both = [judge(model.refiner, model.discriminator, one) for one in (image, refined)]
