@@ -114,8 +114,8 @@ class TrainingConfig:
     ema_decay: float = 0.998
     """Exponential moving average of the refiner's weights (Yazıcı et al. 2019), which is what ships; 0 turns it off."""
     augment: tuple[str, ...] = ("brightness", "contrast", "translation")
-    """Differentiable augmentation (Zhao et al. 2020) of all that the discriminator sees; of depth `distance`
-    takes the place of brightness and contrast."""
+    """Differentiable augmentation (Zhao et al. 2020) of all that the discriminator sees; `distance` is
+    for depth whose hands were filmed nearer or farther than the simulator's."""
     randomization: bool = False
     """Other light, sharpness and noise for each synthetic image (domain randomization, Tobin et al. 2017): where
     rendered persons are few. A simulator that renders ever new ones does better without."""
@@ -202,8 +202,8 @@ _PAPER = TrainingConfig(
 )
 PRESETS = {
     "eyes": TrainingConfig(),
-    # λ is not steered: surfaces that are held do not move until λ is far too low, and then all at once. With the hand's
-    # distance the discriminator would otherwise learn how far away hands were filmed.
+    # Edges, where a sensor errs, are all but free, or the refiner never leaves the identity: half-way between hand and
+    # background every pixel looks wrong. λ is not steered: surfaces do not move until it is far too low, then at once.
     "hands": TrainingConfig(
         preset="hands",
         synthetic=("simulator:hands",),
@@ -213,13 +213,13 @@ PRESETS = {
         window=64,
         steps=1200,
         transform="identity",
-        regularization_weight=0.5,
+        discriminator_warm_up=100,
+        regularization_weight=0.1,
         iris_weight=0.0,
-        surface_weight=20.0,
+        surface_weight=100.0,
         steer=False,
         max_shift=6.0,
         max_median_shift=3.0,
-        augment=AUGMENTATIONS,
     ),
     "eyes-paper": _PAPER,
     "hands-paper": dataclasses.replace(
