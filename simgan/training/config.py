@@ -202,8 +202,9 @@ _PAPER = TrainingConfig(
 )
 PRESETS = {
     "eyes": TrainingConfig(),
-    # Edges, where a sensor errs, are all but free, or the refiner never leaves the identity: half-way between hand and
-    # background every pixel looks wrong. λ is not steered: surfaces do not move until it is far too low, then at once.
+    # Half-way between hand and background every pixel looks wrong, so that a refiner hardly leaves the identity: edges,
+    # where a sensor errs, are all but free, and the discriminator knows the worlds apart before the refiner begins. λ is
+    # not steered: surfaces do not move until it is far too low, then at once.
     "hands": TrainingConfig(
         preset="hands",
         synthetic=("simulator:hands",),
@@ -211,12 +212,12 @@ PRESETS = {
         output=Path("runs/hands"),
         limit=4000,
         window=64,
-        steps=1200,
+        steps=800,
         transform="identity",
-        discriminator_warm_up=100,
+        discriminator_warm_up=500,
         regularization_weight=0.1,
         iris_weight=0.0,
-        surface_weight=100.0,
+        surface_weight=50.0,
         steer=False,
         max_shift=6.0,
         max_median_shift=3.0,
