@@ -54,6 +54,11 @@ def test_batch_can_be_stopped_and_tells_what_is_wrong_in_the_page(visit, tmp_pat
         arg="there is no file yet: choose a ZIP, or images and their labels",
         polling=300,
     )
+    page.wait_for_function(  # while it fades in its contrast is too low
+        """() => { for (let part = document.querySelector(".toast-body"); part; part = part.parentElement)
+            if (getComputedStyle(part).opacity !== "1") return false;
+            return true; }"""
+    )
     check_accessible(page)
 
 
