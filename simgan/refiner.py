@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from simgan.domains import get_preset
 from simgan.errors import ConfigError
 from simgan.hub import Pretrained
+from simgan.photometry import Photometry
 
 MINIMUM_SIZE = 16
 
@@ -24,7 +25,7 @@ class RefinerConfig:
     `width` maps, `kernel_size` k and `blocks` N as in the paper's table. `predict_residual`: the network gives R(x) − x
     and starts as the identity (the paper's gives R(x)). `equalize`: images are histogram-equalized before they enter,
     as MPIIGaze's crops are; `Refiner.refine` does it, the caller need not. `padding`: zeros as in the paper, or
-    reflect, which draws no lines along the border.
+    reflect, which draws no lines along the border. `photometry`: images are first given light and tones of real ones.
     """
 
     domain: str = "eyes"
@@ -35,6 +36,7 @@ class RefinerConfig:
     predict_residual: bool = False
     equalize: bool = False
     padding: Literal["zeros", "reflect"] = "zeros"
+    photometry: bool = False
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
@@ -46,8 +48,10 @@ class RefinerConfig:
             raise ConfigError(f"kernel_size must be odd so that the size is kept, not {self.kernel_size}")
         if self.padding not in ("zeros", "reflect"):
             raise ConfigError(f"padding must be zeros or reflect, not {self.padding!r}")
-        if self.domain == "hands" and (self.channels != 1 or self.equalize):
-            raise ConfigError("a refiner of hands takes depth in mm: it has 1 channel, and equalize would lose them")
+        if self.domain == "hands" and (self.channels != 1 or self.equalize or self.photometry):
+            raise ConfigError(
+                "a refiner of hands takes depth in mm: it has 1 channel, and equalize or photometry would lose them"
+            )
 
 
 class ResidualBlock(nn.Module):
@@ -81,6 +85,7 @@ class Refiner(Pretrained):
         super().__init__()
         self.config: RefinerConfig = config or RefinerConfig()
         c = self.config
+        self.photometry = Photometry() if c.photometry else nn.Identity()
         self.stem = _convolution(c.channels, c.width, c.kernel_size, c.padding)
         self.blocks = nn.Sequential(*(ResidualBlock(c.width, c.kernel_size, c.padding) for _ in range(c.blocks)))
         self.head = nn.Conv2d(c.width, c.channels, 1)
@@ -89,10 +94,10 @@ class Refiner(Pretrained):
             nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     @classmethod
-    def from_preset(cls, name: str, *, channels: int = 1) -> "Refiner":
+    def from_preset(cls, name: str, *, channels: int = 1, photometry: bool = False) -> "Refiner":
         """Build the untrained refiner of a preset; an unknown name raises `ConfigError`."""
         preset = get_preset(name)
-        return cls(RefinerConfig(domain=preset.domain, channels=channels, **preset.refiner))
+        return cls(RefinerConfig(domain=preset.domain, channels=channels, photometry=photometry, **preset.refiner))
 
     def forward(self, x: Tensor) -> Tensor:
         """Refine a batch (B, C, H, W) in [−1, 1]; `ConfigError` where C or the size does not fit."""
@@ -101,6 +106,10 @@ class Refiner(Pretrained):
                 f"this refiner takes (B, {self.config.channels}, H, W) with H and W of at least {MINIMUM_SIZE}, "
                 f"not {tuple(x.shape)}"
             )
+        return self.retexture(self.photometry(x))
+
+    def retexture(self, x: Tensor) -> Tensor:
+        """Do what is left after `photometry`: the network itself, which sees the neighbourhood of a pixel alone."""
         out: Tensor = self.head(self.blocks(torch.relu(self.stem(x))))
         return x + out if self.config.predict_residual else out
 

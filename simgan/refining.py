@@ -105,22 +105,22 @@ def _network(refiner: "Refiner", x: Tensor, *, fast: bool = False) -> Tensor:
     pixels = x.shape[2] * x.shape[3]
     count = max(1, (PIECE if device == "cpu" else STRIP) // pixels)
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=fast):
-        pieces = [_strips(refiner, piece.to(weights)).float().cpu() for piece in x.split(count)]
+        pieces = [_strips(refiner, refiner.photometry(piece.to(weights))).float().cpu() for piece in x.split(count)]
         return torch.cat(pieces).clamp_(-1, 1)
 
 
 def _strips(refiner: "Refiner", x: Tensor) -> Tensor:
-    """R(x), a large image in strips that overlap by what a pixel of R sees: the same as at once, in less memory."""
+    """R(x) after photometry, large images in strips that overlap by what R sees: the same, in less memory."""
     height, width = x.shape[2:]
     number = min(-(-height * width // STRIP), height // 16)
     if number < 2:
-        return refiner(x)
+        return refiner.retexture(x)
     reach = _reach(refiner)
     edges = [height * i // number for i in range(number + 1)]
     strips = []
     for top, bottom in pairwise(edges):
         above = min(top, reach)
-        refined = refiner(x[:, :, top - above : bottom + reach])
+        refined = refiner.retexture(x[:, :, top - above : bottom + reach])
         strips.append(refined[:, :, above : above + bottom - top])
     return torch.cat(strips, 2)
 

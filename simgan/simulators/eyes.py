@@ -12,23 +12,25 @@ from simgan.simulators.geometry import HEIGHT, WIDTH, labels, look
 from simgan.simulators.painting import paint
 from simgan.simulators.people import World, populate
 
+# Eyes look where those before the camera look and open as wide, or a refiner would take that for the difference and
+# close them. What is left is appearance: one lamp before the face, pale skin, whites and irises, thin lashes.
 WORLD = World(
     stream=0x5EED,
     persons=200,
     prefix="sim",
-    head_pitch=(0, 8),
-    head_yaw=(0, 10),
-    eye_pitch=(-25, 15),
-    eye_yaw=(-25, 25),
-    openness=(1.0, 0.1),
+    head_pitch=(-3, 6),
+    head_yaw=(0, 9),
+    eye_pitch=(-20, 8),
+    eye_yaw=(-20, 20),
+    openness=(0.92, 0.12),
     pupil=(1.6, 3.2),
-    brow=(-4.5, 3.0),
-    lash_width=(0.8, 1.2),
+    brow=(-14, 1),
+    lash_width=(0.5, 0.8),
     skin=(0.35, 0.72),
-    iris=(0.12, 0.5),
-    sclera=(0.6, 0.95),
-    contrast=(0.4, 1.2),
-    sideways=1.0,
+    iris=(0.3, 0.6),
+    sclera=(0.85, 1.0),
+    contrast=(0.1, 0.4),
+    sideways=0.3,
 )
 
 

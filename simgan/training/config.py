@@ -84,11 +84,11 @@ class TrainingConfig:
     history_size: int = 4096
     """B: refined images in the history (section 2.3); 0 turns it off."""
 
-    regularization_weight: float = 0.07
+    regularization_weight: float = 3.0
     """λ of eq. 1; where it is steered, its first value."""
-    transform: str = "gradients"
+    transform: str = "identity"
     """ψ of eq. 4: identity, channel-mean, gradients, multiscale or local-contrast."""
-    iris_weight: float = 40.0
+    iris_weight: float = 5.0
     """How much more the self-regularization weighs on the iris, where a source tells where it is."""
     surface_weight: float = 0.0
     """How much more the self-regularization weighs on surfaces of depth, away from its edges."""
@@ -116,6 +116,8 @@ class TrainingConfig:
     augment: tuple[str, ...] = ("brightness", "contrast", "translation")
     """Differentiable augmentation (Zhao et al. 2020) of all that the discriminator sees; `distance` is
     for depth whose hands were filmed nearer or farther than the simulator's."""
+    photometry: bool = True
+    """Give each synthetic image light and tones of the real ones first, in closed form; the network adds the rest."""
     randomization: bool = False
     """Other light, sharpness and noise for each synthetic image (domain randomization, Tobin et al. 2017): where
     rendered persons are few. A simulator that renders ever new ones does better without."""
@@ -192,6 +194,7 @@ _PAPER = TrainingConfig(
     regularization_weight=0.4,
     transform="identity",
     iris_weight=0.0,
+    photometry=False,
     steer=False,
     decay=0.0,
     max_grad_norm=0.0,
@@ -218,6 +221,7 @@ PRESETS = {
         regularization_weight=0.1,
         iris_weight=0.0,
         surface_weight=50.0,
+        photometry=False,
         steer=False,
         max_shift=6.0,
         max_median_shift=3.0,

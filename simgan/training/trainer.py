@@ -16,15 +16,18 @@ import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list, parse_flag_from_env, set_seed
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from simgan.discriminator import REFINED, Discriminator
 from simgan.domains import DOMAINS, get_preset
-from simgan.errors import ConfigError
+from simgan.errors import ConfigError, SourceError
+from simgan.evaluation.shift import iris_centres
 from simgan.history import History
 from simgan.images import to_array, to_tensor
 from simgan.losses import discriminator_loss, get_transform, realism_loss, refiner_loss, self_regularization
+from simgan.photometry import LIGHTS, Photometry
 from simgan.refiner import Refiner
 from simgan.runtime import has_fast_bfloat16, keep_freed_pages
 from simgan.training.augmentation import augment, draw
@@ -71,7 +74,16 @@ class Trainer:
         keep_freed_pages()
         set_seed(config.seed)
         layout: Any = {"memory_format": torch.channels_last}
-        refiner = Refiner.from_preset(config.preset, channels=config.channels).to(**layout)
+        refiner = Refiner.from_preset(config.preset, channels=config.channels, photometry=config.photometry)
+        refiner.to(**layout)
+        equalize = refiner.config.equalize
+        drawn: Any = {"seed": config.seed, "equalize": equalize, "flip": config.flip, "window": config.window}
+        self.synthetic = Batches(
+            "synthetic", data.synthetic, config.batch_size, **drawn, randomization=config.randomization
+        )
+        self.real = Batches("real", data.real, config.batch_size, **drawn)
+        if isinstance(refiner.photometry, Photometry):
+            refiner.photometry.learn(*_alike(self.synthetic, self.real))
         discriminator = Discriminator.from_preset(config.preset, channels=config.channels, scope=config.scope)
         self.average = Refiner(refiner.config).to(accelerator.device, **layout).eval().requires_grad_(False)
         self.average.load_state_dict(refiner.state_dict())
@@ -82,12 +94,6 @@ class Trainer:
         self.refiner, self.discriminator, self.refiner_optimizer, self.discriminator_optimizer = accelerator.prepare(
             refiner, discriminator.to(**layout), *optimizers
         )
-        equalize = refiner.config.equalize
-        drawn: Any = {"seed": config.seed, "equalize": equalize, "flip": config.flip, "window": config.window}
-        self.synthetic = Batches(
-            "synthetic", data.synthetic, config.batch_size, **drawn, randomization=config.randomization
-        )
-        self.real = Batches("real", data.real, config.batch_size, **drawn)
         self.transform = get_transform(config.transform)
         self.regularization_weight = config.regularization_weight
         self.stored = DOMAINS[get_preset(config.preset).domain].stored
@@ -107,9 +113,10 @@ class Trainer:
         for part, last in self._micro_batches(len(synthetic)):
             with self._synchronize(refiner, last), self.accelerator.autocast():
                 refined = refiner(synthetic[part])
+                kept = self.average.photometry(synthetic[part])
                 loss = regularization = self_regularization(
                     refined,
-                    synthetic[part],
+                    kept,
                     self.transform,
                     weight if weight is None else weight[part],
                     self.config.reduction,
@@ -121,7 +128,7 @@ class Trainer:
                     loss = refiner_loss(realism, regularization, self.regularization_weight)
                     self._log(realism=realism)
                 self.accelerator.backward(loss / self.config.gradient_accumulation_steps)
-            self._log(regularization=regularization, change=(refined - synthetic[part]).abs().mean())
+            self._log(regularization=regularization, change=(refined - kept).abs().mean())
         self._step(self.refiner, self.refiner_optimizer)
         self._average()
         self.counters.synthetic += 1
@@ -260,6 +267,26 @@ class Trainer:
         self.sums, self.numbers = {}, {}
         values: list[float] = self.accelerator.reduce(means, reduction="mean").tolist()
         return dict(zip(names, values, strict=True))
+
+
+def _alike(synthetic: Batches, real: Batches) -> tuple[Tensor, Tensor]:
+    """Give pairs of eyes that look the same way, (N, C, H, W) each: `LIGHTS` real ones or a few more, without a label.
+
+    To each the synthetic one whose iris is found nearest: where eyes look is no difference of light and tone.
+    """
+    drawn = [
+        np.concatenate([batches.draw(number) for number in range(-(-count // batches.size))])
+        for batches, count in ((synthetic, 2 * LIGHTS), (real, LIGHTS))
+    ]
+    grey = [images if images.ndim == 3 else images.mean(-1).round().astype(np.uint8) for images in drawn]
+    centres = [iris_centres(images) for images in grey]
+    usable = [np.flatnonzero(np.isfinite(places).all(1)) for places in centres]
+    if not all(map(len, usable)):
+        raise SourceError(
+            "no iris is found in the synthetic or the real images: give crops of eyes, or --no-photometry"
+        )
+    nearest = KDTree(centres[0][usable[0]]).query(centres[1][usable[1]])[1]
+    return to_tensor(drawn[0][usable[0][nearest]]), to_tensor(drawn[1][usable[1]])
 
 
 def as_stored(images: Tensor, dtype: str = "uint8") -> NDArray[np.generic]:

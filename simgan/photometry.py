@@ -1,0 +1,114 @@
+"""Light and tone of the real images, learnt in closed form, before the refiner adds texture.
+
+The adversarial loss brings a deterministic refiner to one light for all images, and what it paints hides where an eye
+looks. So light is not left to it: each image takes that of one of the real images, and a tone curve for each place of
+the crop makes grey levels as frequent there as in the real images. Neither moves an edge.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LIGHTS = 1024  # of real images, kept
+LEVELS, ROWS, COLUMNS = 64, 7, 11  # of the tone curves
+_NEAR = 1  # cells to each side whose pixels a curve is learnt from
+_DARK = 16 / 127.5  # added before logarithms, so that black is not infinitely dark
+_EYE = 0.75  # of half the width and height: the ellipse in which nothing tells of the light
+
+
+class Photometry(nn.Module):
+    """Gives images, (B, C, H, W) in [−1, 1], the light and the tones of real ones; the same shape, in [−1, 1].
+
+    Which light an image takes hangs on its pixels alone, in no order: the same image always takes the same, and where
+    the eye looks does not tell which. Untrained it holds no light, and tone curves that change nothing.
+    """
+
+    lights: Tensor  # (LIGHTS, 2): slopes of log brightness across and down, per half image
+    tones: Tensor  # (LEVELS, ROWS, COLUMNS): where a level goes, in [−1, 1]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("lights", torch.full((LIGHTS, 2), torch.nan))
+        unchanged = torch.linspace(-1, 1, LEVELS)[:, None, None].expand(LEVELS, ROWS, COLUMNS)
+        self.register_buffer("tones", unchanged.clone())
+
+    @torch.no_grad()
+    def learn(self, synthetic: Tensor, real: Tensor) -> None:
+        """Learn from synthetic and real images, (N, C, H, W) and (M, C, H, W) in [−1, 1], without a label of either.
+
+        Histogram matching (the monotone map between two distributions of grey levels) at each cell of a grid: eyes
+        should look alike in both, or the white of one will be darkened where the other has an iris.
+        """
+        found = _slopes(real)
+        self.lights.copy_(found[torch.arange(LIGHTS, device=found.device) % len(found)])
+        lit = self._relight(synthetic)
+        shares = np.linspace(0, 1, LEVELS)
+        levels = np.linspace(-1, 1, LEVELS)
+        for row in range(ROWS):
+            for column in range(COLUMNS):
+                before, after = (np.quantile(_cell(images, row, column), shares) for images in (lit, real))
+                rising = before + np.arange(LEVELS) * 1e-6  # as interpolation asks for
+                self.tones[:, row, column] = torch.from_numpy(np.interp(levels, rising, after))
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """Give each image its light and tones."""
+        with torch.autocast(x.device.type, enabled=False):
+            return self._tone(self._relight(x.float())).to(x)
+
+    def _relight(self, x: Tensor) -> Tensor:
+        light = self.lights[_chosen(x)]
+        if not torch.isfinite(light).all():
+            return x
+        change = light - _slopes(x)
+        across, down = _places(x)
+        gain = torch.exp(change[:, 0, None, None] * across + change[:, 1, None, None] * down)
+        return ((x + 1 + _DARK) * gain[:, None] - 1 - _DARK).clamp(-1, 1)
+
+    def _tone(self, x: Tensor) -> Tensor:
+        count, channels, height, width = x.shape
+        across, down = _places(x)
+        places = [axis.expand(count * channels, height, width) for axis in (across, down)]
+        where = torch.stack([*places, x.reshape(-1, height, width)], -1)[:, None]
+        table = self.tones.expand(count * channels, 1, *self.tones.shape)
+        toned = F.grid_sample(table, where, padding_mode="border", align_corners=True)
+        return toned.reshape(x.shape)
+
+
+def _places(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Give x (1, W) and y (H, 1) of the pixels, −1 to 1."""
+    height, width = x.shape[2:]
+    return (
+        torch.linspace(-1, 1, width, device=x.device)[None],
+        torch.linspace(-1, 1, height, device=x.device)[:, None],
+    )
+
+
+def _slopes(x: Tensor) -> Tensor:
+    """Give slopes (B, 2) of log brightness across and down, fitted by least squares to what surrounds the eye."""
+    across, down = _places(x)
+    around = (across / _EYE).square() + (down / _EYE).square() > 1
+    across, down = across.expand(around.shape)[around], down.expand(around.shape)[around]
+    design = torch.stack([torch.ones_like(across), across, down], 1)
+    brightness = torch.log(x.mean(1)[:, around] + 1 + _DARK)
+    inverse = torch.linalg.inv(design.T @ design) @ design.T
+    return (brightness @ inverse.T)[:, 1:]
+
+
+def _chosen(x: Tensor) -> Tensor:
+    """Give numbers (B,) below `LIGHTS` that the 8-bit levels of each image tell, exact whatever computes them."""
+    levels = ((x + 1) * 127.5).round().to(torch.int64).flatten(1)
+    place = torch.arange(1, levels.shape[1] + 1, device=x.device)
+    mixed = ((levels + 1) * (place * 2654435761 % 2147483647)).sum(1) % 2147483647
+    return mixed * 48271 % 2147483647 % LIGHTS
+
+
+def _cell(images: Tensor, row: int, column: int) -> NDArray[np.float32]:
+    """Give the pixels near a cell of the grid."""
+    spans = []
+    for place, cells, size in ((row, ROWS, images.shape[2]), (column, COLUMNS, images.shape[3])):
+        low, high = ((place + side * _NEAR) / (cells - 1) * (size - 1) for side in (-1, 1))
+        spans.append(slice(max(0, round(low)), round(high) + 1))
+    return images[:, :, spans[0], spans[1]].cpu().numpy().ravel()

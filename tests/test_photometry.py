@@ -1,0 +1,86 @@
+"""Light and tones of real images: learnt without a label, the same for the same image, and no edge is moved."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from simgan import ConfigError, Refiner
+from simgan.evaluation.shift import annotation_shift
+from simgan.images import equalize, to_array, to_tensor
+from simgan.photometry import _slopes
+from simgan.refiner import RefinerConfig
+from simgan.simulators import camera, eyes
+
+
+@pytest.fixture(scope="module")
+def worlds():
+    """Clean and photographed eyes, (600, 1, 35, 55) each."""
+    renders = (world.render(range(600), seed=3)[0] for world in (eyes, camera))
+    return [to_tensor(np.stack([equalize(image) for image in images])) for images in renders]
+
+
+@pytest.fixture(scope="module")
+def refiner(worlds):
+    """Gives light and tones, and no texture."""
+    refiner = Refiner(RefinerConfig(width=2, blocks=1, predict_residual=True, photometry=True)).eval()
+    refiner.photometry.learn(*worlds)
+    return refiner
+
+
+def test_before_it_learns_nothing_changes(worlds):
+    untrained = Refiner(RefinerConfig(width=2, blocks=1, predict_residual=True, photometry=True))
+    assert torch.allclose(untrained(worlds[0]), worlds[0], atol=1e-5)
+
+
+def test_light_and_tones_become_those_of_the_real_images_that_it_has_not_seen(refiner):
+    synthetic, real = (
+        to_tensor(np.stack([equalize(image) for image in world.render(range(1000, 1600), seed=4)[0]]))
+        for world in (eyes, camera)
+    )
+    refined = refiner(synthetic).detach()
+    assert refined.shape == synthetic.shape
+    assert refined.abs().max() <= 1
+
+    def apart(a, b):  # of the distributions of grey levels about each of 15 places
+        places = [F.unfold(x, 11, stride=11).permute(2, 0, 1).flatten(1).sort(1).values for x in (a, b)]
+        return (places[0] - places[1]).abs().mean().item()
+
+    assert apart(refined, real) < 0.5 * apart(synthetic, real)
+    before, after, wanted = (_slopes(x) for x in (synthetic, refined, real))
+    assert ((after.mean(0) - wanted.mean(0)).abs() < 0.5 * (before.mean(0) - wanted.mean(0)).abs()).all()
+
+
+def test_an_image_takes_the_same_light_whatever_is_refined_beside_it(refiner, worlds):
+    x = worlds[0][:20]
+    together, alone = refiner(x), torch.cat([refiner(image[None]) for image in x.flip(0)]).flip(0)
+    assert torch.allclose(together, alone, atol=1e-5)
+    other = x.clone()
+    other[:, 0, 0, 0] += 2 / 255  # another image: another of the real ones' lights
+    assert ((refiner(other) - together).abs().mean((1, 2, 3)) > 0.02).float().mean() > 0.5
+
+
+def test_irises_stay_where_they_are(refiner, worlds):
+    before = to_array(worlds[0], np.uint8)
+    truth = eyes.render(range(600), seed=3)[1]["iris"].mean(1)
+    shift = annotation_shift(before, to_array(refiner(worlds[0]).detach(), np.uint8), truth)
+    assert shift.median < 0.25  # what the finder answers to another light
+
+
+def test_a_larger_image_takes_light_and_tones_at_the_same_places(refiner, worlds):
+    x = worlds[0][:1]
+    large = F.interpolate(x, scale_factor=4, mode="nearest")
+    light = refiner.photometry.lights[:1].expand_as(refiner.photometry.lights).clone()  # one for all
+    lit = Refiner(refiner.config).eval()
+    lit.load_state_dict({**refiner.state_dict(), "photometry.lights": light})
+    assert (F.avg_pool2d(lit(large), 4) - lit(x)).abs().mean() < 0.03
+
+
+def test_what_was_learnt_is_saved_and_loaded(refiner, worlds, tmp_path):
+    refiner.save_pretrained(tmp_path)
+    assert torch.equal(Refiner.from_pretrained(tmp_path)(worlds[0]), refiner(worlds[0]))
+
+
+def test_depth_has_no_light():
+    with pytest.raises(ConfigError, match="photometry would lose"):
+        RefinerConfig(domain="hands", photometry=True)
