@@ -274,10 +274,10 @@ def _alike(synthetic: Batches, real: Batches) -> tuple[Tensor, Tensor]:
 
     To each the synthetic one whose iris is found nearest: where eyes look is no difference of light and tone.
     """
-    drawn = [
-        np.concatenate([batches.draw(number) for number in range(-(-count // batches.size))])
-        for batches, count in ((synthetic, 2 * LIGHTS), (real, LIGHTS))
-    ]
+    drawn = []
+    for batches, most in ((synthetic, 2 * LIGHTS), (real, LIGHTS)):
+        count = min(most, len(batches.sources) * max(map(len, batches.sources)))  # no image again and again
+        drawn.append(np.concatenate([batches.draw(number) for number in range(-(-count // batches.size))]))
     grey = [images if images.ndim == 3 else images.mean(-1).round().astype(np.uint8) for images in drawn]
     centres = [iris_centres(images) for images in grey]
     usable = [np.flatnonzero(np.isfinite(places).all(1)) for places in centres]
