@@ -67,7 +67,7 @@ class TrainingConfig:
 
     window: int = 0
     """Train on windows of so many pixels about a random pixel of the hand; 0: on whole images. For depth alone."""
-    steps: int = 1500
+    steps: int = 900
     """Steps of Algorithm 1: K_g updates of the refiner, then K_d of the discriminator."""
     refiner_updates: int = 2
     """K_g."""
@@ -96,7 +96,7 @@ class TrainingConfig:
     """mean, or the paper's sum, over patches and pixels."""
     scope: str = "local"
     """Adversarial loss: local (one decision a patch, section 2.2) or global (one an image)."""
-    steer: bool = True
+    steer: bool = False
     """Steer λ so that the held-out annotation shift stays within its bounds."""
     max_shift: float = 1.1
     """Bound on the mean annotation shift (worst 5 % left out), px at 55 px width (the paper's figure), or mm."""
@@ -195,7 +195,6 @@ _PAPER = TrainingConfig(
     transform="identity",
     iris_weight=0.0,
     photometry=False,
-    steer=False,
     decay=0.0,
     max_grad_norm=0.0,
     ema_decay=0.0,
@@ -222,7 +221,6 @@ PRESETS = {
         iris_weight=0.0,
         surface_weight=50.0,
         photometry=False,
-        steer=False,
         max_shift=6.0,
         max_median_shift=3.0,
     ),
