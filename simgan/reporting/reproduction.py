@@ -32,16 +32,16 @@ EMBEDDED = (
     Step(
         "train",
         "eyes-simulated, a refiner on the embedded domain",
-        ("python -m train_accelerate --preset eyes --seed {seed} --steps 1500 --output {out}/eyes-simulated",),
-        makes=("eyes-simulated/checkpoints/step-001500", "eyes-simulated/model.safetensors"),
-        minutes=9,
+        ("python -m train_accelerate --preset eyes --seed {seed} --output {out}/eyes-simulated",),
+        makes=("eyes-simulated/checkpoints/step-000900", "eyes-simulated/model.safetensors"),
+        minutes=6,
         reported=("eyes-simulated",),
     ),
     Step(
         "controls",
         "two refiners that must not help gaze: λ = 0, and towards real images with shuffled pixels",
         tuple(
-            f"python -m train_accelerate --preset eyes --seed {{seed}} --steps 600 --no-steer {_ANY_SHIFT} {changed} "
+            f"python -m train_accelerate --preset eyes --seed {{seed}} --steps 600 {_ANY_SHIFT} {changed} "
             f"--output {{out}}/{name}"
             for name, changed in (
                 ("no-regularization", "--regularization-weight 0"),

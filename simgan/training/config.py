@@ -206,7 +206,7 @@ PRESETS = {
     "eyes": TrainingConfig(),
     # Half-way between hand and background every pixel looks wrong, so that a refiner hardly leaves the identity. So
     # edges, where a sensor errs, are all but free, and the discriminator knows the worlds apart before the refiner
-    # begins. λ is not steered: surfaces do not move until it is far too low, and then at once.
+    # begins. λ cannot be steered: surfaces do not move until it is far too low.
     "hands": TrainingConfig(
         preset="hands",
         synthetic=("simulator:hands",),

@@ -1,8 +1,8 @@
 """What surrounds Algorithm 1: data, progress, measures, sample sheets, checkpoints, signals, and the end of a run.
 
 Losses do not tell a good refiner from a bad one, so every `evaluate_every` steps both promises are measured on images
-that were held out: realism (patch distance to real images) and annotation shift (how far the iris moved). λ is steered
-by the shift, and the refiner that ships is the most real one whose shift stays within its bounds.
+that were held out: realism (patch distance to real images) and annotation shift (how far the iris moved). λ can be
+steered by the shift, and the refiner that ships is the most real one whose shift stays within its bounds.
 """
 
 import ctypes
@@ -203,7 +203,7 @@ class Run:
     # Measures
 
     def _evaluate(self) -> None:
-        """Measure on held-out images, steer λ, keep the best refiner; all processes go on with the same λ."""
+        """Measure on held-out images, steer λ if asked to, keep the best refiner; all processes go on with the same λ."""
         told: list[Any] = [None]
         if self.accelerator.is_main_process:
             record = self._measure()
