@@ -203,7 +203,7 @@ class Run:
     # Measures
 
     def _evaluate(self) -> None:
-        """Measure on held-out images, steer λ if asked to, keep the best refiner; all processes go on with the same λ."""
+        """Measure on held-out images, steer λ if told to, keep the best refiner; all processes go on with one λ."""
         told: list[Any] = [None]
         if self.accelerator.is_main_process:
             record = self._measure()
