@@ -30,8 +30,8 @@ class Photometry(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("lights", torch.full((LIGHTS, 2), torch.nan))
-        unchanged = torch.linspace(-1, 1, LEVELS)[:, None, None].expand(LEVELS, ROWS, COLUMNS)
+        self.register_buffer("lights", torch.full((LIGHTS, 2), torch.nan, dtype=torch.float32))
+        unchanged = torch.linspace(-1, 1, LEVELS, dtype=torch.float32)[:, None, None].expand(LEVELS, ROWS, COLUMNS)
         self.register_buffer("tones", unchanged.clone())
 
     @torch.no_grad()
@@ -41,6 +41,7 @@ class Photometry(nn.Module):
         Histogram matching (the monotone map between two distributions of grey levels) at each cell of a grid: eyes
         should look alike in both, or the white of one will be darkened where the other has an iris.
         """
+        synthetic, real = synthetic.float(), real.float()
         found = _slopes(real)
         self.lights.copy_(found[torch.arange(LIGHTS, device=found.device) % len(found)])
         lit = self._relight(synthetic)
@@ -81,8 +82,8 @@ def _places(x: Tensor) -> tuple[Tensor, Tensor]:
     """Give x (1, W) and y (H, 1) of the pixels, −1 to 1."""
     height, width = x.shape[2:]
     return (
-        torch.linspace(-1, 1, width, device=x.device)[None],
-        torch.linspace(-1, 1, height, device=x.device)[:, None],
+        torch.linspace(-1, 1, width, device=x.device, dtype=x.dtype)[None],
+        torch.linspace(-1, 1, height, device=x.device, dtype=x.dtype)[:, None],
     )
 
 

@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -223,7 +223,9 @@ class Run:
     def _measure(self) -> dict[str, Any]:
         trainer = self.trainer
         before, real = (_mixed(sources, MEASURED) for sources in (self.held_out_synthetic, self.held_out_real))
-        after = np.concatenate([self._refine(part) for part in np.array_split(before, max(1, len(before) // 32))])
+        average, parts = self.trainer.average, np.array_split(before, max(1, len(before) // 32))
+        mapped = (np.concatenate([self._map(f, part) for part in parts]) for f in (average, average.photometry))
+        after, entering = mapped
         discriminator = self.accelerator.unwrap_model(trainer.discriminator)
         maps = [self._probability_real(discriminator, images) for images in (after, real)]
         shifts = [self.measures.shift(before[k], after[k]) for k in self._each_source()]
@@ -244,7 +246,7 @@ class Run:
             "accuracy_refined": float((maps[0].mean((1, 2)) < 0.5).mean()),
             "accuracy_real": float((maps[1].mean((1, 2)) >= 0.5).mean()),
             "map_spread": float(np.concatenate([m.ravel() for m in maps]).std()),
-            "change": float(np.abs(after.astype(float) - before).mean() / (np.iinfo(after.dtype).max / 2)),
+            "change": float(np.abs(after.astype(float) - entering).mean() / (np.iinfo(after.dtype).max / 2)),
             "contrast": float(after.std() / max(before.std(), 1e-6)),
             "regularization_weight": trainer.regularization_weight,
         }
@@ -257,9 +259,9 @@ class Run:
         """Where the held-out images of each synthetic source lie in their mixture."""
         return [slice(k, None, len(self.held_out_synthetic)) for k in range(len(self.held_out_synthetic))]
 
-    def _refine(self, images: Images) -> Images:
-        refined = self.trainer.average(to_tensor(images).to(self.accelerator.device))
-        stored: Images = to_array(refined, images.dtype)
+    def _map(self, function: Callable[[torch.Tensor], torch.Tensor], images: Images) -> Images:
+        mapped = function(to_tensor(images).to(self.accelerator.device))
+        stored: Images = to_array(mapped, images.dtype)
         return stored
 
     def _probability_real(self, discriminator: Any, images: Images) -> NDArray[np.float32]:
