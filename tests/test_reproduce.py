@@ -198,10 +198,7 @@ def test_the_list_names_every_step_with_its_commands(tmp_path, capsys):
     told = capsys.readouterr().out
     for one in steps():
         assert f"{one.name}: {one.about} (about {one.minutes:g} min)" in told
-    assert (
-        f"    python -m train_accelerate --preset eyes --seed 0 --output {tmp_path}/all/eyes-simulated"
-        in told
-    )
+    assert f"    python -m train_accelerate --preset eyes --seed 0 --output {tmp_path}/all/eyes-simulated" in told
     assert f"--output {tmp_path}/all/report" in told
     assert "{" not in told
     assert not (tmp_path / "all").exists()
