@@ -156,10 +156,10 @@ REAL = (
         "train-real",
         "eyes, a refiner towards MPIIGaze",
         (
-            f"python -m train_accelerate --preset eyes --seed {{seed}} --synthetic "
+            f"python -m train_accelerate --preset eyes --seed {{seed}} --steps 1500 --steer --synthetic "
             f"{_SYNTHESEYES} {_SYNTHESEYES} {_UNITYEYES} --real {_MPIIGAZE} {_MPIIGAZE} {_P00} --output {{out}}/eyes",
         ),
-        makes=("eyes/checkpoints/step-000900", "eyes/model.safetensors"),
+        makes=("eyes/checkpoints/step-001500", "eyes/model.safetensors"),
         minutes=8,
         reported=("eyes",),
     ),
