@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from train_arrays import small
 
 from simgan import ConfigError, Refiner
+from simgan.errors import SourceError
 from simgan.evaluation.shift import annotation_shift
 from simgan.images import equalize, to_array, to_tensor
-from simgan.photometry import _slopes
+from simgan.photometry import LEVELS, _slopes
 from simgan.refiner import RefinerConfig
 from simgan.simulators import camera, eyes
+from simgan.training.trainer import Trainer, TrainingData, make_accelerator
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +87,33 @@ def test_what_was_learnt_is_saved_and_loaded(refiner, worlds, tmp_path):
 def test_depth_has_no_light():
     with pytest.raises(ConfigError, match="photometry would lose"):
         RefinerConfig(domain="hands", photometry=True)
+
+
+def trainer_of(synthetic, real, **settings):
+    config = small(**settings)
+    return Trainer(config, TrainingData([synthetic], [real]), make_accelerator(config))
+
+
+def test_training_learns_it_first_and_holds_the_network_to_what_it_gives():
+    synthetic, real = (world.render(range(64))[0] for world in (eyes, camera))
+    trainer = trainer_of(synthetic, real)
+    assert torch.isfinite(trainer.refiner.photometry.lights).all()
+    assert torch.equal(trainer.average.photometry.tones, trainer.refiner.photometry.tones)
+    trainer.update_refiner(adversarial=False)  # of a network that does nothing yet
+    assert trainer.take_log()["regularization"] < 1e-6
+    assert not list(trainer_of(synthetic, real, photometry=False).refiner.photometry.buffers())
+
+
+def test_tones_are_learnt_from_eyes_that_look_where_the_real_ones_look():
+    images, labels = eyes.render(range(600), seed=5)
+    ahead = np.abs(labels["yaw"]) < 0.08
+    trainer = trainer_of(images, images[ahead], flip=False)  # they differ in where they look, and in nothing else
+    tones = trainer.refiner.photometry.tones
+    assert (tones[56:, 3, 5] - torch.linspace(-1, 1, LEVELS)[56:]).abs().max() < 0.1  # white amid the eye stays white
+
+
+def test_images_without_an_iris_are_told_of(monkeypatch):
+    monkeypatch.setattr("simgan.training.trainer.iris_centres", lambda images: np.full((len(images), 2), np.nan))
+    images = eyes.render(range(64))[0]
+    with pytest.raises(SourceError, match=r"no iris is found .*--no-photometry"):
+        trainer_of(images, images)
