@@ -109,7 +109,8 @@ def test_tones_are_learnt_from_eyes_that_look_where_the_real_ones_look():
     ahead = np.abs(labels["yaw"]) < 0.08
     trainer = trainer_of(images, images[ahead], flip=False)  # they differ in where they look, and in nothing else
     tones = trainer.refiner.photometry.tones
-    assert (tones[56:, 3, 5] - torch.linspace(-1, 1, LEVELS)[56:]).abs().max() < 0.1  # white amid the eye stays white
+    unchanged = torch.linspace(-1, 1, LEVELS)[:, None]
+    assert (tones[:, 3, 3:8] - unchanged).abs().mean() < 0.05  # amid the eye: 0.15 where any eyes are compared
 
 
 def test_images_without_an_iris_are_told_of(monkeypatch):
