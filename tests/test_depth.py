@@ -68,8 +68,8 @@ def test_only_what_readings_reach_is_computed_and_nothing_changes(monkeypatch, p
     window = find_window(depth)
     whole = refining._network(refiner, to_tensor(depth[None], [window]))
     computed = []
-    forward = refiner.forward
-    monkeypatch.setattr(refiner, "forward", lambda x: computed.append(x.shape[2] * x.shape[3]) or forward(x))
+    retexture = refiner.retexture
+    monkeypatch.setattr(refiner, "retexture", lambda x: computed.append(x.shape[2] * x.shape[3]) or retexture(x))
     part = refining._around_readings(
         refiner, to_tensor(depth[None], [window])[0, 0], torch.from_numpy(window.holds(depth)), {}
     )
