@@ -13,7 +13,7 @@ from simgan.simulators.painting import paint
 from simgan.simulators.people import World, populate
 
 # Eyes look where those before the camera look and open as wide, or a refiner would take that for the difference and
-# close them. What is left is appearance: one lamp before the face, pale skin, whites and irises, thin lashes.
+# close them. What is left is appearance: one lamp before the face, pale whites and irises, thin lashes, no brow.
 WORLD = World(
     stream=0x5EED,
     persons=200,
