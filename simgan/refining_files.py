@@ -54,6 +54,7 @@ def refine_path(
     batch_size: int | None = None,
     skip_bad: bool = False,
     copy: Sequence[str] = (),
+    check: Callable[[Refiner, Any, str], object] = checked,
     progress: Callable[[int, int], None] | None = None,
 ) -> Refined:
     """Refine an image file, a folder, an archive (.zip, .tar, .tar.gz) or a `datasets` data set into the same kind.
@@ -61,6 +62,8 @@ def refine_path(
     Relative names, formats, modes and bit depths stay; files that are no images, such as labels, are copied, and so are
     images whose relative names match a pattern of `copy`, such as "masks/*". An archive becomes a folder where `output`
     has no archive's suffix. Called again after an interruption, it does the rest.
+    `check` is called with the refiner, an image (PIL or array) and its name, and raises `ImageError` where that is not
+    to be refined, which must include what `checked` refuses.
     `progress` is called with the images done and the images of a folder or an archive; what it raises ends the run.
 
     Raises:
@@ -72,7 +75,7 @@ def refine_path(
         raise SourceError(f"{source} does not exist: give an image, a folder, an archive or a data set")
     if source.resolve() == output.resolve() or source.resolve() in output.resolve().parents:
         raise SourceError(f"the output {output} is (in) the input: give another place")
-    job = _Job(refiner, strength, batch_size, skip_bad, tuple(copy), progress)
+    job = _Job(refiner, strength, batch_size, skip_bad, tuple(copy), check, progress)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         if (source / "dataset_dict.json").is_file():
@@ -103,6 +106,7 @@ class _Job:
     batch_size: int | None
     skip_bad: bool
     copy: tuple[str, ...]
+    check: Callable[[Refiner, Any, str], object]
     progress: Callable[[int, int], None] | None
     done: Refined = field(default_factory=Refined)
 
@@ -139,13 +143,13 @@ class _Job:
     def image(self, source: Path | bytes | str, name: str) -> Image.Image | Array:
         """Read an image and make sure that it can be refined, so that what cannot is told by its name."""
         image = read(source, name)
-        checked(self.refiner, image, name)
+        self.check(self.refiner, image, name)
         return image
 
     def array(self, source: bytes | str, name: str) -> Array:
         """Read an image as it is stored and make sure that it can be refined."""
         array = decode(source, name)
-        checked(self.refiner, array, name)
+        self.check(self.refiner, array, name)
         return array
 
     def refine(self, images: list[Any]) -> list[Any]:

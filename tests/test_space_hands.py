@@ -17,6 +17,7 @@ from PIL import Image
 from simgan import Discriminator, Refiner, depth_colours
 from simgan.demo import depths, training_tab
 from simgan.depth import pack
+from simgan.images import encode_png
 from simgan.simulators import eyes, hands
 
 NAME = "hands-test"
@@ -165,6 +166,33 @@ def test_an_archive_of_depth_stays_16_bits(client, model, tmp_path, frame):
         came = Image.open(io.BytesIO(archive.read("a/0.png")))
     assert came.mode == "I;16"
     assert is_near(came, Refiner.from_pretrained(model).refine(frame))
+
+
+def test_an_archive_of_images_that_no_model_of_this_kind_takes_is_a_sentence_and_single_ones_are_left_out(
+    client, tmp_path, frame
+):
+    eye = eyes.render([3])[0][0]
+
+    def send(model, **images):
+        with zipfile.ZipFile(tmp_path / "sent.zip", "w") as archive:
+            for name, image in images.items():
+                archive.writestr(f"{name}.png", encode_png(image))
+        return client.predict([handle_file(tmp_path / "sent.zip")], model, 1.0, "mask*", api_name="/batch")
+
+    depth_for_eyes = "depth.png looks like depth in millimetres, and this is no model of hands: choose one"
+    eye_for_hands = "eye.png has 8 bits a channel, where depth is due"
+    for model, images, sentence in (
+        ("eyes", {"depth": frame, "mask": eye}, depth_for_eyes),
+        (NAME, {"eye": eye, "mask": frame}, eye_for_hands),
+    ):
+        with pytest.raises(AppError) as caught:
+            send(model, **images)
+        assert str(caught.value).startswith(sentence)
+    for model, kept, sentence in (("eyes", "eye.png", depth_for_eyes), (NAME, "depth.png", eye_for_hands)):
+        told, result = send(model, depth=frame, eye=eye)
+        assert "<strong>1 images refined</strong>" in told
+        assert f"1 left out:</p><ul><li>{sentence}" in told
+        assert zipfile.ZipFile(result).namelist() == [kept]
 
 
 def test_colours_tell_near_from_far_from_no_reading_and_a_difference_what_was_lost_and_won():

@@ -15,7 +15,7 @@ from typing import Any
 
 import gradio as gr
 
-from simgan.demo import archives
+from simgan.demo import archives, depths
 from simgan.demo.events import told
 from simgan.demo.models import Model, Models
 from simgan.demo.refine_tab import model_choice
@@ -158,8 +158,11 @@ class _Work:
                 strength=strength,
                 skip_bad=True,
                 copy=copy,
+                check=depths.check_kind,
                 progress=self._progress,
             )
+            if not told.images:  # all are of another kind than the model takes, or broken
+                told = SourceError(told.broken[0])
         except SimGANError as error:
             told = error
         finally:  # anything else is told like that, and goes into the log
@@ -197,5 +200,5 @@ def _summary(done: Refined) -> str:
     if done.broken:
         lines = "".join(f"<li>{html.escape(line)}</li>" for line in done.broken[:SHOWN])
         more = f"<p>… and {len(done.broken) - SHOWN:,} more</p>" if len(done.broken) > SHOWN else ""
-        text += f"<p>Left out, {len(done.broken):,} broken:</p><ul>{lines}</ul>{more}"
+        text += f"<p>{len(done.broken):,} left out:</p><ul>{lines}</ul>{more}"
     return text

@@ -19,7 +19,7 @@ LEGEND = (
 )
 
 
-def check_kind(refiner: Refiner, image: Image.Image, name: str) -> None:
+def check_kind(refiner: Refiner, image: Image.Image | Array, name: str) -> None:
     """Raise `ImageError` where an image is none that the refiner takes, depth for one of eyes among them."""
     stored = checked(refiner, image, name)
     if not is_of_depth(refiner) and _looks_like_depth(stored):
