@@ -1,7 +1,8 @@
 """A refined data set on the Hub, whatever `simgan refine` made of it: Parquet shards and a card, in one commit.
 
-Image files are stored byte by byte. A folder's or archive's labels are those of its `metadata.jsonl` or `metadata.csv`,
-and the text of a JSON file beside an image, as UnityEyes writes them; its splits are folders at the top named so.
+Image files are stored byte by byte, NumPy files as PNG of the same bits. A folder's or archive's labels are those of
+its `metadata.jsonl` or `metadata.csv`, and the text of a JSON file beside an image, as UnityEyes writes them; its
+splits are folders at the top named so.
 """
 
 import json
@@ -23,6 +24,7 @@ from simgan.cards.dataset import Made, render_dataset_card
 from simgan.cards.terms import shown
 from simgan.errors import SourceError
 from simgan.hub import SHIPPED
+from simgan.images import ARRAYS, decode, encode_png, pictures
 from simgan.refiner import Refiner
 from simgan.refining_files import IMAGES, RECORD, is_dataset, listing, record
 from simgan.uploading import CARD, Pushed, upload
@@ -129,26 +131,27 @@ def _splits(output: Path, cache: Path, leave_out: Sequence[str]) -> dict[str, It
         return {"train": _shards(load_from_disk(str(output)), output)}
     if output.suffix == ".parquet":
         return {"train": _shards(Dataset.from_parquet(str(output), cache_dir=str(cache)), output)}
-    if output.is_file() and output.suffix.lower() in IMAGES:
+    if output.is_file() and output.suffix.lower() in IMAGES | {ARRAYS}:
         raise SourceError(f"{output} is one image: push a folder, an archive or a data set")
     names, opened = listing(output)
-    pictures = [name for name in names if _is_picture(name) and not any(fnmatchcase(name, p) for p in leave_out)]
-    if not pictures:
+    seen = [name for name in names if not any(part.startswith(".") for part in PurePosixPath(name).parts)]
+    images = pictures(name for name in seen if not any(fnmatchcase(name, pattern) for pattern in leave_out))
+    if not images:
         raise SourceError(f"{output} holds no images to push")
     labels, columns = _labels(names, opened)
-    beside = {_beside(name) for name in pictures} & set(names) if "json" not in columns else set()
+    beside = {_beside(name) for name in images} & set(names) if "json" not in columns else set()
     if beside:
         columns["json"] = Value("string")
     others = [name for name in names if PurePosixPath(name).name not in METADATA and not name.startswith(".")]
-    others = sorted(set(others) - set(pictures) - beside)
+    others = sorted(set(others) - set(images) - beside)
     if others:
         logger.warning("%d files are not pushed, as they are neither images nor labels: %s", len(others), others[0])
     features = Features({"image": ImageColumn(), "file_name": Value("string"), **columns})
-    tops = {name: PurePosixPath(name).parts[0] for name in pictures}
-    known = all("/" in name and tops[name] in SPLITS for name in pictures)
-    split_of = {name: SPLITS[tops[name]] if known else "train" for name in pictures}
+    tops = {name: PurePosixPath(name).parts[0] for name in images}
+    known = all("/" in name and tops[name] in SPLITS for name in images)
+    split_of = {name: SPLITS[tops[name]] if known else "train" for name in images}
     return {
-        split: _rows([name for name in pictures if split_of[name] == split], opened, labels, features, beside)
+        split: _rows([name for name in images if split_of[name] == split], opened, labels, features, beside)
         for split in dict.fromkeys(split_of.values())
     }
 
@@ -170,7 +173,7 @@ def _rows(
     rows: list[dict[str, Any]] = []
     size = 0
     for name in names:
-        cell = {"bytes": opened(name), "path": PurePosixPath(name).name}
+        cell = _cell(name, opened(name))
         rows.append({**labels.get(name, {}), "image": cell, "file_name": name})
         if _beside(name) in beside:
             rows[-1]["json"] = _text(opened(_beside(name)), name)
@@ -180,6 +183,20 @@ def _rows(
             rows, size = [], 0
     if rows:
         yield Dataset(pa.Table.from_pylist(rows, schema=features.arrow_schema))
+
+
+def _cell(name: str, data: bytes) -> dict[str, Any]:
+    """Give what a column of images holds of a file: its bytes, those of a PNG where it is a NumPy file."""
+    path = PurePosixPath(name)
+    if path.suffix.lower() != ARRAYS:
+        return {"bytes": data, "path": path.name}
+    array = decode(data, name)
+    try:
+        return {"bytes": encode_png(array), "path": path.with_suffix(".png").name}
+    except TypeError as error:
+        raise SourceError(
+            f"{name} is {array.dtype} of shape {array.shape}, which no PNG holds here: save uint8, or uint16 of (H, W)"
+        ) from error
 
 
 def _labels(names: list[str], opened: Callable[[str], bytes]) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
@@ -216,11 +233,6 @@ def _text(data: bytes, name: str) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         raise SourceError(f"the JSON file beside {name} is no UTF-8: {error}") from error
-
-
-def _is_picture(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.suffix.lower() in IMAGES and not any(part.startswith(".") for part in path.parts)
 
 
 def _beside(name: str) -> str:

@@ -17,7 +17,7 @@ from simgan.cli import main
 from simgan.images import encode_png
 from simgan.publishing import push_model
 from simgan.publishing_data import made_by, push_data
-from simgan.simulators import eyes
+from simgan.simulators import eyes, hands
 
 LABELS = [
     {"pitch": 0.1 + 0.2, "gaze": [1 / 3, -0.25, -1.0], "person": "p01"},
@@ -116,6 +116,21 @@ def test_an_archive_with_json_files_beside_its_images_is_pushed_and_can_be_again
     assert pushes(hub) == []
 
 
+def test_a_folder_of_numpy_depth_comes_back_to_the_last_millimetre_with_its_labels(hub, tmp_path):
+    source, output = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name, depth in zip("ab", hands.render(range(2))[0], strict=True):
+        np.save(source / f"{name}.npy", depth)
+    (source / "metadata.jsonl").write_text('{"file_name": "a.npy", "person": "p1"}\n')
+    main(["refine", str(source), str(output), "--model", "hands-simulated", "--push-to-hub", "org/data"])
+    rows = load_dataset("org/data", split="train")
+    assert [(row["file_name"], row["person"]) for row in rows] == [("a.npy", "p1"), ("b.npy", None)]
+    for row in rows:
+        depth = np.load(output / row["file_name"])
+        assert depth.dtype == np.uint16 and depth.max() > 255
+        assert row["image"].mode == "I;16" and np.array_equal(row["image"], depth)
+
+
 @pytest.mark.parametrize("kind", ["folder", "splits", "parquet"])
 def test_a_data_set_comes_back_with_its_columns_and_splits(hub, model, images, tmp_path, kind):
     features = Features({"id": Value("int32"), "image": ImageColumn(), "pitch": Value("float64")})
@@ -188,6 +203,13 @@ def test_what_is_no_data_set_is_refused(hub, model, images, tmp_path):
     (tmp_path / "one.png").write_bytes(encode_png(images[0]))
     with pytest.raises(SourceError, match="is one image: push a folder"):
         push_data(tmp_path / "one.png", "org/data", made)
+    np.save(tmp_path / "one.npy", images[0])
+    with pytest.raises(SourceError, match="is one image: push a folder"):
+        push_data(tmp_path / "one.npy", "org/data", made)
+    (tmp_path / "deep").mkdir()
+    np.save(tmp_path / "deep" / "a.npy", np.zeros((20, 30, 3), np.uint16))
+    with pytest.raises(SourceError, match=r"a\.npy is uint16 of shape \(20, 30, 3\), which no PNG holds"):
+        push_data(tmp_path / "deep", "org/data", made)
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="holds no images to push"):
         push_data(tmp_path / "empty", "org/data", made)
