@@ -18,7 +18,6 @@ BANDS = 2  # octaves of detail that are smoothed, from the finest
 _NEAR = 1  # cells to each side whose pixels a curve is learnt from
 _DARK = 16 / 127.5  # added before logarithms, so that black is not infinitely dark
 _EYE = 0.75  # of half the width and height: the ellipse in which nothing tells of the light
-_SHARE = 0.6  # of a slope of brightness that is light: the rest is brows, lashes and the nose, and stays
 _KERNEL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # cubic B-spline (the starlet transform): symmetric, so nothing moves
 
 
@@ -71,7 +70,7 @@ class Photometry(nn.Module):
         light = self.lights[chosen]
         if not torch.isfinite(light).all():
             return x
-        change = _SHARE * (light - _slopes(x))
+        change = light - _slopes(x)
         across, down = _places(x)
         gain = torch.exp(change[:, 0, None, None] * across + change[:, 1, None, None] * down)
         return ((x + 1 + _DARK) * gain[:, None] - 1 - _DARK).clamp(-1, 1)
