@@ -18,7 +18,7 @@ BANDS = 2  # octaves of detail that are smoothed, from the finest
 _NEAR = 1  # cells to each side whose pixels a curve is learnt from
 _DARK = 16 / 127.5  # added before logarithms, so that black is not infinitely dark
 _EYE = 0.75  # of half the width and height: the ellipse in which nothing tells of the light
-_KERNEL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # cubic B-spline (the starlet transform): symmetric, so nothing moves
+_KERNEL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # cubic B-spline, as in starlets: symmetric, so nothing moves
 
 
 class Photometry(nn.Module):
