@@ -114,15 +114,12 @@ def _slopes(x: Tensor) -> Tensor:
 
 def _bands(x: Tensor) -> tuple[list[Tensor], Tensor]:
     """Split x into `BANDS` octaves of detail and the rest, each of its shape: they add up to x."""
-    bands = []
+    bands, kernel = [], torch.outer(x.new_tensor(_KERNEL), x.new_tensor(_KERNEL))[None, None]
     for step in (2**octave for octave in range(BANDS)):
-        kernel, smooth = x.new_tensor(_KERNEL), x.flatten(0, 1)[:, None]
-        for axis in (2, 3):
-            reach = (2 * step, 2 * step, 0, 0) if axis == 3 else (0, 0, 2 * step, 2 * step)
-            shape = (1, 1, 1, 5) if axis == 3 else (1, 1, 5, 1)
-            smooth = F.conv2d(F.pad(smooth, reach, mode="reflect"), kernel.view(shape), dilation=step)
-        bands.append(x - smooth.reshape(x.shape))
-        x = smooth.reshape(x.shape)
+        around = F.pad(x, [2 * step] * 4, mode="reflect").flatten(0, 1)[:, None]
+        smooth = F.conv2d(around, kernel, dilation=step).reshape(x.shape)
+        bands.append(x - smooth)
+        x = smooth
     return bands, x
 
 
