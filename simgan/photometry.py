@@ -1,8 +1,9 @@
-"""Light and tone of the real images, learnt in closed form, before the refiner adds texture.
+"""Light, tone and sharpness of the real images, learnt in closed form, before the refiner adds texture.
 
 The adversarial loss brings a deterministic refiner to one light for all images, and what it paints hides where an eye
-looks. So light is not left to it: each image takes that of one of the real images, and a tone curve for each place of
-the crop makes grey levels as frequent there as in the real images. Neither moves an edge.
+looks. So light is not left to it: each image takes that of one of the real images, a tone curve for each place of the
+crop makes grey levels as frequent there as in the real images, and what is finer than in that real image is smoothed
+as much (matching the energy of sub-bands, Heeger and Bergen 1995). None of these moves an edge.
 """
 
 import numpy as np
@@ -13,24 +14,28 @@ from torch.nn import functional as F
 
 LIGHTS = 1024  # of real images, kept
 LEVELS, ROWS, COLUMNS = 64, 7, 11  # of the tone curves
+BANDS = 2  # octaves of detail that are smoothed, from the finest
 _NEAR = 1  # cells to each side whose pixels a curve is learnt from
 _DARK = 16 / 127.5  # added before logarithms, so that black is not infinitely dark
 _EYE = 0.75  # of half the width and height: the ellipse in which nothing tells of the light
+_KERNEL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # cubic B-spline, as in starlets: symmetric, so nothing moves
 
 
 class Photometry(nn.Module):
-    """Gives images, (B, C, H, W) in [−1, 1], the light and the tones of real ones; the same shape, in [−1, 1].
+    """Gives images, (B, C, H, W) in [−1, 1], light, tones and sharpness of real ones; the same shape, in [−1, 1].
 
-    Which light an image takes hangs on its pixels alone, in no order: the same image always takes the same, and where
-    the eye looks does not tell which. Untrained it holds no light, and tone curves that change nothing.
+    Which real image an image takes after hangs on its pixels alone, in no order: the same image always takes after the
+    same, and where the eye looks does not tell which. Untrained it changes nothing.
     """
 
     lights: Tensor  # (LIGHTS, 2): slopes of log brightness across and down, per half image
+    details: Tensor  # (LIGHTS, BANDS): mean absolute detail of the same real images, infinite where untrained
     tones: Tensor  # (LEVELS, ROWS, COLUMNS): where a level goes, in [−1, 1]
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("lights", torch.full((LIGHTS, 2), torch.nan, dtype=torch.float32))
+        self.register_buffer("details", torch.full((LIGHTS, BANDS), torch.inf, dtype=torch.float32))
         unchanged = torch.linspace(-1, 1, LEVELS, dtype=torch.float32)[:, None, None].expand(LEVELS, ROWS, COLUMNS)
         self.register_buffer("tones", unchanged.clone())
 
@@ -42,9 +47,10 @@ class Photometry(nn.Module):
         should look alike in both, or the white of one will be darkened where the other has an iris.
         """
         synthetic, real = synthetic.float(), real.float()
-        found = _slopes(real)
-        self.lights.copy_(found[torch.arange(LIGHTS, device=found.device) % len(found)])
-        lit = self._relight(synthetic)
+        kept = torch.arange(LIGHTS, device=real.device) % len(real)
+        self.lights.copy_(_slopes(real)[kept])
+        self.details.copy_(_strengths(_bands(real)[0])[kept])
+        lit = self._relight(synthetic, _chosen(synthetic))
         shares = np.linspace(0, 1, LEVELS)
         levels = np.linspace(-1, 1, LEVELS)
         for row in range(ROWS):
@@ -55,12 +61,13 @@ class Photometry(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """Give each image its light and tones."""
+        """Give each image its light, tones and sharpness."""
         with torch.autocast(x.device.type, enabled=False):
-            return self._tone(self._relight(x.float())).to(x)
+            chosen = _chosen(x.float())
+            return self._soften(self._tone(self._relight(x.float(), chosen)), chosen).to(x)
 
-    def _relight(self, x: Tensor) -> Tensor:
-        light = self.lights[_chosen(x)]
+    def _relight(self, x: Tensor, chosen: Tensor) -> Tensor:
+        light = self.lights[chosen]
         if not torch.isfinite(light).all():
             return x
         change = light - _slopes(x)
@@ -76,6 +83,13 @@ class Photometry(nn.Module):
         table = self.tones.expand(count * channels, 1, *self.tones.shape)
         toned = F.grid_sample(table, where, padding_mode="border", align_corners=True)
         return toned.reshape(x.shape)
+
+    def _soften(self, x: Tensor, chosen: Tensor) -> Tensor:
+        bands, softened = _bands(x)
+        gains = (self.details[chosen] / _strengths(bands).clamp_min(1e-6)).clamp_max(1)
+        for band, gain in zip(bands, gains.T, strict=True):
+            softened = softened + gain[:, None, None, None] * band
+        return softened.clamp(-1, 1)
 
 
 def _places(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,6 +110,22 @@ def _slopes(x: Tensor) -> Tensor:
     brightness = torch.log(x.mean(1)[:, around] + 1 + _DARK)
     inverse = torch.linalg.inv(design.T @ design) @ design.T
     return (brightness @ inverse.T)[:, 1:]
+
+
+def _bands(x: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Split x into `BANDS` octaves of detail and the rest, each of its shape: they add up to x."""
+    bands, kernel = [], torch.outer(x.new_tensor(_KERNEL), x.new_tensor(_KERNEL))[None, None]
+    for step in (2**octave for octave in range(BANDS)):
+        around = F.pad(x, [2 * step] * 4, mode="reflect").flatten(0, 1)[:, None]
+        smooth = F.conv2d(around, kernel, dilation=step).reshape(x.shape)
+        bands.append(x - smooth)
+        x = smooth
+    return bands, x
+
+
+def _strengths(bands: list[Tensor]) -> Tensor:
+    """Give the mean absolute detail, (B, BANDS)."""
+    return torch.stack([band.abs().mean((1, 2, 3)) for band in bands], 1)
 
 
 def _chosen(x: Tensor) -> Tensor:

@@ -25,7 +25,8 @@ class RefinerConfig:
     `width` maps, `kernel_size` k and `blocks` N as in the paper's table. `predict_residual`: the network gives R(x) − x
     and starts as the identity (the paper's gives R(x)). `equalize`: images are histogram-equalized before they enter,
     as MPIIGaze's crops are; `Refiner.refine` does it, the caller need not. `padding`: zeros as in the paper, or
-    reflect, which draws no lines along the border. `photometry`: images are first given light and tones of real ones.
+    reflect, which draws no lines along the border. `photometry`: light, tones and sharpness of real
+    ones come first.
     """
 
     domain: str = "eyes"

@@ -69,8 +69,8 @@ def test_what_ships_is_reported_as_its_records_have_it(gaze, tmp_path, capsys):
     assert capsys.readouterr().out == f"{tmp_path / 'report' / 'report.md'}\n"
     files = contents(tmp_path / "report")
     text, told = files["report.md"].decode(), json.loads(files["report.json"])
-    assert "| eyes | 0 | 1350, 1500 | 82.9 | 60.6 | 40.9 | 53 % | 0.44 | 0.32 |" in text  # as its card says
-    assert "`eyes`: trained by simgan 0.1.0, commit 8a84e67" in text
+    assert "| eyes | 0 | 1050, 2000 | 82.9 | 50.1 | 40.9 | 78 % | 0.52 | 0.37 |" in text  # as its card says
+    assert "`eyes`: trained by simgan 0.1.0, commit 054fdfa" in text
     linked = re.findall(r"\]\((.*?)\)", text)
     assert set(linked) | {"report.md", "report.json"} == set(files)
     for name in ("eyes", "eyes-simulated"):
@@ -152,7 +152,7 @@ def test_realism_and_shift_are_reported_with_what_they_were_measured_on(tmp_path
     moved = json.loads(shift.read_text())
     assert f"| shift | `eyes-simulated` | `simulator:eyes`, 5 | 20 | {moved['mean']:.2f} (" in text
     told = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert told["shift"]["shift"]["measured_on"]["step"] == "450"
+    assert told["shift"]["shift"]["measured_on"]["step"] == "300"
     for file in (realism, shift):
         values = json.loads(file.read_text())
         del values["measured_on"]

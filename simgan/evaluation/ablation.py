@@ -94,7 +94,7 @@ VARIANTS = (
     Variant("ψ gradients", "self-regularization on image derivatives (2.1)", {"transform": "gradients"}),
     Variant("ψ multiscale", "on means over 2×2 and 4×4 pixels; single pixels are free", {"transform": "multiscale"}),
     Variant("ψ local-contrast", "on what correlates locally; contrast is free", {"transform": "local-contrast"}),
-    Variant("no photometry", "light and tones are left to the refiner, as in the paper", {"photometry": False}),
+    Variant("no photometry", "the network has to do all, as in the paper", {"photometry": False}),
     Variant("no iris weight", "the self-regularization weighs all pixels alike, as in the paper", {"iris_weight": 0.0}),
     Variant("K_g = 1", "one update of the refiner for each of the discriminator", {"refiner_updates": 1}),
     Variant("K_g = 50", "the later revision of the paper, so fewer steps", {"refiner_updates": 50}),

@@ -151,15 +151,17 @@ DATA = (  # below the folder of --data
     *("eyes_real/mpiigaze", "eyes_real/mpiigaze_p00"),
 )
 
+_REAL_EYES = "--steps 2000 --transform gradients --regularization-weight 1"
+
 REAL = (
     Step(
         "train-real",
         "eyes, a refiner towards MPIIGaze",
         (
-            f"python -m train_accelerate --preset eyes --seed {{seed}} --steps 1500 --steer --synthetic "
+            f"python -m train_accelerate --preset eyes --seed {{seed}} {_REAL_EYES} --synthetic "
             f"{_SYNTHESEYES} {_SYNTHESEYES} {_UNITYEYES} --real {_MPIIGAZE} {_MPIIGAZE} {_P00} --output {{out}}/eyes",
         ),
-        makes=("eyes/checkpoints/step-001500", "eyes/model.safetensors"),
+        makes=("eyes/checkpoints/step-002000", "eyes/model.safetensors"),
         minutes=8,
         reported=("eyes",),
     ),

@@ -117,7 +117,7 @@ class TrainingConfig:
     """Differentiable augmentation (Zhao et al. 2020) of all that the discriminator sees; `distance` is
     for depth whose hands were filmed nearer or farther than the simulator's."""
     photometry: bool = True
-    """Give each synthetic image light and tones of the real ones first, in closed form; the network adds the rest."""
+    """Give each synthetic image light, tones, sharpness of real ones first, in closed form; the network adds more."""
     randomization: bool = False
     """Other light, sharpness and noise for each synthetic image (domain randomization, Tobin et al. 2017): where
     rendered persons are few. A simulator that renders ever new ones does better without."""
