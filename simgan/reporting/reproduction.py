@@ -151,19 +151,19 @@ DATA = (  # below the folder of --data
     *("eyes_real/mpiigaze", "eyes_real/mpiigaze_p00"),
 )
 
-_REAL_EYES = "--steps 2000 --transform gradients --regularization-weight 1"
-
 REAL = (
     Step(
         "train-real",
-        "eyes, a refiner towards MPIIGaze",
-        (
-            f"python -m train_accelerate --preset eyes --seed {{seed}} {_REAL_EYES} --synthetic "
-            f"{_SYNTHESEYES} {_SYNTHESEYES} {_UNITYEYES} --real {_MPIIGAZE} {_MPIIGAZE} {_P00} --output {{out}}/eyes",
+        "eyes, a refiner towards MPIIGaze, and the same without p00, on whom gaze is tested",
+        tuple(
+            f"python -m train_accelerate --preset eyes --seed {{seed}} --steps 2000 --transform gradients "
+            f"--regularization-weight 1 --synthetic {_SYNTHESEYES} {_SYNTHESEYES} {_UNITYEYES} --real {real} "
+            f"--output {{out}}/{name}"
+            for name, real in (("eyes", f"{_MPIIGAZE} {_MPIIGAZE} {_P00}"), ("eyes-without-p00", _MPIIGAZE))
         ),
-        makes=("eyes/checkpoints/step-002000", "eyes/model.safetensors"),
-        minutes=8,
-        reported=("eyes",),
+        makes=tuple(f"{name}/checkpoints/step-002000" for name in ("eyes", "eyes-without-p00")),
+        minutes=20,
+        reported=("eyes", "eyes-without-p00"),
     ),
     Step(
         "realism-real",
@@ -193,8 +193,9 @@ REAL = (
         "gaze-real",
         "gaze on MPIIGaze's p00, from SynthesEyes",
         (
-            f"simgan evaluate gaze {_SYNTHESEYES} {_P00} --model {{out}}/eyes --seeds 3 --augment shift contrast noise "
-            "--pitch 29 --yaw 34 --output {out}/eyes/gaze.json",
+            f"simgan evaluate gaze {_SYNTHESEYES} {_P00} --model {{out}}/eyes {{out}}/eyes-without-p00 --seeds 5 "
+            "--arms synthetic refined synthetic+blur --augment shift contrast noise --pitch 29 --yaw 34 "
+            "--test-limit 1500 --output {out}/eyes/gaze.json",
         ),
         makes=("eyes/gaze.json",),
         minutes=20,

@@ -272,7 +272,7 @@ class Trainer:
 def _alike(synthetic: Batches, real: Batches) -> tuple[Tensor, Tensor]:
     """Give pairs of eyes that look the same way, (N, C, H, W) each: `LIGHTS` real ones or a few more, without a label.
 
-    To each the synthetic one whose iris is found nearest: where eyes look is no difference of light, tone and sharpness.
+    To each the synthetic one whose iris is found nearest: where eyes look is no difference of light or sharpness.
     """
     drawn = []
     for batches, most in ((synthetic, 2 * LIGHTS), (real, LIGHTS)):
