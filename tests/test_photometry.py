@@ -16,18 +16,22 @@ from simgan.simulators import camera, eyes
 from simgan.training.trainer import Trainer, TrainingData, make_accelerator
 
 
+def both_worlds(places, seed):
+    """Clean and photographed eyes, (N, 1, 35, 55) each."""
+    renders = (world.render(places, seed=seed)[0] for world in (eyes, camera))
+    return [to_tensor(np.stack([equalize(image) for image in images])) for images in renders]
+
+
 @pytest.fixture(scope="module")
 def worlds():
-    """Clean and photographed eyes, (600, 1, 35, 55) each."""
-    renders = (world.render(range(600), seed=3)[0] for world in (eyes, camera))
-    return [to_tensor(np.stack([equalize(image) for image in images])) for images in renders]
+    """What is learnt from."""
+    return both_worlds(range(600), seed=3)
 
 
 @pytest.fixture(scope="module")
 def unseen():
-    """Clean and photographed eyes of other persons."""
-    renders = (world.render(range(1000, 1600), seed=4)[0] for world in (eyes, camera))
-    return [to_tensor(np.stack([equalize(image) for image in images])) for images in renders]
+    """Eyes of other persons."""
+    return both_worlds(range(1000, 1600), seed=4)
 
 
 @pytest.fixture(scope="module")
