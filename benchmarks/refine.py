@@ -1,6 +1,7 @@
 """Refining: our default against the plain float32 NCHW loop with the same network, and memory over many crops.
 
-`python benchmarks/refine.py [--crops 100000]`. The plain loop is what re-implementations do, batches of 32 at a time.
+`python benchmarks/refine.py [--crops 100000] [--device cuda]`. The plain loop is what re-implementations do, batches of
+32 at a time.
 """
 
 import argparse
@@ -22,6 +23,7 @@ ROUNDS, BATCH, CROPS, FRAMES = 5, 32, 128, 16
 
 def plain(refiner: Refiner, images: list[np.ndarray]) -> list[np.ndarray]:
     out: list[np.ndarray] = []
+    device = next(refiner.parameters()).device
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
         if refiner.config.equalize:
@@ -29,9 +31,9 @@ def plain(refiner: Refiner, images: list[np.ndarray]) -> list[np.ndarray]:
         with torch.no_grad():
             if refiner.config.domain == "hands":
                 windows = [depth.find_window(image) for image in batch]
-                out.extend(depth.to_depth(refiner(depth.to_tensor(np.stack(batch), windows)), windows))
+                out.extend(depth.to_depth(refiner(depth.to_tensor(np.stack(batch), windows).to(device)).cpu(), windows))
             else:
-                out.extend(to_array(refiner(to_tensor(np.stack(batch))), np.uint8))
+                out.extend(to_array(refiner(to_tensor(np.stack(batch)).to(device)).cpu(), np.uint8))
     return out
 
 
@@ -44,14 +46,16 @@ def seconds(work: Callable[[], object]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crops", type=int, default=100_000, help="crops for the memory's figure")
-    count = parser.parse_args().crops
+    parser.add_argument("--device", default="cpu", help="where both are computed, such as cuda")
+    arguments = parser.parse_args()
+    count, device = arguments.crops, arguments.device
     eye_crops, frames = list(eyes.render(np.arange(CROPS))[0]), list(hands.render(np.arange(FRAMES))[0])
     print(f"{CROPS} crops of 55 x 35, {FRAMES} of 224 x 224")
-    print(f"{torch.get_num_threads()} threads, fast bfloat16: {has_fast_bfloat16()}")
+    print(f"{torch.get_num_threads()} threads, fast bfloat16: {has_fast_bfloat16(device)}")
     for name, images in (("hands", frames), ("eyes-paper", eye_crops), ("eyes", eye_crops)):
         # what ships, as only a trained refiner gives light and tones; the paper's network has no weights
         ours, theirs = (
-            Refiner.from_preset(name).eval() if name == "eyes-paper" else Refiner.from_pretrained(name)
+            (Refiner.from_preset(name).eval() if name == "eyes-paper" else Refiner.from_pretrained(name)).to(device)
             for _ in range(2)
         )
         pairs = []

@@ -2,6 +2,7 @@
 
 The plain loop is what re-implementations do: float32, NCHW, gradients of the discriminator kept in the refiner's
 update, real and refined images in passes of their own. Ours does more: history, augmentation, averaging, clipping.
+Where there is a GPU, both are on it.
 """
 
 import statistics
@@ -23,9 +24,11 @@ BATCH, STEPS = 32, 5
 
 
 def plain_step(config: TrainingConfig, images: np.ndarray, real: np.ndarray) -> Callable[[], None]:
-    refiner, discriminator = Refiner.from_preset(config.preset), Discriminator.from_preset(config.preset)
+    device = make_accelerator(config).device
+    refiner = Refiner.from_preset(config.preset).to(device)
+    discriminator = Discriminator.from_preset(config.preset).to(device)
     optimizers = [torch.optim.Adam(network.parameters(), lr=1e-4) for network in (refiner, discriminator)]
-    x, y = to_tensor(images[:BATCH]), to_tensor(real[:BATCH])
+    x, y = to_tensor(images[:BATCH]).to(device), to_tensor(real[:BATCH]).to(device)
 
     def step() -> None:
         for _ in range(config.refiner_updates):
@@ -54,11 +57,14 @@ def our_step(config: TrainingConfig, images: np.ndarray, real: np.ndarray) -> Ca
 
 
 def median_seconds(step: Callable[[], None]) -> float:
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
     step()
     seconds = []
     for _ in range(STEPS):
+        wait()
         start = time.perf_counter()
         step()
+        wait()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 

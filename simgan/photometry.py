@@ -6,6 +6,8 @@ crop makes grey levels as frequent there as in the real images, and what is fine
 as much (matching the energy of sub-bands, Heeger and Bergen 1995). None of these moves an edge.
 """
 
+import functools
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -67,13 +69,11 @@ class Photometry(nn.Module):
             return self._soften(self._tone(self._relight(x.float(), chosen)), chosen).to(x)
 
     def _relight(self, x: Tensor, chosen: Tensor) -> Tensor:
-        light = self.lights[chosen]
-        if not torch.isfinite(light).all():
-            return x
-        change = light - _slopes(x)
+        change = self.lights[chosen] - _slopes(x)
         across, down = _places(x)
-        gain = torch.exp(change[:, 0, None, None] * across + change[:, 1, None, None] * down)
-        return ((x + 1 + _DARK) * gain[:, None] - 1 - _DARK).clamp(-1, 1)
+        gain = torch.exp(change[:, 0, None, None] * across + change[:, 1, None, None] * down)[:, None]
+        lit = ((x + 1 + _DARK) * gain - 1 - _DARK).clamp(-1, 1)
+        return torch.where(gain.isfinite(), lit, x)
 
     def _tone(self, x: Tensor) -> Tensor:
         count, channels, height, width = x.shape
@@ -103,13 +103,19 @@ def _places(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _slopes(x: Tensor) -> Tensor:
     """Give slopes (B, 2) of log brightness across and down, fitted by least squares to what surrounds the eye."""
-    across, down = _places(x)
+    around, inverse = (part.to(x.device) for part in _fit(*x.shape[2:]))
+    brightness = torch.log(x.mean(1).flatten(1)[:, around] + 1 + _DARK)
+    return (brightness @ inverse.T)[:, 1:]
+
+
+@functools.cache
+def _fit(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Give the pixels that surround the eye, by number, and what their values times that are: level and slopes."""
+    across, down = _places(torch.empty(1, 1, height, width, dtype=torch.float32))
     around = (across / _EYE).square() + (down / _EYE).square() > 1
     across, down = across.expand(around.shape)[around], down.expand(around.shape)[around]
     design = torch.stack([torch.ones_like(across), across, down], 1)
-    brightness = torch.log(x.mean(1)[:, around] + 1 + _DARK)
-    inverse = torch.linalg.inv(design.T @ design) @ design.T
-    return (brightness @ inverse.T)[:, 1:]
+    return torch.nonzero(around.flatten())[:, 0], torch.linalg.inv(design.T @ design) @ design.T
 
 
 def _bands(x: Tensor) -> tuple[list[Tensor], Tensor]:

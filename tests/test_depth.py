@@ -78,6 +78,17 @@ def test_only_what_readings_reach_is_computed_and_nothing_changes(monkeypatch, p
     assert np.array_equal(refiner.refine(depth), to_depth(whole, [window])[0])
 
 
+def test_whole_images_as_a_gpu_takes_them_give_the_same_depths(monkeypatch):
+    refiner, frames = network(), [scene(), scene()[::-1].copy()]
+    told = refiner.refine(frames)
+    shapes = []
+    retexture = refiner.retexture
+    monkeypatch.setattr(refining, "_device", lambda refiner: "cuda")
+    monkeypatch.setattr(refiner, "retexture", lambda x: shapes.append(tuple(x.shape)) or retexture(x))
+    assert np.array_equal(refiner.refine(frames), told)
+    assert shapes == [(2, 1, *frames[0].shape)]
+
+
 def test_the_wall_stays_holes_are_0_and_depths_are_refined():
     depth, refiner = scene(), network()
     window = find_window(depth)

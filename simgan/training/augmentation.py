@@ -25,8 +25,7 @@ def draw(count: int, generator: Generator) -> Tensor:
 
 def augment(images: Tensor, draws: Tensor, kinds: Sequence[str]) -> Tensor:
     """Augment a batch (B, C, H, W) in [−1, 1] as drawn, (B, 4); differentiable in the images."""
-    draws = draws.to(images)
-    amount = draws[:, :, None, None, None]
+    amount = draws.to(images)[:, :, None, None, None]
     if "brightness" in kinds:
         images = images + BRIGHTNESS * amount[:, 0]
     if "distance" in kinds:  # of depth: the hand nearer or farther, where there is no reading there is none
@@ -34,9 +33,14 @@ def augment(images: Tensor, draws: Tensor, kinds: Sequence[str]) -> Tensor:
     if "contrast" in kinds:
         mean = images.mean((1, 2, 3), keepdim=True)
         images = mean + (images - mean) * (1 + CONTRAST * amount[:, 1])
-    if "translation" in kinds:
-        height, width = images.shape[2:]
-        padded = F.pad(images, [TRANSLATION] * 4, mode="reflect")
+    if "translation" in kinds:  # by gathering, as a slice for each image would start as many kernels on a GPU
+        channels, height, width = images.shape[1:]
         shift = (draws[:, 2:] * (TRANSLATION + 0.5)).round().clamp(-TRANSLATION, TRANSLATION).long() + TRANSLATION
-        images = torch.stack([padded[i, :, y : y + height, x : x + width] for i, (x, y) in enumerate(shift.tolist())])
+        columns, rows = (
+            (first[:, None] + torch.arange(size)).to(images.device)
+            for first, size in zip(shift.T, (width, height), strict=True)
+        )
+        images = F.pad(images, [TRANSLATION] * 4, mode="reflect")
+        images = images.gather(2, rows[:, None, :, None].expand(-1, channels, -1, images.shape[3]))
+        images = images.gather(3, columns[:, None, None].expand(-1, channels, height, -1))
     return images
