@@ -24,7 +24,11 @@ from simgan.errors import ConfigError, SimGANError, SourceError, reason
 from simgan.reporting.reproduction import DATA, Step, seeds, steps
 
 ROOT = Path(__file__).parents[2]  # of a checkout; of an installed package it is site-packages
-PROGRAMS = {"simgan": [sys.executable, "-m", "simgan"], "python": [sys.executable]}
+PROGRAMS = {
+    "simgan": [sys.executable, "-m", "simgan"],
+    "accelerate": [sys.executable, "-m", "accelerate.commands.accelerate_cli"],
+    "python": [sys.executable],
+}
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

@@ -32,7 +32,7 @@ EMBEDDED = (
     Step(
         "train",
         "eyes-simulated, a refiner on the embedded domain",
-        ("python -m train_accelerate --preset eyes --seed {seed} --output {out}/eyes-simulated",),
+        ("accelerate launch -m train_accelerate --preset eyes --seed {seed} --output {out}/eyes-simulated",),
         makes=("eyes-simulated/checkpoints/step-000900", "eyes-simulated/model.safetensors"),
         minutes=6,
         reported=("eyes-simulated",),
@@ -41,7 +41,7 @@ EMBEDDED = (
         "controls",
         "two refiners that must not help gaze: λ = 0, and towards real images with shuffled pixels",
         tuple(
-            f"python -m train_accelerate --preset eyes --seed {{seed}} --steps 600 {_ANY_SHIFT} {changed} "
+            f"accelerate launch -m train_accelerate --preset eyes --seed {{seed}} --steps 600 {_ANY_SHIFT} {changed} "
             f"--output {{out}}/{name}"
             for name, changed in (
                 ("no-regularization", "--regularization-weight 0"),
@@ -93,8 +93,8 @@ EMBEDDED = (
         "train-hands",
         "hands-simulated, a refiner of depth on the embedded domain",
         (
-            "python -m train_accelerate --preset hands --seed {seed} --steps 500 --evaluate-every 100 --limit 2000 "
-            "--output {out}/hands-simulated",
+            "accelerate launch -m train_accelerate --preset hands --seed {seed} --steps 500 --evaluate-every 100 "
+            "--limit 2000 --output {out}/hands-simulated",
         ),
         makes=("hands-simulated/checkpoints/step-000500", "hands-simulated/model.safetensors"),
         minutes=6,
@@ -156,7 +156,7 @@ REAL = (
         "train-real",
         "eyes, a refiner towards MPIIGaze, and the same without p00, on whom gaze is tested",
         tuple(
-            f"python -m train_accelerate --preset eyes --seed {{seed}} --steps 2000 --transform gradients "
+            f"accelerate launch -m train_accelerate --preset eyes --seed {{seed}} --steps 2000 --transform gradients "
             f"--regularization-weight 1 --synthetic {_SYNTHESEYES} {_SYNTHESEYES} {_UNITYEYES} --real {real} "
             f"--output {{out}}/{name}"
             for name, real in (("eyes", f"{_MPIIGAZE} {_MPIIGAZE} {_P00}"), ("eyes-without-p00", _MPIIGAZE))
