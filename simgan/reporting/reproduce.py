@@ -259,7 +259,11 @@ def _resumed(words: list[str]) -> list[str]:
 
 
 def _last_line(log: Path) -> str:
-    """The last line that says something; a progress bar writes all its own in one."""
+    """The last line that says what failed, or anything; a progress bar writes all its own in one.
+
+    Behind ours `accelerate launch` writes a traceback of its own.
+    """
     text = log.read_bytes()[-4000:].decode(errors="replace").replace("\r", "\n")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1].removeprefix("error: ") if lines else "it printed nothing"
+    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return (told or lines or ["it printed nothing"])[-1]
