@@ -34,6 +34,20 @@ def test_an_archive_of_images_with_labels_and_an_inner_archive_is_taken(tmp_path
     assert archives.check_archive(pack(tmp_path / "eyes.zip", entries), "eyes.zip") == {"a/1.png": 400, "Ä/ö.PNG": 400}
 
 
+def test_arrays_are_images_where_there_are_no_others_and_measured_by_their_header(tmp_path):
+    file = io.BytesIO()
+    np.save(file, np.zeros((30, 20), np.uint16))
+    array = file.getvalue()
+    packed = pack(tmp_path / "depth.zip", {"a.npy": array, "joints.csv": b""})
+    assert archives.check_archive(packed, "depth.zip") == {"a.npy": 600}
+    assert archives.check_archive(pack(tmp_path / "b.zip", {"a.npy": array, "b.png": png()}), "b.zip") == {"b.png": 400}
+    with pytest.raises(ImageError, match=r"a\.npy in c\.zip is no image that can be read"):
+        archives.check_archive(pack(tmp_path / "c.zip", {"a.npy": array[:40]}), "c.zip")
+    np.save(tmp_path / "large.npy", np.zeros((3000, 1400), np.uint8))
+    with pytest.raises(ImageError, match="large has 1400×3000 pixels"):
+        limits.count_pixels(tmp_path / "large.npy", "large")
+
+
 @pytest.mark.parametrize(
     "name", ["/etc/passwd", "../x.png", "a/../../x.png", "a\\..\\x.png", "\\x.png", "C:x.png", "a\nb.png", "x" * 300]
 )

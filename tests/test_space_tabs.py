@@ -66,16 +66,29 @@ def client(space):
 # Batch
 
 
+def damage(file, name):
+    """Change a byte at the end of a stored file in a ZIP."""
+    with zipfile.ZipFile(file) as packed:
+        entry = packed.getinfo(name)
+    data = bytearray(file.read_bytes())
+    data[data.index(name.encode(), entry.header_offset) + len(name) + entry.compress_size - 1] ^= 1
+    file.write_bytes(data)
+
+
 def test_a_zip_comes_back_refined_with_labels_and_names_untouched(client, tmp_path):
     images = eyes.render(range(5))[0]
     deep = images[4].astype(np.uint16) * 200
     sent = {f"a/eye #{i} (ä).png": png(image) for i, image in enumerate(images[:4])}
     sent |= {"a/eye #0 (ä).json": b'{"gaze": [0, 0, -1]}', "deep.png": png(deep), "masks/0.png": png(images[0])}
-    file = pack(tmp_path / "eyes.zip", sent | {"broken.png": sent["a/eye #0 (ä).png"][:900]})
+    large = np.random.default_rng(0).integers(0, 255, (200, 200), np.uint8)  # more than its header takes to read
+    broken = {"broken.png": sent["a/eye #0 (ä).png"][:900], "damaged.png": png(large)}
+    file = pack(tmp_path / "eyes.zip", sent | broken)
+    damage(file, "damaged.png")
     job = client.submit([handle_file(file)], "eyes", 1.0, "masks/*", api_name="/batch")
     told, result = job.result()
     assert "<strong>5 images refined</strong>, 2 other files copied" in told
     assert "broken.png" in told
+    assert "damaged.png in eyes.zip cannot be read: Bad CRC-32" in told
     assert Path(result).name == "eyes refined.zip"
     back = unpack(result)
     assert list(back) == list(sent)
@@ -87,7 +100,7 @@ def test_a_zip_comes_back_refined_with_labels_and_names_untouched(client, tmp_pa
     refined = np.array(Image.open(io.BytesIO(back["deep.png"])))
     assert refined.dtype == np.uint16
     assert is_near(refined, refiner.refine(deep))
-    assert any(re.search(r"Refining \d of 6 images", update[0]) for update in job.outputs())
+    assert any(re.search(r"Refining \d of 7 images", update[0]) for update in job.outputs())
 
 
 def test_many_files_come_back_as_a_zip_under_the_visitors_own_names(client, tmp_path):

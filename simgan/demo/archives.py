@@ -13,6 +13,7 @@ from pathlib import Path
 
 from simgan.demo import limits
 from simgan.errors import ImageError, SourceError
+from simgan.images import pictures
 from simgan.refining_files import IMAGES
 
 FILES = 2_000  # in an archive, or at once
@@ -51,7 +52,7 @@ def check_archive(file: Path, name: str) -> dict[str, int]:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             _check_entries(entries, size, name)
             images = {}
-            for image in [entry.filename for entry in entries if is_image(entry.filename)]:
+            for image in pictures(entry.filename for entry in entries):
                 with archive.open(image) as member:
                     images[image] = limits.count_pixels(member, f"{image} in {name}")
     except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError) as error:
@@ -70,12 +71,6 @@ def check_name(name: str, archive: str) -> None:
         raise SourceError(f"{archive} holds {name!r}, a name that leads out of it: pack it again")
     if not name or not name.isprintable() or any(len(part.encode()) > NAME for part in parts) or len(parts) > 20:
         raise SourceError(f"{archive} holds the name {name[:60]!r}, which no folder takes: name the file otherwise")
-
-
-def is_image(name: str) -> bool:
-    """Whether a file counts as an image by its name, as `refine_path` has it; hidden ones do not."""
-    path = Path(name)
-    return path.suffix.lower() in IMAGES and not path.name.startswith(".")
 
 
 def _check_directory(file: Path, name: str) -> None:

@@ -143,8 +143,14 @@ class _Work:
             with contextlib.suppress(queue.Empty):
                 news = self._told.get(timeout=0.5)
             if isinstance(news, SimGANError):
-                raise SourceError(str(news).replace(f"{self.archive.parent}/", ""))
+                raise SourceError(self._for_visitors(str(news)))
+            if isinstance(news, Refined):
+                news.broken = [self._for_visitors(line) for line in news.broken]
             yield news
+
+    def _for_visitors(self, text: str) -> str:
+        """Leave out where the archive lies here."""
+        return text.replace(f"{self.archive.parent}/", "")
 
     def _run(self, model: Model, strength: float, copy: Sequence[str]) -> None:
         told: Refined | SimGANError = SourceError(

@@ -1,9 +1,11 @@
 """What a visitor may send: sizes of files and images, how many, and how much work that is."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO
 
+from numpy.lib.format import MAGIC_PREFIX, read_array_header_1_0, read_array_header_2_0, read_magic
 from PIL import Image
 from torch import nn
 
@@ -29,13 +31,26 @@ def open_upload(path: str | Path) -> Image.Image:
 def count_pixels(file: Path | IO[bytes], name: str) -> int:
     """Give the pixels of an image by its header alone; `ImageError` where it is none that is taken here."""
     try:
-        with Image.open(file, formats=FORMATS) as image:
-            width, height = image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        with file.open("rb") if isinstance(file, Path) else nullcontext(file) as opened:
+            is_array = opened.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX
+            opened.seek(0)
+            width, height = _array_size(opened) if is_array else _image_size(opened)
+    except (OSError, SyntaxError, ValueError, KeyError, Image.DecompressionBombError) as error:
         raise ImageError(f"{name} is no image that can be read here: send one of {', '.join(FORMATS)}") from error
     if width * height > PIXELS:
         raise ImageError(f"{name} has {width}×{height} pixels: at most {PIXELS:,} are taken here")
     return width * height
+
+
+def _image_size(file: IO[bytes]) -> tuple[int, int]:
+    with Image.open(file, formats=FORMATS) as image:
+        return image.size
+
+
+def _array_size(file: IO[bytes]) -> tuple[int, int]:
+    read_header = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}[read_magic(file)]
+    height, width = read_header(file)[0][:2]
+    return width, height
 
 
 def check_count(files: Sequence[object]) -> None:
