@@ -74,27 +74,10 @@ def gradients(x: Tensor) -> tuple[Tensor, ...]:
     return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
 
 
-def multiscale(x: Tensor) -> tuple[Tensor, ...]:
-    """ψ = the image averaged over 2×2 and 4×4 pixels: leaves single pixels (noise, sharpness) free."""
-    return F.avg_pool2d(x, 2), F.avg_pool2d(x, 4)
-
-
-def local_contrast(x: Tensor, window: int = 11, floor: float = 0.1) -> tuple[Tensor, ...]:
-    """ψ = (x − μ) / (σ + floor), with mean and deviation over a window around the pixel.
-
-    Two images agree where they correlate locally: the order of brightness is kept, brightness and contrast are free.
-    """
-    mean = F.avg_pool2d(x, window, 1, window // 2, count_include_pad=False)
-    variance = F.avg_pool2d(x * x, window, 1, window // 2, count_include_pad=False) - mean * mean
-    return ((x - mean) / (variance.clamp_min(1e-6).sqrt() + floor),)
-
-
 TRANSFORMS: dict[str, Transform] = {
     "identity": identity,
     "channel-mean": channel_mean,
     "gradients": gradients,
-    "multiscale": multiscale,
-    "local-contrast": local_contrast,
 }
 
 

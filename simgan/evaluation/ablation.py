@@ -92,8 +92,6 @@ VARIANTS = (
     Variant("λ × 16", "a much stronger self-regularization", factor=16),
     Variant("ψ identity", "self-regularization on the pixels, as the paper's eyes (eq. 4)", {"transform": "identity"}),
     Variant("ψ gradients", "self-regularization on image derivatives (2.1)", {"transform": "gradients"}),
-    Variant("ψ multiscale", "on means over 2×2 and 4×4 pixels; single pixels are free", {"transform": "multiscale"}),
-    Variant("ψ local-contrast", "on what correlates locally; contrast is free", {"transform": "local-contrast"}),
     Variant("no photometry", "the network has to do all, as in the paper", {"photometry": False}),
     Variant("no iris weight", "the self-regularization weighs all pixels alike, as in the paper", {"iris_weight": 0.0}),
     Variant("K_g = 1", "one update of the refiner for each of the discriminator", {"refiner_updates": 1}),

@@ -87,7 +87,7 @@ class TrainingConfig:
     regularization_weight: float = 3.0
     """λ of eq. 1; where it is steered, its first value."""
     transform: str = "identity"
-    """ψ of eq. 4: identity, channel-mean, gradients, multiscale or local-contrast."""
+    """ψ of eq. 4: identity, channel-mean or gradients."""
     iris_weight: float = 5.0
     """How much more the self-regularization weighs on the iris, where a source tells where it is."""
     surface_weight: float = 0.0
