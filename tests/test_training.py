@@ -20,13 +20,10 @@ from safetensors.torch import load_file, save_file
 from train_arrays import data, small
 
 from simgan import ConfigError, Discriminator, Refiner, SourceError, TrainingError
-from simgan.evaluation.shift import annotation_shift
-from simgan.simulators.eyes import render
 from simgan.training import checkpoints
 from simgan.training.augmentation import augment, draw
 from simgan.training.batches import Batches, generator
 from simgan.training.config import PRESETS, from_command_line
-from simgan.training.randomization import randomize
 from simgan.training.run import Run
 from simgan.training.trainer import Trainer, make_accelerator
 
@@ -251,27 +248,6 @@ def test_augmentation_lets_the_gradient_through_and_moves_as_drawn():
     assert torch.autograd.gradcheck(lambda x: augment(x, draws, ("brightness", "contrast")), images)
     moved = augment(images, torch.tensor([[0, 0, 1.0, 0]] * 4), ("translation",))
     assert torch.equal(moved[..., :17], images[..., 3:])
-
-
-def test_randomization_changes_light_and_leaves_irises_where_they_are():
-    eyes = render(range(60))[0]
-    changed = np.stack([randomize(eye, generator(0, "light", n)) for n, eye in enumerate(eyes)])
-    assert np.abs(changed.astype(float) - eyes).mean((1, 2)).min() > 1
-    shift = annotation_shift(eyes, changed)
-    assert shift.failed < 0.2
-    assert shift.median < 0.3  # the finder's own answer to other light
-    colour = np.repeat(eyes[0][..., None], 3, 2)
-    assert np.array_equal(randomize(colour, generator(0, "light", 0)), np.repeat(changed[0][..., None], 3, 2))
-
-
-def test_randomization_is_drawn_by_an_images_place_whatever_part_of_the_batch_is_asked_for():
-    plain, varied = (
-        Batches("synthetic", [render(range(20))[0]], 8, seed=3, equalize=True, flip=True, randomization=on)
-        for on in (False, True)
-    )
-    whole = varied.draw(7)
-    assert not np.array_equal(whole, plain.draw(7))
-    assert np.array_equal(np.concatenate([varied.draw(7, slice(0, 4)), varied.draw(7, slice(4, 8))]), whole)
 
 
 def test_settings_that_do_not_fit_are_refused(tmp_path):

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from simgan.errors import SourceError
 from simgan.images import equalize
-from simgan.training.randomization import randomize
 
 
 class Images(Protocol):
@@ -57,12 +56,11 @@ class Batches:
         seed: int,
         equalize: bool,
         flip: bool,
-        randomization: bool = False,
         window: int = 0,
     ) -> None:
         self.stream, self.sources, self.size = stream, list(sources), size
         self.seed, self.equalize, self.flip = seed, equalize, flip
-        self.randomization, self.window = randomization, window
+        self.window = window
         smallest = min((len(source) for source in self.sources), default=0)
         share = -(-size // max(1, len(self.sources)))
         if smallest < share:
@@ -93,7 +91,7 @@ class Batches:
             mine = np.flatnonzero(source == s)
             if len(mine):
                 if self.window and isinstance(images_of, ImagesOfAnySize):
-                    rngs = self._of_each(number, part, "window")
+                    rngs = self._of_each(number, part)
                     some = images_of.windows(index[mine], self.window, [rngs[place] for place in mine])
                 else:
                     some = images_of[index[mine]]
@@ -101,9 +99,6 @@ class Batches:
                     images = np.empty((len(index), *some.shape[1:]), some.dtype)
                 images[mine] = some
         assert images is not None  # a part of a batch is never empty
-        if self.randomization:
-            rngs = self._of_each(number, part, "randomization")
-            images = np.stack([randomize(image, rng) for image, rng in zip(images, rngs, strict=True)])
         if self.equalize:
             images = np.stack([equalize_image(image) for image in images])
         return self._flip(images, number, part)
@@ -118,9 +113,9 @@ class Batches:
                 masks[mine] = images_of.iris_masks(index[mine])
         return self._flip(masks, number, part)
 
-    def _of_each(self, number: int, part: slice, what: str) -> list[np.random.Generator]:
-        """Give a generator for each image, by its own place, whatever part of batch `number` it is in."""
-        stream, first = f"{self.stream}/{what}", number * self.size
+    def _of_each(self, number: int, part: slice) -> list[np.random.Generator]:
+        """Give a generator for each image's window, by its own place, whatever part of batch `number` it is in."""
+        stream, first = f"{self.stream}/window", number * self.size
         return [generator(self.seed, stream, first + place) for place in range(self.size)[part]]
 
     def _flip(self, images: NDArray[Any], number: int, part: slice) -> NDArray[Any]:

@@ -118,9 +118,6 @@ class TrainingConfig:
     for depth whose hands were filmed nearer or farther than the simulator's."""
     photometry: bool = True
     """Give each synthetic image light, tones, sharpness of real ones first, in closed form; the network adds more."""
-    randomization: bool = False
-    """Other light, sharpness and noise for each synthetic image (domain randomization, Tobin et al. 2017): where
-    rendered persons are few. A simulator that renders ever new ones does better without."""
     flip: bool = True
     """Mirror half of the images, synthetic and real: left eyes and right eyes."""
 

@@ -78,9 +78,7 @@ class Trainer:
         refiner.to(**layout)
         equalize = refiner.config.equalize
         drawn: Any = {"seed": config.seed, "equalize": equalize, "flip": config.flip, "window": config.window}
-        self.synthetic = Batches(
-            "synthetic", data.synthetic, config.batch_size, **drawn, randomization=config.randomization
-        )
+        self.synthetic = Batches("synthetic", data.synthetic, config.batch_size, **drawn)
         self.real = Batches("real", data.real, config.batch_size, **drawn)
         if isinstance(refiner.photometry, Photometry):
             refiner.photometry.learn(*_alike(self.synthetic, self.real))
