@@ -14,6 +14,7 @@ import pytest
 from simgan import ConfigError, Refiner
 from simgan.cards.records import read_records
 from simgan.evaluation.bootstrap import estimate, group_images, median_error
+from simgan.evaluation.experiment import ArmResult, pairs
 from simgan.evaluation.gaze import GazeTraining
 from simgan.evaluation.gaze_arms import Arm, Material
 from simgan.evaluation.gaze_experiment import run_experiment
@@ -128,6 +129,29 @@ def test_what_cannot_be_trained_is_refused_before_anything_is(persons, model):
             run_experiment(material, arms, training=TINY, **options)
     with pytest.raises(ConfigError, match="has no person p9: there are p0, p1, p2, p3"):
         Material("simulator:eyes", persons, test_persons=("p9",), limit=10)
+
+
+def test_the_first_model_meets_its_rivals_and_controls_only_the_first_arm():
+    names = ["synthetic", "refined", "synthetic+blur", "4x-synthetic", "4x-refined", "real"]
+    arms = [
+        ArmResult(arm, tuned, 1, [])
+        for tuned in (0, 100)
+        for name in names
+        for arm in Arm.parse(name, ("ours", "control"))
+        if not (tuned and name == "real")
+    ]
+    told = [(one.name, other.name) for one, other in pairs(arms)]
+    plain = [pair for pair in told if "then" not in pair[0]]
+    assert [one for one, other in plain if other == "synthetic"] == [
+        *("refined by ours", "refined by control", "synthetic+blur", "4x-synthetic"),
+        *("4x-refined by ours", "4x-refined by control", "real"),
+    ]
+    for times in ("", "4x-"):
+        rivals = {other for one, other in plain if one == f"{times}refined by ours"}
+        assert rivals == {*names} - {"refined", "4x-refined"} | {f"{times}refined by control"}
+        assert [other for one, other in plain if one == f"{times}refined by control"] == ["synthetic"]
+    assert ("refined by ours, then 100 real", "synthetic, then 100 real") in told
+    assert len(told) == len(set(told)) == 15 + 12
 
 
 def test_a_refiner_that_changes_nothing_makes_the_same_arm(tmp_path):

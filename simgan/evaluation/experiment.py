@@ -14,7 +14,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import Field, asdict, dataclass, replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -122,14 +121,21 @@ class Comparison(ABC, Generic[R]):
 
 
 def pairs(arms: Sequence[ArmResult[R]]) -> Iterator[tuple[ArmResult[R], ArmResult[R]]]:
-    """Each arm against the first, and what is refined against every other, where both are fine-tuned alike."""
+    """Each arm against the first, and what the first model refined against its rivals, where both are fine-tuned alike.
+
+    Rivals are what nothing refined, and as many images as another model refined.
+    """
     for number in {row.tuned: None for row in arms}:
-        alike = [row for row in arms if row.tuned == number]
-        for early, late in combinations(alike, 2):
-            if early is alike[0] or late.arm.kind == "refined":
-                yield late, early
-            elif early.arm.kind == "refined":
-                yield early, late
+        first, *others = [row for row in arms if row.tuned == number]
+        yield from ((row, first) for row in others)
+        refined = [row for row in others if row.arm.kind == "refined"]
+        for row in refined:
+            if row.arm.model == refined[0].arm.model:
+                yield from ((row, rival) for rival in others if _are_rivals(row.arm, rival.arm))
+
+
+def _are_rivals(arm: Arm, other: Arm) -> bool:
+    return other.kind != "refined" or (other.model != arm.model and other.times == arm.times)
 
 
 def run_arms(

@@ -13,7 +13,7 @@ from simgan.cards.curves import BLACK, BLUE, GREY, ORANGE, WIDTH, as_png
 from simgan.domains import DOMAINS
 from simgan.errors import SourceError
 from simgan.evaluation.estimates import Estimate
-from simgan.reporting.read import Difference, Experiment, Run
+from simgan.reporting.read import Experiment, Run
 from simgan.training.sheets import scale_of
 
 DPI = 220
@@ -39,20 +39,15 @@ def draw_means(experiment: Experiment) -> bytes:
 
 
 def draw_differences(experiment: Experiment) -> bytes:
-    """Draw paired differences with their intervals, of the task's first column; colour and mark tell which leave 0."""
-    entries: list[tuple[str, Difference | None]] = []
-    tuned = ""
-    for difference in experiment.differences:
-        if difference.tuned != tuned:
-            tuned = difference.tuned
-            entries.append((f"{tuned}:", None))
-        entries.append((difference.name, difference))
-    figure, axes = _rows([name for name, _ in entries])
+    """Draw paired differences with their intervals, of the task's first column; colour and mark tell which leave 0.
+
+    Where networks were fine-tuned too, those that were not: the report's table has all.
+    """
+    differences = [one for one in experiment.differences if not one.tuned] or experiment.differences
+    figure, axes = _rows([one.name for one in differences])
     sign = 1 if experiment.task.less_is_better else -1
     looks = {"first is better": (BLUE, "o"), "first is worse": (ORANGE, "s"), "not told apart": (GREY, "D")}
-    for row, (_, one) in enumerate(entries):
-        if one is None:
-            continue
+    for row, one in enumerate(differences):
         low, high = sorted(sign * end for end in (one.figure.low, one.figure.high))
         told = "first is better" if high < 0 else "first is worse" if low > 0 else "not told apart"
         _interval(axes, row, one.figure, colour=looks[told][0], marker=looks[told][1])
