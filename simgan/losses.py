@@ -74,10 +74,19 @@ def gradients(x: Tensor) -> tuple[Tensor, ...]:
     return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
 
 
+def identity_and_gradients(x: Tensor) -> tuple[Tensor, ...]:
+    """ψ = the image and its derivatives. By an L1 distance of pixels alone a few may change as much as they like: spots.
+
+    The derivatives hold their edges, and the pixels hold the brightness that derivatives alone leave free.
+    """
+    return (x, *gradients(x))
+
+
 TRANSFORMS: dict[str, Transform] = {
     "identity": identity,
     "channel-mean": channel_mean,
     "gradients": gradients,
+    "identity+gradients": identity_and_gradients,
 }
 
 

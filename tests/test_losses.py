@@ -66,6 +66,18 @@ def test_gradients_leave_brightness_free_and_hold_edges():
     assert self_regularization(torch.zeros_like(x), x, get_transform("gradients")).item() == pytest.approx(1)
 
 
+def test_identity_and_gradients_hold_a_spot_more_than_a_change_of_light():
+    x = torch.zeros(1, 1, 10, 10)
+    spot = x.clone()
+    spot[..., 5, 5] = 1
+    losses = {
+        name: [self_regularization(y, x, get_transform(name)).item() for y in (spot, x + 0.01)]
+        for name in ("identity", "identity+gradients")
+    }
+    assert losses["identity"] == pytest.approx([0.01, 0.01])
+    assert losses["identity+gradients"] == pytest.approx([0.01 + 4 / 90, 0.01])
+
+
 def test_refiner_loss_weighs_the_regularization_with_lambda():
     assert refiner_loss(torch.tensor(0.7), torch.tensor(0.2), 3.0).item() == pytest.approx(1.3)
 

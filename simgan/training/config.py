@@ -84,10 +84,10 @@ class TrainingConfig:
     history_size: int = 4096
     """B: refined images in the history (section 2.3); 0 turns it off."""
 
-    regularization_weight: float = 3.0
+    regularization_weight: float = 1.0
     """λ of eq. 1; where it is steered, its first value."""
-    transform: str = "identity"
-    """ψ of eq. 4: identity, channel-mean or gradients."""
+    transform: str = "identity+gradients"
+    """ψ of eq. 4: identity, channel-mean, gradients or identity+gradients."""
     iris_weight: float = 5.0
     """How much more the self-regularization weighs on the iris, where a source tells where it is."""
     surface_weight: float = 0.0
