@@ -75,9 +75,10 @@ def gradients(x: Tensor) -> tuple[Tensor, ...]:
 
 
 def identity_and_gradients(x: Tensor) -> tuple[Tensor, ...]:
-    """ψ = the image and its derivatives. By an L1 distance of pixels alone a few may change as much as they like: spots.
+    """ψ = the image and its derivatives (section 2.1 has each of them).
 
-    The derivatives hold their edges, and the pixels hold the brightness that derivatives alone leave free.
+    By an L1 distance of pixels alone a few may change as much as they like, to spots; derivatives alone leave brightness
+    free.
     """
     return (x, *gradients(x))
 
