@@ -77,8 +77,8 @@ def gradients(x: Tensor) -> tuple[Tensor, ...]:
 def identity_and_gradients(x: Tensor) -> tuple[Tensor, ...]:
     """ψ = the image and its derivatives (section 2.1 has each of them).
 
-    By an L1 distance of pixels alone a few may change as much as they like, to spots; derivatives alone leave brightness
-    free.
+    By an L1 distance of pixels alone a few may change as much as they like, to spots; derivatives alone leave the
+    brightness free.
     """
     return (x, *gradients(x))
 
