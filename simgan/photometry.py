@@ -108,7 +108,7 @@ def _slopes(x: Tensor) -> Tensor:
     return (brightness @ inverse.T)[:, 1:]
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4)  # sizes: of a large image it takes as much memory as the image
 def _fit(height: int, width: int) -> tuple[Tensor, Tensor]:
     """Give the pixels that surround the eye, by number, and what their values times that are: level and slopes."""
     across, down = _places(torch.empty(1, 1, height, width, dtype=torch.float32))
