@@ -207,8 +207,7 @@ def refine_depth(refiner: "Refiner", images: Array, strength: float = 1.0) -> Ar
     refined: Iterable[Tensor]
     if _device(refiner) == "cpu":
         background: dict[tuple[int, int], Tensor] = {}
-        seen = (torch.from_numpy(window.holds(image)) for window, image in zip(windows, images, strict=True))
-        refined = (_around_readings(refiner, x, where, background) for x, where in zip(values, seen, strict=True))
+        refined = (_around_readings(refiner, x, background) for x in values)
     else:  # whole images together take a GPU less time than the readings of one after the other
         refined = _network(refiner, torch.stack(values)[:, None])[:, 0]
     return np.stack(
@@ -221,7 +220,7 @@ def refine_depth(refiner: "Refiner", images: Array, strength: float = 1.0) -> Ar
 
 def _as_readings(image: Array, window: Window, x: Array, refined: Array, strength: float) -> Array:
     """Give millimetres again, of an image whose values in its window are x and, refined, `refined`."""
-    seen, found = window.holds(image), refined <= THRESHOLD
+    seen, found = x <= THRESHOLD, refined <= THRESHOLD
     depths = np.where(seen & found, x + np.float32(strength) * (refined - x), refined)
     out = np.where(found, window.to_depth(depths), image)
     if strength < 0.5:
@@ -229,8 +228,8 @@ def _as_readings(image: Array, window: Window, x: Array, refined: Array, strengt
     return np.where(seen & ~found, 0, out).astype(image.dtype)
 
 
-def _around_readings(refiner: "Refiner", x: Tensor, seen: Tensor, known: dict[tuple[int, int], Tensor]) -> Tensor:
-    """R(x) of (H, W), computed only as far from the pixels `seen` as they reach: beyond, R sees background alone.
+def _around_readings(refiner: "Refiner", x: Tensor, known: dict[tuple[int, int], Tensor]) -> Tensor:
+    """R(x) of (H, W), computed only as far from the readings as they reach: beyond, R sees background alone.
 
     There the values are those of an image of background, kept in `known` by its size. What is computed is cut out so
     that the border made by cutting does not show. Reflecting padding goes on with the background by itself, where at
@@ -241,7 +240,7 @@ def _around_readings(refiner: "Refiner", x: Tensor, seen: Tensor, known: dict[tu
     rim = reach if refiner.config.padding == "zeros" else 1
     places, inner = [], []
     for axis, size in enumerate(x.shape):
-        lines = torch.nonzero(seen.any(1 - axis))[:, 0].tolist()
+        lines = torch.nonzero((x <= THRESHOLD).any(1 - axis))[:, 0].tolist()
         kept = _grown(slice(lines[0], lines[-1] + 1), reach, size)
         cut = _grown(kept, max(rim, LEAST - (kept.stop - kept.start)), size)
         places.append((kept, cut))
