@@ -11,7 +11,7 @@ from simgan.demo.events import MODEL_QUEUE, told
 from simgan.demo.models import Model, Models
 from simgan.demo.patch_map import draw, field_of, judge, judge_depth, report
 from simgan.demo.refine_tab import NONE_YET, model_choice
-from simgan.demo.samples import Choice, Upload, examples
+from simgan.demo.samples import Choice, Upload, examples, image_field
 from simgan.depth import find_window, stored_depth
 from simgan.errors import ImageError, ModelError
 from simgan.refining import is_of_depth
@@ -45,19 +45,7 @@ def add(models: Models) -> None:
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
             gr.Markdown(ABOUT)
-            images = gr.Gallery(
-                [chosen],
-                label="Image (of several, the last)",
-                format="png",
-                file_types=["image"],
-                sources=["upload", "clipboard"],
-                columns=3,
-                fit_columns=False,
-                object_fit="contain",
-                interactive=True,
-                buttons=[],
-                elem_id="patch-images",
-            )
+            images = image_field([chosen], "Image (of several, the last)", "patch")
             choice = Choice(images, "inspect")
             model = model_choice(models)
             button = gr.Button("Look for fake patches", variant="primary", elem_id="patch-button")

@@ -12,7 +12,7 @@ from simgan.demo import depths, limits, preview
 from simgan.demo.events import MODEL_QUEUE, told
 from simgan.demo.models import Model, Models
 from simgan.demo.notes import describe
-from simgan.demo.samples import Choice, Upload, examples, hand_examples
+from simgan.demo.samples import Choice, Upload, examples, hand_examples, image_field
 from simgan.images import encode_like
 from simgan.refining import is_of_depth
 
@@ -55,19 +55,7 @@ def add(models: Models) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             gr.Markdown(ABOUT)
-            images = gr.Gallery(
-                chosen,
-                label="Synthetic images",
-                format="png",
-                file_types=["image"],
-                sources=["upload", "clipboard"],
-                columns=3,
-                fit_columns=False,
-                object_fit="contain",
-                interactive=True,
-                buttons=[],
-                elem_id="refine-images",
-            )
+            images = image_field(chosen, "Synthetic images", "refine")
             choice = Choice(images, "refine", together=True)
             model = model_choice(models)
             strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="0 gives the input back, 1 is refined.")

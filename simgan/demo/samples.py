@@ -42,6 +42,23 @@ def _write(name: str, images: Array) -> list[str]:
     return [str(path) for path in paths]
 
 
+def image_field(chosen: list[str], label: str, name: str) -> gr.Gallery:
+    """Give the field that takes images of every kind, open with some; `name` begins its element's id."""
+    return gr.Gallery(
+        chosen,
+        label=label,
+        format="png",
+        file_types=["image"],
+        sources=["upload", "clipboard"],
+        columns=3,
+        fit_columns=False,
+        object_fit="contain",
+        interactive=True,
+        buttons=[],
+        elem_id=f"{name}-images",
+    )
+
+
 class Choice:
     """Examples below a gallery: those of eyes, or of hands while a model of hands is chosen."""
 
