@@ -87,7 +87,8 @@ class Pretrained(nn.Module):
         """
         target = Path(folder) / self.subfolder
         target.mkdir(parents=True, exist_ok=True)
-        config = {"model_type": f"simgan-{type(self).__name__.lower()}", **dataclasses.asdict(self.config)}
+        values = {name: value for name, value in dataclasses.asdict(self.config).items() if value is not None}
+        config = {"model_type": f"simgan-{type(self).__name__.lower()}", **values}
         tensors = {key: value.detach().cpu().contiguous() for key, value in self.state_dict().items()}
         aside = Path(tempfile.mkdtemp(prefix=".saving-", dir=target))
         try:
@@ -238,8 +239,10 @@ def _read_config(file: Path, place: str, config_class: type, kind: str) -> Any:
         raise ModelError(f"{place}/{CONFIG} cannot be read as JSON: {error}") from error
     if found != f"simgan-{kind}":
         raise ModelError(f"{place}/{CONFIG} is not of a simgan {kind}: its model_type is {found!r}")
-    names = {field.name for field in dataclasses.fields(config_class)}
-    unknown, missing = sorted(values.keys() - names), sorted(names - values.keys())
+    fields = dataclasses.fields(config_class)
+    needed = {field.name for field in fields if field.default is not None}  # what is None is not written
+    unknown = sorted(values.keys() - {field.name for field in fields})
+    missing = sorted(needed - values.keys())
     if unknown:
         keys = ", ".join(unknown)
         raise ModelError(f"{place}/{CONFIG} has unknown keys {keys}: made by a newer simgan? Update simgan")

@@ -4,6 +4,7 @@ Conv k×k → `width` maps, `blocks` residual blocks of two k×k convolutions, a
 no stride, no pooling, no normalization: it changes pixels and leaves the geometry, hence the labels, alone.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ class RefinerConfig:
     and starts as the identity (the paper's gives R(x)). `equalize`: images are histogram-equalized before they enter,
     as MPIIGaze's crops are; `Refiner.refine` does it, the caller need not. `padding`: zeros as in the paper, or
     reflect, which draws no lines along the border. `photometry`: light, tones and sharpness of real
-    ones come first.
+    ones come first. `disparity`: scale and phase of the steps that refined depth comes in (`simgan.disparity`), if any.
     """
 
     domain: str = "eyes"
@@ -38,8 +39,13 @@ class RefinerConfig:
     equalize: bool = False
     padding: Literal["zeros", "reflect"] = "zeros"
     photometry: bool = False
+    disparity: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        if self.disparity is not None:
+            object.__setattr__(self, "disparity", tuple(self.disparity))  # JSON holds lists
+            if self.domain != "hands" or len(self.disparity) != 2 or not 0 < self.disparity[0] < math.inf:
+                raise ConfigError(f"disparity is for depth, a scale above 0 and a phase, not {self.disparity}")
         if self.channels not in (1, 3):
             raise ConfigError(f"a refiner takes 1 or 3 channels, not {self.channels}")
         for name in ("width", "kernel_size", "blocks"):
@@ -95,10 +101,10 @@ class Refiner(Pretrained):
             nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     @classmethod
-    def from_preset(cls, name: str, *, channels: int = 1, photometry: bool = False) -> "Refiner":
-        """Build the untrained refiner of a preset; an unknown name raises `ConfigError`."""
+    def from_preset(cls, name: str, **changes: Any) -> "Refiner":
+        """Build the untrained refiner of a preset, with `changes` of its `RefinerConfig`; `ConfigError` if unknown."""
         preset = get_preset(name)
-        return cls(RefinerConfig(domain=preset.domain, channels=channels, photometry=photometry, **preset.refiner))
+        return cls(RefinerConfig(**{"domain": preset.domain, **preset.refiner, **changes}))
 
     def forward(self, x: Tensor) -> Tensor:
         """Refine a batch (B, C, H, W) in [−1, 1]; `ConfigError` where C or the size does not fit."""

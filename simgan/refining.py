@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from simgan.depth import BACKGROUND, THRESHOLD, Window, find_window, restored, stored_depth
+from simgan.depth import BACKGROUND, THRESHOLD, find_window, restored, stored_depth
+from simgan.disparity import Disparity
 from simgan.errors import ImageError
 from simgan.images import Array, check_stored, equalize, read, to_array, to_pil, to_stored, to_tensor
 from simgan.runtime import has_fast_bfloat16
@@ -198,7 +199,8 @@ def refine_depth(refiner: "Refiner", images: Array, strength: float = 1.0) -> Ar
     Where the refined value is background, a reading of the window becomes 0, a hole; one that lies nearer or farther
     (the body, the wall) stays, and so does what was a hole. Elsewhere the refined depth is taken. A strength between 0
     and 1 blends the depths where input and refined image both have one. Whether a pixel has one can only be told by
-    either: by the input below 0.5, by the refined image from there on. 0 gives the input back.
+    either: by the input below 0.5, by the refined image from there on. 0 gives the input back. Of a refiner with
+    `disparity` refined depth comes in the steps of that camera.
     """
     if strength == 0:
         return images.copy()
@@ -212,20 +214,21 @@ def refine_depth(refiner: "Refiner", images: Array, strength: float = 1.0) -> Ar
         refined = _network(refiner, torch.stack(values)[:, None])[:, 0]
     return np.stack(
         [
-            _as_readings(image, window, x.numpy(), y.numpy(), strength)
+            _as_readings(refiner, image, window.to_depth(y.numpy()), x.numpy() <= THRESHOLD, strength)
             for image, window, x, y in zip(images, windows, values, refined, strict=True)
         ]
     )
 
 
-def _as_readings(image: Array, window: Window, x: Array, refined: Array, strength: float) -> Array:
-    """Give millimetres again, of an image whose values in its window are x and, refined, `refined`."""
-    seen, found = x <= THRESHOLD, refined <= THRESHOLD
-    depths = np.where(seen & found, x + np.float32(strength) * (refined - x), refined)
-    out = np.where(found, window.to_depth(depths), image)
+def _as_readings(refiner: "Refiner", image: Array, refined: Array, seen: Array, strength: float) -> Array:
+    """Blend an image, whose readings within its window are `seen`, and what was `refined` of it, both in mm."""
+    found = refined > 0
+    if refiner.config.disparity:
+        refined = Disparity(*refiner.config.disparity).snap(refined)
+    blended = np.rint(image + strength * (refined.astype(np.float64) - image)).astype(image.dtype)
     if strength < 0.5:
-        return np.where(seen & found, out, image)
-    return np.where(seen & ~found, 0, out).astype(image.dtype)
+        return np.where(seen & found, blended, image)
+    return np.where(found, np.where(seen, blended, refined), np.where(seen, 0, image)).astype(image.dtype)
 
 
 def _around_readings(refiner: "Refiner", x: Tensor, known: dict[tuple[int, int], Tensor]) -> Tensor:

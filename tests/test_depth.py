@@ -12,6 +12,7 @@ from PIL import Image
 from simgan import ConfigError, ImageError, Refiner, RefinerConfig, refining
 from simgan.data.columns import image_cell
 from simgan.depth import Window, check_depth, find_window, pack, to_depth, to_tensor, unpack
+from simgan.disparity import Disparity
 from simgan.images import decode
 from simgan.refining_files import refine_path
 
@@ -70,9 +71,7 @@ def test_only_what_readings_reach_is_computed_and_nothing_changes(monkeypatch, p
     computed = []
     retexture = refiner.retexture
     monkeypatch.setattr(refiner, "retexture", lambda x: computed.append(x.shape[2] * x.shape[3]) or retexture(x))
-    part = refining._around_readings(
-        refiner, to_tensor(depth[None], [window])[0, 0], torch.from_numpy(window.holds(depth)), {}
-    )
+    part = refining._around_readings(refiner, to_tensor(depth[None], [window])[0, 0], {})
     assert torch.allclose(part, whole[0, 0], atol=1e-6)
     assert (sum(computed) < depth.size / 2) == (radius < 20)
     assert np.array_equal(refiner.refine(depth), to_depth(whole, [window])[0])
@@ -112,6 +111,16 @@ def test_strength_blends_depths_and_tells_readings_by_the_nearer_side():
         assert np.abs(out - blend)[both].max() <= 1
         assert np.array_equal(out == 0, side == 0)
     assert np.array_equal(refiner.refine(depth, strength=0), depth)
+
+
+def test_refined_depth_comes_in_the_steps_of_the_camera():
+    steps = Disparity(scale=345_000.0, phase=0.3)
+    plain, stepped = network(), network(disparity=(345_000.0, 0.3))
+    depth = scene()
+    out = stepped.refine(depth)
+    assert np.array_equal(out, np.where(plain.refine(depth) == depth, out, steps.snap(plain.refine(depth))))
+    assert (out[depth == 2001] % 2001 != 0).sum() < 500  # the wall is left as it is
+    assert np.array_equal(stepped.refine(depth, strength=0), depth)
 
 
 def test_kind_mode_and_size_come_back(tmp_path):

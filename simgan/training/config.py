@@ -118,6 +118,8 @@ class TrainingConfig:
     for depth whose hands were filmed nearer or farther than the simulator's."""
     photometry: bool = True
     """Give each synthetic image light, tones, sharpness of real ones first, in closed form; the network adds more."""
+    quantize: bool = False
+    """Give refined depth the steps of the real camera's, in closed form; where it has some."""
     flip: bool = True
     """Mirror half of the images, synthetic and real: left eyes and right eyes."""
 
@@ -166,8 +168,10 @@ class TrainingConfig:
             raise ConfigError(f"unknown augmentation {', '.join(unknown)}: choose of {', '.join(AUGMENTATIONS)}")
         if self.window and not self.window >= 16:
             raise ConfigError(f"window must be 0 (whole images) or at least 16 pixels, not {self.window}")
-        if self.window and DOMAINS[get_preset(self.preset).domain].stored != "uint16":
-            raise ConfigError(f"window is for depth, which {get_preset(self.preset).domain} are not: leave it 0")
+        domain = DOMAINS[get_preset(self.preset).domain]
+        for name, off in (("window", 0), ("quantize", False)):
+            if getattr(self, name) and domain.stored != "uint16":
+                raise ConfigError(f"{name} is for depth, which {domain.name} are not: leave it {off}")
         if self.push_to_hub is not None and not HUB_ID.fullmatch(self.push_to_hub):
             raise ConfigError(f"push_to_hub must be the id of a Hub repository (org/name), not {self.push_to_hub!r}")
         if self.push_every and self.push_to_hub is None:
@@ -218,6 +222,7 @@ PRESETS = {
         iris_weight=0.0,
         surface_weight=50.0,
         photometry=False,
+        quantize=True,
         max_shift=6.0,
         max_median_shift=3.0,
     ),

@@ -1,6 +1,6 @@
 """Depth frames of a source as a network sees them, whole or as windows about a pixel of the hand."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from datasets import Dataset
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from simgan.data.loader import Crops
 from simgan.depth import find_window, to_tensor
 from simgan.errors import SourceError
-from simgan.images import to_array
+from simgan.images import Array, to_array
 
 Values = NDArray[np.uint16]
 
@@ -31,6 +31,11 @@ class Frames:
         """Give whole frames (N, H, W), which must be of one size."""
         values: Values = to_array(to_tensor(self._crops[indices]), np.uint16)
         return values
+
+    def depths(self, count: int) -> Iterator[Array]:
+        """Give so many frames as they are, uint16 (H, W) in mm, or all there are, spread over the source."""
+        for index in np.linspace(0, len(self) - 1, min(count, len(self))).astype(int):
+            yield self._crops.each([index])[0]
 
     def windows(self, indices: Sequence[int] | NDArray[np.int64], size: int, rngs: Sequence[Generator]) -> Values:
         """Give a window of each frame, (N, size, size), about a random pixel of the hand; frames may differ in size.
