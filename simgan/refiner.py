@@ -4,7 +4,6 @@ Conv k×k → `width` maps, `blocks` residual blocks of two k×k convolutions, a
 no stride, no pooling, no normalization: it changes pixels and leaves the geometry, hence the labels, alone.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from simgan.domains import get_preset
 from simgan.errors import ConfigError
 from simgan.hub import Pretrained
 from simgan.photometry import Photometry
+from simgan.triangulation import Triangulation
 
 MINIMUM_SIZE = 16
 
@@ -27,7 +27,7 @@ class RefinerConfig:
     and starts as the identity (the paper's gives R(x)). `equalize`: images are histogram-equalized before they enter,
     as MPIIGaze's crops are; `Refiner.refine` does it, the caller need not. `padding`: zeros as in the paper, or
     reflect, which draws no lines along the border. `photometry`: light, tones and sharpness of real
-    ones come first. `disparity`: scale and phase of the steps that refined depth comes in (`simgan.disparity`), if any.
+    ones come first. `triangulation`: the steps and shadows of a depth camera.
     """
 
     domain: str = "eyes"
@@ -39,13 +39,13 @@ class RefinerConfig:
     equalize: bool = False
     padding: Literal["zeros", "reflect"] = "zeros"
     photometry: bool = False
-    disparity: tuple[float, float] | None = None
+    triangulation: Triangulation | None = None
 
     def __post_init__(self) -> None:
-        if self.disparity is not None:
-            object.__setattr__(self, "disparity", tuple(self.disparity))  # JSON holds lists
-            if self.domain != "hands" or len(self.disparity) != 2 or not 0 < self.disparity[0] < math.inf:
-                raise ConfigError(f"disparity is for depth, a scale above 0 and a phase, not {self.disparity}")
+        if isinstance(self.triangulation, dict):  # as JSON holds it
+            object.__setattr__(self, "triangulation", Triangulation(**self.triangulation))
+        if self.triangulation and self.domain != "hands":
+            raise ConfigError(f"triangulation is for depth, which {self.domain} are not")
         if self.channels not in (1, 3):
             raise ConfigError(f"a refiner takes 1 or 3 channels, not {self.channels}")
         for name in ("width", "kernel_size", "blocks"):

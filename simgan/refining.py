@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from simgan.depth import BACKGROUND, THRESHOLD, find_window, restored, stored_depth
-from simgan.disparity import Disparity
 from simgan.errors import ImageError
 from simgan.images import Array, check_stored, equalize, read, to_array, to_pil, to_stored, to_tensor
 from simgan.runtime import has_fast_bfloat16
+from simgan.triangulation import Triangulation
 
 if TYPE_CHECKING:
     from simgan.refiner import Refiner
@@ -199,13 +199,14 @@ def refine_depth(refiner: "Refiner", images: Array, strength: float = 1.0) -> Ar
     Where the refined value is background, a reading of the window becomes 0, a hole; one that lies nearer or farther
     (the body, the wall) stays, and so does what was a hole. Elsewhere the refined depth is taken. A strength between 0
     and 1 blends the depths where input and refined image both have one. Whether a pixel has one can only be told by
-    either: by the input below 0.5, by the refined image from there on. 0 gives the input back. Of a refiner with
-    `disparity` refined depth comes in the steps of that camera.
+    either: by the input below 0.5, by the refined image from there on. 0 gives the input back. A refiner that has
+    learnt how a camera triangulates takes what lies in shadow away first, and gives depth in steps.
     """
     if strength == 0:
         return images.copy()
     windows = [find_window(image) for image in images]
-    values = [torch.from_numpy(window.to_values(image)) for window, image in zip(windows, images, strict=True)]
+    camera = refiner.config.triangulation or Triangulation()
+    values = [torch.from_numpy(w.to_values(camera.shade(image))) for w, image in zip(windows, images, strict=True)]
     refined: Iterable[Tensor]
     if _device(refiner) == "cpu":
         background: dict[tuple[int, int], Tensor] = {}
@@ -214,17 +215,15 @@ def refine_depth(refiner: "Refiner", images: Array, strength: float = 1.0) -> Ar
         refined = _network(refiner, torch.stack(values)[:, None])[:, 0]
     return np.stack(
         [
-            _as_readings(refiner, image, window.to_depth(y.numpy()), x.numpy() <= THRESHOLD, strength)
-            for image, window, x, y in zip(images, windows, values, refined, strict=True)
+            _as_readings(image, camera.snap(window.to_depth(y.numpy())), window.holds(image), strength)
+            for image, window, y in zip(images, windows, refined, strict=True)
         ]
     )
 
 
-def _as_readings(refiner: "Refiner", image: Array, refined: Array, seen: Array, strength: float) -> Array:
+def _as_readings(image: Array, refined: Array, seen: Array, strength: float) -> Array:
     """Blend an image, whose readings within its window are `seen`, and what was `refined` of it, both in mm."""
     found = refined > 0
-    if refiner.config.disparity:
-        refined = Disparity(*refiner.config.disparity).snap(refined)
     blended = np.rint(image + strength * (refined.astype(np.float64) - image)).astype(image.dtype)
     if strength < 0.5:
         return np.where(seen & found, blended, image)

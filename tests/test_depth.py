@@ -12,9 +12,9 @@ from PIL import Image
 from simgan import ConfigError, ImageError, Refiner, RefinerConfig, refining
 from simgan.data.columns import image_cell
 from simgan.depth import Window, check_depth, find_window, pack, to_depth, to_tensor, unpack
-from simgan.disparity import Disparity
 from simgan.images import decode
 from simgan.refining_files import refine_path
+from simgan.triangulation import Triangulation
 
 
 def scene(high=96, wide=128, wall=2001, seed=0):
@@ -113,13 +113,16 @@ def test_strength_blends_depths_and_tells_readings_by_the_nearer_side():
     assert np.array_equal(refiner.refine(depth, strength=0), depth)
 
 
-def test_refined_depth_comes_in_the_steps_of_the_camera():
-    steps = Disparity(scale=345_000.0, phase=0.3)
-    plain, stepped = network(), network(disparity=(345_000.0, 0.3))
-    depth = scene()
+def test_depth_gets_the_shadows_and_steps_of_the_camera():
+    camera = Triangulation(scale=345_000.0, phase=0.3, baseline=75.0)
+    depth = scene(wall=0)
+    depth[35:45, 46:54] = 600  # a finger before the hand
+    shaded = camera.shade(depth)
+    stepped = network(triangulation=camera)
     out = stepped.refine(depth)
-    assert np.array_equal(out, np.where(plain.refine(depth) == depth, out, steps.snap(plain.refine(depth))))
-    assert (out[depth == 2001] % 2001 != 0).sum() < 500  # the wall is left as it is
+    assert np.array_equal(out, np.where(shaded > 0, camera.snap(network().refine(shaded)), out))
+    dark = (depth > 0) & (shaded == 0)
+    assert dark.sum() > 20 and (out[dark] == 0).mean() > 0.5
     assert np.array_equal(stepped.refine(depth, strength=0), depth)
 
 

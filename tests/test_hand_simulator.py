@@ -13,10 +13,11 @@ from simgan.data import Crops, load
 from simgan.domains import JOINTS
 from simgan.simulators import depth_camera, hands
 from simgan.simulators.chance import Dice
-from simgan.simulators.depth_camera import BASELINE, unlit
+from simgan.simulators.depth_camera import BASELINE
 from simgan.simulators.hand_pose import KNUCKLE, MIDDLE, SWING, THUMB, draw_pose, place_fingers, place_thumb, settle
 from simgan.simulators.hand_render import FAR, FOCAL, Mesh, Window, cast
 from simgan.simulators.hand_shape import FINGERS, MESH, PLACE, measure
+from simgan.triangulation import unlit
 
 WORLDS = pytest.mark.parametrize("world", [hands, depth_camera])
 COUNT = 60

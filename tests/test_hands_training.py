@@ -94,7 +94,7 @@ def test_a_refiner_of_hands_is_trained_and_refines_frames(tmp_path, monkeypatch)
     assert (tmp_path / "run/samples/step-000002.png").is_file()
     refiner = Refiner.from_pretrained(tmp_path / "run")
     assert refiner.config.domain == "hands"
-    assert refiner.config.disparity[0] == pytest.approx(FOCAL * BASELINE / STEP, rel=0.02)
+    assert refiner.config.triangulation.scale == pytest.approx(FOCAL * BASELINE / STEP, rel=0.02)
     assert Discriminator.from_pretrained(tmp_path / "run").config.domain == "hands"
     frame = ramp(64, 80)
     assert refiner.refine(frame).dtype == np.uint16
@@ -118,7 +118,7 @@ def test_a_sheet_shows_relief_moves_and_lost_readings_of_depth(tmp_path):
 def test_what_is_for_depth_is_refused_for_eyes():
     with pytest.raises(ConfigError, match=r"window is for depth, which eyes are not: leave it 0"):
         dataclasses.replace(PRESETS["eyes"], window=32)
-    with pytest.raises(ConfigError, match=r"quantize is for depth, which eyes are not: leave it False"):
-        dataclasses.replace(PRESETS["eyes"], quantize=True)
+    with pytest.raises(ConfigError, match=r"triangulation is for depth, which eyes are not: leave it False"):
+        dataclasses.replace(PRESETS["eyes"], triangulation=True)
     with pytest.raises(ConfigError, match=r"window must be 0 \(whole images\) or at least 16 pixels, not 8"):
         dataclasses.replace(PRESETS["hands"], window=8)

@@ -19,6 +19,7 @@ from simgan.simulators.hand_pose import Habits
 from simgan.simulators.hand_render import FAR, FOCAL, Window, cast
 from simgan.simulators.hand_shape import MESH
 from simgan.simulators.hands import SIZE, Scene, World, populate, within
+from simgan.triangulation import unlit
 
 WORLD = World(
     stream=0xDE9CA,
@@ -70,19 +71,6 @@ def _fields() -> dict[str, np.ndarray]:
         field = cv2.GaussianBlur(noise, (0, 0), grain) if grain else noise
         fields[name] = (field - field.mean()) / field.std()
     return fields
-
-
-def unlit(disparity: np.ndarray) -> np.ndarray:
-    """Where the projector's ray to a pixel's point is barred, bool (H, W): `disparity` px further right there."""
-    high, wide = disparity.shape
-    first = int(disparity.min())
-    reach = wide + int(disparity.max()) - first + 3
-    there = np.rint(disparity + np.arange(-first, wide - first, dtype=np.float32)).astype(np.int64)
-    there += np.arange(high)[:, None] * reach
-    nearest = np.zeros((high, reach), np.float32)
-    np.maximum.at(nearest.reshape(-1), there.reshape(-1), disparity.reshape(-1))
-    nearest = cv2.dilate(nearest, np.ones((1, 3), np.uint8))
-    return nearest.reshape(-1)[there] > disparity + np.float32(1)
 
 
 class Shot:

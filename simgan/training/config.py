@@ -118,8 +118,8 @@ class TrainingConfig:
     for depth whose hands were filmed nearer or farther than the simulator's."""
     photometry: bool = True
     """Give each synthetic image light, tones, sharpness of real ones first, in closed form; the network adds more."""
-    quantize: bool = False
-    """Give refined depth the steps of the real camera's, in closed form; where it has some."""
+    triangulation: bool = False
+    """Give depth the shadows and the steps of the real camera, learnt in closed form; the network adds more."""
     flip: bool = True
     """Mirror half of the images, synthetic and real: left eyes and right eyes."""
 
@@ -169,7 +169,7 @@ class TrainingConfig:
         if self.window and not self.window >= 16:
             raise ConfigError(f"window must be 0 (whole images) or at least 16 pixels, not {self.window}")
         domain = DOMAINS[get_preset(self.preset).domain]
-        for name, off in (("window", 0), ("quantize", False)):
+        for name, off in (("window", 0), ("triangulation", False)):
             if getattr(self, name) and domain.stored != "uint16":
                 raise ConfigError(f"{name} is for depth, which {domain.name} are not: leave it {off}")
         if self.push_to_hub is not None and not HUB_ID.fullmatch(self.push_to_hub):
@@ -207,7 +207,8 @@ PRESETS = {
     "eyes": TrainingConfig(),
     # Half-way between hand and background every pixel looks wrong, so that a refiner hardly leaves the identity. So
     # edges, where a sensor errs, are all but free, and the discriminator knows the worlds apart before the refiner
-    # begins. λ cannot be steered: surfaces do not move until it is far too low.
+    # begins. λ cannot be steered: surfaces do not move until it is far too low. Nothing is mirrored: the projector stands
+    # to one side of the camera, so that its shadows, readings that are lost, lie on one side of what is near.
     "hands": TrainingConfig(
         preset="hands",
         synthetic=("simulator:hands",),
@@ -222,7 +223,8 @@ PRESETS = {
         iris_weight=0.0,
         surface_weight=50.0,
         photometry=False,
-        quantize=True,
+        triangulation=True,
+        flip=False,
         max_shift=6.0,
         max_median_shift=3.0,
     ),

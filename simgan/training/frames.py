@@ -1,6 +1,6 @@
 """Depth frames of a source as a network sees them, whole or as windows about a pixel of the hand."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from datasets import Dataset
@@ -11,6 +11,7 @@ from simgan.data.loader import Crops
 from simgan.depth import find_window, to_tensor
 from simgan.errors import SourceError
 from simgan.images import Array, to_array
+from simgan.triangulation import Triangulation
 
 Values = NDArray[np.uint16]
 
@@ -21,21 +22,26 @@ class Frames:
     So they mix, flip, enter the history and are measured as any image. A reading moves by 0.003 mm at most.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, camera: Triangulation | None = None) -> None:
+        """Of a data set with depth images; what would lie in a camera's shadow is taken away."""
         self._crops = Crops(dataset)
+        self._camera = camera or Triangulation()
 
     def __len__(self) -> int:
         return len(self._crops)
 
     def __getitem__(self, indices: NDArray[np.int64]) -> Values:
         """Give whole frames (N, H, W), which must be of one size."""
-        values: Values = to_array(to_tensor(self._crops[indices]), np.uint16)
+        values: Values = to_array(to_tensor(np.stack([self._frame(int(index)) for index in indices])), np.uint16)
         return values
 
-    def depths(self, count: int) -> Iterator[Array]:
-        """Give so many frames as they are, uint16 (H, W) in mm, or all there are, spread over the source."""
-        for index in np.linspace(0, len(self) - 1, min(count, len(self))).astype(int):
-            yield self._crops.each([index])[0]
+    def spread(self, count: int) -> list[Array]:
+        """Give so many frames, or all there are, evenly spread over the source, uint16 (H, W) in mm."""
+        chosen = np.linspace(0, len(self) - 1, min(count, len(self))).astype(int)
+        return [self._frame(int(index)) for index in chosen]
+
+    def _frame(self, index: int) -> Array:
+        return self._camera.shade(self._crops.each([index])[0])
 
     def windows(self, indices: Sequence[int] | NDArray[np.int64], size: int, rngs: Sequence[Generator]) -> Values:
         """Give a window of each frame, (N, size, size), about a random pixel of the hand; frames may differ in size.
@@ -45,7 +51,7 @@ class Frames:
         """
         windows = np.empty((len(indices), size, size), np.uint16)
         for place, (index, rng) in enumerate(zip(indices, rngs, strict=True)):
-            frame = self._crops.each([index])[0]
+            frame = self._frame(int(index))
             (height, width), depths = frame.shape, find_window(frame)
             if size > min(height, width):
                 raise SourceError(

@@ -5,7 +5,6 @@ each takes its slice. So two processes with b/2 images each compute what one doe
 run resumes in any number of processes.
 """
 
-import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,7 +21,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from simgan.discriminator import REFINED, Discriminator
-from simgan.disparity import Disparity
 from simgan.domains import DOMAINS, get_preset
 from simgan.errors import ConfigError, SourceError
 from simgan.evaluation.shift import iris_centres
@@ -35,11 +33,10 @@ from simgan.runtime import has_fast_bfloat16, keep_freed_pages
 from simgan.training.augmentation import augment, draw
 from simgan.training.batches import Batches, Images, generator
 from simgan.training.config import TrainingConfig
-from simgan.training.frames import Frames
+from simgan.triangulation import Triangulation
 
 EDGE = 0.12  # what depth changes by, 20 mm, within
 EDGE_REACH = 3  # px of an edge
-LEARNT_FROM = 512  # frames that tell the steps of depth
 
 
 @dataclass
@@ -62,6 +59,7 @@ class TrainingData:
     real: Sequence[Images]
     held_out_synthetic: Sequence[NDArray[Any]] = ()
     held_out_real: Sequence[NDArray[Any]] = ()
+    triangulation: Triangulation | None = None  # of the camera of the real ones, already in the synthetic ones
 
 
 class Trainer:
@@ -78,7 +76,7 @@ class Trainer:
         keep_freed_pages()
         set_seed(config.seed)
         layout: Any = {"memory_format": torch.channels_last}
-        learnt = {"photometry": config.photometry, "disparity": _disparity(data.real) if config.quantize else None}
+        learnt = {"photometry": config.photometry, "triangulation": data.triangulation}
         refiner = Refiner.from_preset(config.preset, channels=config.channels, **learnt)
         refiner.to(**layout)
         equalize = refiner.config.equalize
@@ -270,13 +268,6 @@ class Trainer:
         self.sums, self.numbers = {}, {}
         values: list[float] = self.accelerator.reduce(means, reduction="mean").tolist()
         return dict(zip(names, values, strict=True))
-
-
-def _disparity(sources: Sequence[Images]) -> tuple[float, float] | None:
-    """Find the steps of real depth; None where there are none."""
-    frames = [source.depths(LEARNT_FROM // len(sources)) for source in sources if isinstance(source, Frames)]
-    found = Disparity.learn(itertools.chain(*frames)) if frames else None
-    return (found.scale, found.phase) if found else None
 
 
 def _alike(synthetic: Batches, real: Batches) -> tuple[Tensor, Tensor]:

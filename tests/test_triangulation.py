@@ -1,0 +1,83 @@
+"""What a camera that triangulates does to depth, learnt from its images: steps and shadows."""
+
+import numpy as np
+import pytest
+
+from simgan import ConfigError, RefinerConfig
+from simgan.simulators import depth_camera, hands
+from simgan.triangulation import Triangulation, find_steps
+
+
+def surfaces(count=8, seed=0):
+    """Tilted planes 500 to 900 mm away, in mm, with a wall far behind that must not count."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:80, :90]
+    planes = [rng.uniform(500, 800) + rng.uniform(0, 0.6) * rows + rng.uniform(0, 0.5) * columns for _ in range(count)]
+    walls = [np.where(columns > 60, 3000 + 7 * rows, plane) for plane in planes]
+    return np.stack(walls)
+
+
+@pytest.mark.parametrize(("scale", "phase"), [(345_000, 0.3), (120_000, -0.4)])
+def test_steps_are_found_and_readings_lie_on_them(scale, phase):
+    depth = surfaces()
+    stored = np.rint(scale / (np.rint(scale / depth - phase) + phase)).astype(np.uint16)
+    found = Triangulation(*find_steps(stored))
+    assert found.scale == pytest.approx(scale, rel=5e-3)
+    near = stored < 1000
+    moved = np.abs(found.snap(stored).astype(int) - stored)[near]
+    assert moved.max() <= 1 and (moved > 0).mean() < 0.2
+
+
+def test_depth_to_the_millimetre_has_no_steps_to_speak_of():
+    assert find_steps(surfaces().round().astype(np.uint16)) == (0, 0)
+    depth = np.arange(400, 2000, dtype=np.uint16).reshape(40, 40)
+    assert Triangulation().snap(depth) is depth
+
+
+def test_a_reading_moves_by_half_a_step_and_none_stays_none():
+    depth = np.arange(400, 4000, dtype=np.uint16).reshape(36, 100)
+    depth[0, :5] = 0
+    steps = Triangulation(scale=300_000.0, phase=0.25)
+    snapped = steps.snap(depth)
+    assert (snapped[0, :5] == 0).all() and (snapped > 0).sum() == depth.size - 5
+    there = depth > 0
+    half = (depth.astype(float) ** 2 / 300_000 / 2)[there]
+    assert (np.abs(snapped.astype(float) - depth)[there] <= 1.05 * half + 0.5).all()
+    assert np.array_equal(steps.snap(snapped), snapped)
+    assert len(np.unique(snapped)) < 0.25 * len(np.unique(depth))
+
+
+def finger_before_a_palm():
+    """A finger 10 px wide, 600 mm away, 60 mm before a palm that is 60 px wide."""
+    depth = np.zeros((80, 100), np.uint16)
+    depth[10:70, 20:80] = 660
+    depth[15:65, 45:55] = 600
+    return depth
+
+
+@pytest.mark.parametrize(("baseline", "columns"), [(75.0, range(55, 62)), (-75.0, range(38, 45))])
+def test_what_is_near_throws_a_shadow_away_from_the_projector(baseline, columns):
+    depth = finger_before_a_palm()
+    shaded = Triangulation(baseline=baseline, bridged=3).shade(depth)
+    lost = (depth > 0) & (shaded == 0)
+    # 75 mm are 56 px, and on the finger the pattern is shifted by a tenth more than on the palm: 6 px, and a ray's width.
+    rows, found = (set(places.tolist()) for places in np.nonzero(lost))
+    assert (rows, found) == (set(range(15, 65)), set(columns))
+    assert np.array_equal(shaded[~lost], depth[~lost])
+    assert np.array_equal(Triangulation(baseline=baseline, bridged=9).shade(depth), depth)  # narrower ones are read
+
+
+def test_the_look_alike_of_a_kinect_has_steps_and_shadows_and_renders_have_none():
+    renders, others = hands.render(range(32), seed=3)[0], hands.render(range(32, 80), seed=3)[0]
+    found = Triangulation.learn(renders, depth_camera.render(range(64), seed=3)[0])
+    assert found.scale == pytest.approx(depth_camera.FOCAL * depth_camera.BASELINE / depth_camera.STEP, rel=0.01)
+    assert 50 <= found.baseline <= 100 and found.bridged >= 2
+    assert Triangulation.learn(renders, others) == Triangulation()
+
+
+@pytest.mark.parametrize("wrong", [{"scale": -1.0}, {"scale": float("inf")}, {"bridged": 0}])
+def test_a_camera_that_is_none_is_told(wrong):
+    with pytest.raises(ConfigError, match="scale must be at least 0, bridged at least 1"):
+        RefinerConfig(domain="hands", triangulation=wrong)
+    with pytest.raises(ConfigError, match="triangulation is for depth, which eyes are not"):
+        RefinerConfig(domain="eyes", triangulation={"scale": 300_000.0})
