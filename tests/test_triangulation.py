@@ -60,7 +60,7 @@ def test_what_is_near_throws_a_shadow_away_from_the_projector(baseline, columns)
     depth = finger_before_a_palm()
     shaded = Triangulation(baseline=baseline, bridged=3).shade(depth)
     lost = (depth > 0) & (shaded == 0)
-    # 75 mm are 56 px, and on the finger the pattern is shifted by a tenth more than on the palm: 6 px, and a ray's width.
+    # 75 mm are 56 px; on the finger the pattern is shifted by a tenth more than on the palm: 6 px, and a ray's width.
     rows, found = (set(places.tolist()) for places in np.nonzero(lost))
     assert (rows, found) == (set(range(15, 65)), set(columns))
     assert np.array_equal(shaded[~lost], depth[~lost])

@@ -207,8 +207,8 @@ PRESETS = {
     "eyes": TrainingConfig(),
     # Half-way between hand and background every pixel looks wrong, so that a refiner hardly leaves the identity. So
     # edges, where a sensor errs, are all but free, and the discriminator knows the worlds apart before the refiner
-    # begins. λ cannot be steered: surfaces do not move until it is far too low. Nothing is mirrored: the projector stands
-    # to one side of the camera, so that its shadows, readings that are lost, lie on one side of what is near.
+    # begins. λ cannot be steered: surfaces do not move until it is far too low. Nothing is mirrored, as the
+    # projector stands to one side of the camera, and its shadows lie to one side of what is near.
     "hands": TrainingConfig(
         preset="hands",
         synthetic=("simulator:hands",),
