@@ -32,7 +32,8 @@ class Frames:
 
     def __getitem__(self, indices: NDArray[np.int64]) -> Values:
         """Give whole frames (N, H, W), which must be of one size."""
-        values: Values = to_array(to_tensor(np.stack([self._frame(int(index)) for index in indices])), np.uint16)
+        frames = np.stack([self._camera.shade(frame) for frame in self._crops[indices]])
+        values: Values = to_array(to_tensor(frames), np.uint16)
         return values
 
     def spread(self, count: int) -> list[Array]:
