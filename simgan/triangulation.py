@@ -9,8 +9,8 @@ hang on that from the camera, and half-way to a hole every pixel looks wrong.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -22,16 +22,9 @@ from simgan.errors import ConfigError
 from simgan.images import Array
 
 FINEST, COARSEST = 1.0, 30.0  # mm, steps at the middle of the readings that are looked for
-WORTH = 0.75  # of the distance without a shadow, at most that with the best
 COHERENCE = 0.2  # of readings with steps 0.3 and more, of readings to the millimetre 0.05
-BASELINES = np.arange(-100, 101, 12.5)  # mm, that are tried
-BRIDGED = (1, 2, 3, 4, 5)  # px, that are tried
 _APART = 25.0  # between scales that are tried: a hundredth of a step apart, from 400 mm to 2 m
 _PIXELS = DOMAINS["hands"].width / CUBE  # a mm at the hand's distance
-_JUMPS = (0.03, 0.05, 0.08, 0.12, 0.2, 0.5)  # of inverse depth, times the hand's distance
-_WIDEST = 20  # px, gaps are counted up to
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -51,28 +44,6 @@ class Triangulation:
     def __post_init__(self) -> None:
         if not (0 <= self.scale < math.inf and abs(self.baseline) < math.inf and self.bridged >= 1):
             raise ConfigError(f"no camera has {self}: scale must be at least 0, bridged at least 1")
-
-    @classmethod
-    def learn(cls, synthetic: Sequence[Array], real: Sequence[Array]) -> Triangulation:
-        """Learn from images of hands, uint16 (H, W) in mm, without a label of either.
-
-        Steps from the real ones alone (`find_steps`). The shadow is the one that gives the synthetic ones the gaps of
-        the real ones: how wide they are between neighbouring readings of a row, by how far depth jumps there, to which
-        side (earth mover's distance); none, unless that brings them nearer by a quarter. 11 s for 128 and 256 images.
-        """
-        wanted, many = _gaps(real), _gaps(synthetic)
-        weights = many.sum(2) * (wanted.sum(2) > 0)
-
-        def distance(gaps: Floats) -> float:
-            shares = (one.cumsum(2) / np.maximum(one.sum(2, keepdims=True), 1) for one in (gaps, wanted))
-            first, second = shares
-            return float((np.abs(first - second).sum(2) * weights).sum() / max(weights.sum(), 1))
-
-        cameras = [cls(baseline=float(baseline), bridged=px) for baseline in BASELINES if baseline for px in BRIDGED]
-        distances = [distance(_gaps(camera.shade(image) for image in synthetic)) for camera in cameras]
-        best = cameras[int(np.argmin(distances))] if min(distances) < WORTH * distance(many) else cls()
-        scale, phase = find_steps(real)
-        return replace(best, scale=scale, phase=phase)
 
     def shade(self, image: Array) -> Array:
         """Take away the readings of a hand, uint16 (H, W) in mm, that the projector does not light."""
@@ -132,20 +103,3 @@ def unlit(disparity: NDArray[np.floating]) -> NDArray[np.bool_]:
     nearest = cv2.dilate(nearest, np.ones((1, 3), np.uint8))
     barred: NDArray[np.bool_] = nearest.reshape(-1)[there] > disparity + np.float32(1)
     return barred
-
-
-def _gaps(images: Iterable[Array]) -> Floats:
-    """Count gaps between neighbouring readings of a row: by side that is nearer, jump of depth, and width in px."""
-    counts = np.zeros((2, len(_JUMPS) - 1, _WIDEST + 1))
-    for image in images:
-        hand = find_window(image).holds(image)
-        columns = np.where(hand, np.arange(hand.shape[1]), -1)
-        before = np.maximum.accumulate(columns, 1)[:, :-1]
-        rows, at = np.nonzero(hand[:, 1:] & (before >= 0))
-        left, right = before[rows, at], at + 1
-        inverse = float(np.median(image[hand])) / image.clip(1)
-        jump = inverse[rows, left] - inverse[rows, right]  # above 0: the left one is nearer
-        width = np.minimum(right - left - 1, _WIDEST)
-        for side, sign in enumerate((1, -1)):
-            counts[side] += np.histogram2d(sign * jump, width, (_JUMPS, np.arange(_WIDEST + 2)))[0]
-    return counts

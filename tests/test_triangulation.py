@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from simgan import ConfigError, RefinerConfig
-from simgan.simulators import depth_camera, hands
+from simgan.data import load
+from simgan.simulators import depth_camera
+from simgan.training.camera import learn_triangulation
 from simgan.triangulation import Triangulation, find_steps
 
 
@@ -68,11 +70,14 @@ def test_what_is_near_throws_a_shadow_away_from_the_projector(baseline, columns)
 
 
 def test_the_look_alike_of_a_kinect_has_steps_and_shadows_and_renders_have_none():
-    renders, others = hands.render(range(32), seed=3)[0], hands.render(range(32, 80), seed=3)[0]
-    found = Triangulation.learn(renders, depth_camera.render(range(64), seed=3)[0])
+    renders, others, filmed = (
+        [load(source, size=None, limit=64, seed=seed)]
+        for source, seed in (("simulator:hands", 3), ("simulator:hands", 5), ("camera:hands", 3))
+    )
+    found = learn_triangulation(renders, filmed)
     assert found.scale == pytest.approx(depth_camera.FOCAL * depth_camera.BASELINE / depth_camera.STEP, rel=0.01)
-    assert 50 <= found.baseline <= 100 and found.bridged >= 2
-    assert Triangulation.learn(renders, others) == Triangulation()
+    assert 50 <= found.baseline <= 100
+    assert learn_triangulation(renders, others) == Triangulation()
 
 
 @pytest.mark.parametrize("wrong", [{"scale": -1.0}, {"scale": float("inf")}, {"bridged": 0}])

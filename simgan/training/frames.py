@@ -1,6 +1,6 @@
 """Depth frames of a source as a network sees them, whole or as windows about a pixel of the hand."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from datasets import Dataset
@@ -11,6 +11,7 @@ from simgan.data.loader import Crops
 from simgan.depth import find_window, to_tensor
 from simgan.errors import SourceError
 from simgan.images import Array, to_array
+from simgan.training.batches import generator
 from simgan.triangulation import Triangulation
 
 Values = NDArray[np.uint16]
@@ -36,10 +37,20 @@ class Frames:
         values: Values = to_array(to_tensor(frames), np.uint16)
         return values
 
-    def spread(self, count: int) -> list[Array]:
+    def depths(self, count: int) -> Iterator[Array]:
         """Give so many frames, or all there are, evenly spread over the source, uint16 (H, W) in mm."""
-        chosen = np.linspace(0, len(self) - 1, min(count, len(self))).astype(int)
-        return [self._frame(int(index)) for index in chosen]
+        for index in self._spread(count):
+            yield self._frame(index)
+
+    def spread(self, count: int, window: int) -> Values:
+        """Give as many as stored values: a window of each (N, window, window), or where that is 0, whole ones."""
+        chosen = self._spread(count)
+        if not window:
+            return self[chosen]
+        return self.windows(chosen, window, [generator(0, "held out", int(index)) for index in chosen])
+
+    def _spread(self, count: int) -> NDArray[np.int64]:
+        return np.linspace(0, len(self) - 1, min(count, len(self))).astype(int)
 
     def _frame(self, index: int) -> Array:
         return self._camera.shade(self._crops.each([index])[0])

@@ -10,16 +10,14 @@ from simgan.data.splits import hold_out
 from simgan.domains import DOMAINS, get_preset
 from simgan.errors import SourceError
 from simgan.evaluation.shift import iris_centres
-from simgan.training.batches import generator
+from simgan.training.camera import learn_triangulation
 from simgan.training.config import TrainingConfig
 from simgan.training.frames import Frames
 from simgan.training.trainer import TrainingData
-from simgan.triangulation import Triangulation
 
 SYNTHETIC_SEED, REAL_SEED = 1, 2  # of what a limit draws, and of a simulator's world: the same whatever a run's seed
 IRIS_RADIUS = 8.5  # px at 55 px width, as MPIIGaze's virtual camera sees it
 MEASURED = 400  # images of a source that are held in memory for the measures
-TOLD_BY = 128  # synthetic frames that tell how a camera triangulates, and twice as many real ones
 PART = 4096  # images in memory while irises are sought
 
 
@@ -33,12 +31,15 @@ def load(config: TrainingConfig) -> TrainingData:
     synthetic = {name: split(name, config, SYNTHETIC_SEED) for name in config.synthetic}
     real = {name: split(name, config, REAL_SEED) for name in config.real}
     if _is_depth(config):
-        camera = _camera(synthetic, real) if config.triangulation else None
+        camera = None
+        if config.triangulation:
+            shown, filmed = ([data for data, _ in side.values()] for side in (synthetic, real))
+            camera = learn_triangulation(shown, filmed)
         return TrainingData(
             [Frames(synthetic[name][0], camera) for name in config.synthetic],
             [Frames(real[name][0]) for name in config.real],
-            [_spread_windows(Frames(synthetic[name][1], camera), config) for name in config.synthetic],
-            [_spread_windows(Frames(real[name][1]), config) for name in config.real],
+            [Frames(synthetic[name][1], camera).spread(MEASURED, config.window) for name in config.synthetic],
+            [Frames(real[name][1]).spread(MEASURED, config.window) for name in config.real],
             camera,
         )
     if config.iris_weight:
@@ -71,23 +72,6 @@ def _spread(data: Dataset, channels: int) -> NDArray[np.uint8]:
 
 def _is_depth(config: TrainingConfig) -> bool:
     return DOMAINS[get_preset(config.preset).domain].stored == "uint16"
-
-
-def _camera(*sides: dict[str, tuple[Dataset, Dataset]]) -> Triangulation:
-    """Learn how the camera of the real depth images triangulates, from both sides' images to train on."""
-    synthetic, real = (
-        [frame for data, _ in side.values() for frame in Frames(data).spread(count // len(side))]
-        for side, count in zip(sides, (TOLD_BY, 2 * TOLD_BY), strict=True)
-    )
-    return Triangulation.learn(synthetic, real)
-
-
-def _spread_windows(frames: Frames, config: TrainingConfig) -> NDArray[np.uint16]:
-    """Take a window, or all, of depth frames evenly spread over a source, `MEASURED` or all there are."""
-    chosen = np.linspace(0, len(frames) - 1, min(MEASURED, len(frames))).astype(int)
-    if not config.window:
-        return frames[chosen]
-    return frames.windows(chosen, config.window, [generator(0, "held out", int(index)) for index in chosen])
 
 
 def _with_irises(data: Dataset) -> Dataset:
