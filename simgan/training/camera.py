@@ -28,12 +28,13 @@ def learn_triangulation(synthetic: Sequence[Dataset], real: Sequence[Dataset]) -
     misses lies to both. So the best ones make gaps between readings of a row as much wider on one side as they are in
     the real frames, at all jumps of depth (earth mover's distance); none, unless nearer by three tenths.
     """
-    target, many = _lopsided(_frames(real))
     frames = list(_frames(synthetic))
+    target, many = _lopsided(_frames(real))
+    weights = np.minimum(many, _lopsided(frames)[1])
 
     def distance(camera: Triangulation) -> float:
-        found, count = _lopsided(camera.shade(frame) for frame in frames)
-        return float(np.abs(found - target).sum(1) @ np.minimum(many, count))
+        found, _ = _lopsided(camera.shade(frame) for frame in frames)
+        return float(np.abs(found - target).sum(1) @ weights)
 
     cameras = [Triangulation(baseline=float(baseline), bridged=px) for baseline in BASELINES for px in BRIDGED]
     distances = [distance(camera) for camera in cameras]
