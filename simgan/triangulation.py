@@ -23,7 +23,7 @@ from simgan.images import Array
 
 FINEST, COARSEST = 1.0, 30.0  # mm, steps at the middle of the readings that are looked for
 COHERENCE = 0.2  # of readings with steps 0.3 and more, of readings to the millimetre 0.05
-_APART = 25.0  # between scales that are tried: a hundredth of a step apart, from 400 mm to 2 m
+_APART = 25.0  # between scales that are tried: from 400 mm to 2 m they drift a twentieth of a step apart
 _PIXELS = DOMAINS["hands"].width / CUBE  # a mm at the hand's distance
 
 
@@ -33,7 +33,7 @@ class Triangulation:
 
     Depth is `scale` / (n + `phase`) mm, n whole: steps of z² / `scale` mm at a depth of z mm. The projector stands
     `baseline` mm to the left of the camera (to the right where it is below 0); of its shadows those less than `bridged`
-    px wide or high have readings.
+    px wide or high have readings. `ConfigError` for what no camera has.
     """
 
     scale: float = 0.0
@@ -42,11 +42,15 @@ class Triangulation:
     bridged: int = 1
 
     def __post_init__(self) -> None:
-        if not (0 <= self.scale < math.inf and abs(self.baseline) < math.inf and self.bridged >= 1):
-            raise ConfigError(f"no camera has {self}: scale must be at least 0, bridged at least 1")
+        finite = self.scale < math.inf and abs(self.baseline) < math.inf
+        if not (finite and self.scale >= 0 and abs(self.phase) <= 0.5 and self.bridged >= 1):
+            raise ConfigError(f"no camera has {self}: scale must be at least 0, phase within 0.5, bridged at least 1")
 
     def shade(self, image: Array) -> Array:
-        """Take away the readings of a hand, uint16 (H, W) in mm, that the projector does not light."""
+        """Take away the readings of a hand, uint16 (H, W) in mm, that the projector does not light.
+
+        300 mm at the hand's distance are 224 px, as all crops of hands here. `ImageError` for what is no depth image.
+        """
         if not self.baseline:
             return image
         hand = find_window(image).holds(image)

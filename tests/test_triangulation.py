@@ -80,9 +80,9 @@ def test_the_look_alike_of_a_kinect_has_steps_and_shadows_and_renders_have_none(
     assert learn_triangulation(renders, others) == Triangulation()
 
 
-@pytest.mark.parametrize("wrong", [{"scale": -1.0}, {"scale": float("inf")}, {"bridged": 0}])
+@pytest.mark.parametrize("wrong", [{"scale": -1.0}, {"scale": float("inf")}, {"phase": -1.0}, {"bridged": 0}])
 def test_a_camera_that_is_none_is_told(wrong):
-    with pytest.raises(ConfigError, match="scale must be at least 0, bridged at least 1"):
+    with pytest.raises(ConfigError, match=r"scale must be at least 0, phase within 0\.5, bridged"):
         RefinerConfig(domain="hands", triangulation=wrong)
     with pytest.raises(ConfigError, match="triangulation is for depth, which eyes are not"):
         RefinerConfig(domain="eyes", triangulation={"scale": 300_000.0})
