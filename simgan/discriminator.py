@@ -14,31 +14,43 @@ from simgan.errors import ConfigError
 from simgan.hub import Pretrained
 
 REAL, REFINED = 0, 1  # the two output maps
+_BRANCH = -3  # the last two convolutions, and what is between them
 
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
     """All that rebuilds a discriminator: its layers (kind, kernel size, stride, maps) as in the paper's table.
 
-    `scope` is "local" (one decision a patch) or "global" (one an image).
+    `scope` is "local" (one decision a patch) or "global" (one an image). `whole`: layers of a branch that leaves before
+    the last two of `layers`; its mean over the image, what speaks of all of it, adds to the logits of each patch.
+    `slope` below zero of what follows a convolution: 0 for the paper's ReLU, else a leaky one.
     """
 
     domain: str = "eyes"
     channels: int = 1
     layers: tuple[Layer, ...] = EYES_DISCRIMINATOR
     scope: str = "local"
+    whole: tuple[Layer, ...] = ()
+    slope: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(tuple(layer) for layer in self.layers))  # JSON holds lists
+        for name in ("layers", "whole"):  # JSON holds lists
+            object.__setattr__(self, name, tuple(tuple(layer) for layer in getattr(self, name)))
         if self.scope not in ("local", "global"):
             raise ConfigError(f"scope must be 'local' or 'global', not {self.scope!r}")
-        if any(len(layer) != 4 or not all(type(number) is int for number in layer[1:]) for layer in self.layers):
+        every = self.layers + self.whole
+        if any(len(layer) != 4 or not all(type(number) is int for number in layer[1:]) for layer in every):
             raise ConfigError("a layer is a kind and three whole numbers: kernel size, stride and maps")
         if self.channels not in (1, 3):
             raise ConfigError(f"a discriminator takes 1 or 3 channels, not {self.channels}")
-        kinds = {layer[0] for layer in self.layers}
-        if not kinds <= {"conv", "pool"} or not self.layers or self.layers[-1][0] != "conv" or self.layers[-1][3] != 2:
-            raise ConfigError("layers must be 'conv' or 'pool', and the last a 'conv' with 2 maps (real, refined)")
+        if not self.layers or not {layer[0] for layer in every} <= {"conv", "pool"}:
+            raise ConfigError("layers must be 'conv' or 'pool', and there must be some")
+        if any(part and (part[-1][0] != "conv" or part[-1][3] != 2) for part in (self.layers, self.whole)):
+            raise ConfigError("the last of the layers must be a 'conv' with 2 maps (real, refined)")
+        if self.whole and (self.layers[-2:][0][0] != "conv" or "conv" not in {kind for kind, *_ in self.layers[:-2]}):
+            raise ConfigError("a branch leaves before the last two layers, both 'conv', after another 'conv'")
+        if not 0 <= self.slope < 1:
+            raise ConfigError(f"slope must lie in [0, 1), not {self.slope}")
 
 
 @dataclass(frozen=True)
@@ -63,10 +75,23 @@ def receptive_field(layers: tuple[Layer, ...]) -> ReceptiveField:
     return ReceptiveField(first, size, stride)
 
 
+def _stacked(layers: tuple[Layer, ...], maps: int, slope: float) -> nn.Sequential:
+    """Build layers on so many maps; a (leaky) ReLU follows each convolution but the last."""
+    built: list[nn.Module] = []
+    for kind, kernel_size, stride, width in layers:
+        if kind == "pool":
+            built.append(nn.MaxPool2d(kernel_size, stride, padding=kernel_size // 2))
+        else:
+            convolution = nn.Conv2d(maps, width, kernel_size, stride, padding=kernel_size // 2)
+            built += [convolution, nn.LeakyReLU(slope) if slope else nn.ReLU()]
+            maps = width
+    return nn.Sequential(*built[:-1])
+
+
 class Discriminator(Pretrained):
     """D_φ: (B, C, H, W) in [−1, 1] → logits (B, 2, h, w), map 0 real and map 1 refined; (B, 2, 1, 1) where global.
 
-    Each convolution but the last is followed by ReLU; the softmax over the two maps is left to the loss.
+    Each convolution but the last is followed by a (leaky) ReLU; the softmax over the two maps is left to the loss.
     """
 
     config_class = DiscriminatorConfig
@@ -75,15 +100,11 @@ class Discriminator(Pretrained):
     def __init__(self, config: DiscriminatorConfig | None = None) -> None:
         super().__init__()
         self.config: DiscriminatorConfig = config or DiscriminatorConfig()
-        layers: list[nn.Module] = []
-        maps = self.config.channels
-        for kind, kernel_size, stride, width in self.config.layers:
-            if kind == "pool":
-                layers.append(nn.MaxPool2d(kernel_size, stride, padding=kernel_size // 2))
-            else:
-                layers += [nn.Conv2d(maps, width, kernel_size, stride, padding=kernel_size // 2), nn.ReLU()]
-                maps = width
-        self.layers = nn.Sequential(*layers[:-1])  # no ReLU after the last
+        c = self.config
+        self.layers = _stacked(c.layers, c.channels, c.slope)
+        if c.whole:
+            maps = next(width for kind, _, _, width in reversed(c.layers[:-2]) if kind == "conv")
+            self.whole = _stacked(c.whole, maps, c.slope)
 
     @classmethod
     def from_preset(cls, name: str, *, channels: int = 1, scope: str = "local") -> "Discriminator":
@@ -93,7 +114,11 @@ class Discriminator(Pretrained):
 
     def forward(self, x: Tensor) -> Tensor:
         """Give the logits of a batch (B, C, H, W) in [−1, 1]."""
-        logits: Tensor = self.layers(x)
+        if self.config.whole:
+            maps = self.layers[:_BRANCH](x)
+            logits = self.layers[_BRANCH:](maps) + self.whole(maps).mean((2, 3), keepdim=True)
+        else:
+            logits = self.layers(x)
         return logits.mean((2, 3), keepdim=True) if self.config.scope == "global" else logits
 
     @torch.inference_mode()

@@ -56,6 +56,14 @@ EYES_DISCRIMINATOR: tuple[Layer, ...] = (
     ("conv", 1, 1, 32),
     ("conv", 1, 1, 2),
 )
+EYES_LARGE_DISCRIMINATOR: tuple[Layer, ...] = (
+    ("conv", 3, 1, 32),
+    ("conv", 4, 2, 64),
+    ("conv", 4, 2, 128),
+    ("conv", 3, 1, 128),
+    ("conv", 1, 1, 2),
+)
+EYES_LARGE_WHOLE: tuple[Layer, ...] = (("conv", 4, 2, 128), ("conv", 4, 2, 128), ("conv", 1, 1, 2))
 HANDS_DISCRIMINATOR: tuple[Layer, ...] = (
     ("conv", 7, 4, 96),
     ("conv", 5, 2, 64),
@@ -85,6 +93,21 @@ PRESETS = {
         "eyes",
         {"width": 12, "kernel_size": 7, "blocks": 4, "predict_residual": True, "equalize": True, "padding": "reflect"},
         {"layers": EYES_DISCRIMINATOR},
+    ),
+    # For thousands of real images: noise gives each image a light and a grain of its own, and a discriminator that also
+    # judges the image as a whole holds the refiner to as many of them as the real ones have.
+    "eyes-large": Preset(
+        "eyes",
+        {
+            "width": 32,
+            "kernel_size": 5,
+            "blocks": 4,
+            "predict_residual": True,
+            "equalize": True,
+            "padding": "reflect",
+            "noise": True,
+        },
+        {"layers": EYES_LARGE_DISCRIMINATOR, "whole": EYES_LARGE_WHOLE, "slope": 0.2},
     ),
     # What a depth camera adds is a few pixels wide (jagged edges, holes, steps), so the patches are those of eyes.
     "hands": Preset(

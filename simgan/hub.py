@@ -240,7 +240,7 @@ def _read_config(file: Path, place: str, config_class: type, kind: str) -> Any:
     if found != f"simgan-{kind}":
         raise ModelError(f"{place}/{CONFIG} is not of a simgan {kind}: its model_type is {found!r}")
     fields = dataclasses.fields(config_class)
-    needed = {field.name for field in fields if field.default is not None}  # what is None is not written
+    needed = {field.name for field in fields if field.default}  # what came later is off, and may be missing
     unknown = sorted(values.keys() - {field.name for field in fields})
     missing = sorted(needed - values.keys())
     if unknown:

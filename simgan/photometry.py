@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from simgan.noise import axes, fingerprints
+
 LIGHTS = 1024  # of real images, kept
 LEVELS, ROWS, COLUMNS = 64, 7, 11  # of the tone curves
 BANDS = 2  # octaves of detail that are smoothed, from the finest
@@ -70,14 +72,14 @@ class Photometry(nn.Module):
 
     def _relight(self, x: Tensor, chosen: Tensor) -> Tensor:
         change = self.lights[chosen] - _slopes(x)
-        across, down = _places(x)
+        across, down = axes(x)
         gain = torch.exp(change[:, 0, None, None] * across + change[:, 1, None, None] * down)[:, None]
         lit = ((x + 1 + _DARK) * gain - 1 - _DARK).clamp(-1, 1)
         return torch.where(gain.isfinite(), lit, x)
 
     def _tone(self, x: Tensor) -> Tensor:
         count, channels, height, width = x.shape
-        across, down = _places(x)
+        across, down = axes(x)
         places = [axis.expand(count * channels, height, width) for axis in (across, down)]
         where = torch.stack([*places, x.reshape(-1, height, width)], -1)[:, None]
         table = self.tones.expand(count * channels, 1, *self.tones.shape)
@@ -92,15 +94,6 @@ class Photometry(nn.Module):
         return softened.clamp(-1, 1)
 
 
-def _places(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Give x (1, W) and y (H, 1) of the pixels, −1 to 1."""
-    height, width = x.shape[2:]
-    return (
-        torch.linspace(-1, 1, width, device=x.device, dtype=x.dtype)[None],
-        torch.linspace(-1, 1, height, device=x.device, dtype=x.dtype)[:, None],
-    )
-
-
 def _slopes(x: Tensor) -> Tensor:
     """Give slopes (B, 2) of log brightness across and down, fitted by least squares to what surrounds the eye."""
     around, inverse = (part.to(x.device) for part in _fit(*x.shape[2:]))
@@ -111,7 +104,7 @@ def _slopes(x: Tensor) -> Tensor:
 @functools.lru_cache(maxsize=4)  # sizes: of a large image it takes as much memory as the image
 def _fit(height: int, width: int) -> tuple[Tensor, Tensor]:
     """Give the pixels that surround the eye, by number, and what their values times that are: level and slopes."""
-    across, down = _places(torch.empty(1, 1, height, width, dtype=torch.float32))
+    across, down = axes(torch.empty(1, 1, height, width, dtype=torch.float32))
     around = (across / _EYE).square() + (down / _EYE).square() > 1
     across, down = across.expand(around.shape)[around], down.expand(around.shape)[around]
     design = torch.stack([torch.ones_like(across), across, down], 1)
@@ -135,11 +128,8 @@ def _strengths(bands: list[Tensor]) -> Tensor:
 
 
 def _chosen(x: Tensor) -> Tensor:
-    """Give numbers (B,) below `LIGHTS` that the 8-bit levels of each image tell, exact whatever computes them."""
-    levels = ((x + 1) * 127.5).round().to(torch.int64).flatten(1)
-    place = torch.arange(1, levels.shape[1] + 1, device=x.device)
-    mixed = ((levels + 1) * (place * 2654435761 % 2147483647)).sum(1) % 2147483647
-    return mixed * 48271 % 2147483647 % LIGHTS
+    """Give numbers (B,) below `LIGHTS` that the pixels of each image tell."""
+    return fingerprints(x) % LIGHTS
 
 
 def _cell(images: Tensor, row: int, column: int) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from simgan.domains import get_preset
 from simgan.errors import ConfigError
 from simgan.hub import Pretrained
+from simgan.noise import NOISE_MAPS, noise_maps
 from simgan.photometry import Photometry
 from simgan.triangulation import Triangulation
 
@@ -26,8 +27,9 @@ class RefinerConfig:
     `width` maps, `kernel_size` k and `blocks` N as in the paper's table. `predict_residual`: the network gives R(x) − x
     and starts as the identity (the paper's gives R(x)). `equalize`: images are histogram-equalized before they enter,
     as MPIIGaze's crops are; `Refiner.refine` does it, the caller need not. `padding`: zeros as in the paper, or
-    reflect, which draws no lines along the border. `photometry`: light, tones and sharpness of real
-    ones come first. `triangulation`: the steps and shadows of a depth camera.
+    reflect, which draws no lines along the border. `noise`: the network takes noise beside the image, so that it gives
+    one of many that could be. `photometry`: light, tones and sharpness of real ones come first. `triangulation`: the
+    steps and shadows of a depth camera.
     """
 
     domain: str = "eyes"
@@ -38,6 +40,7 @@ class RefinerConfig:
     predict_residual: bool = False
     equalize: bool = False
     padding: Literal["zeros", "reflect"] = "zeros"
+    noise: bool = False
     photometry: bool = False
     triangulation: Triangulation | None = None
 
@@ -55,9 +58,9 @@ class RefinerConfig:
             raise ConfigError(f"kernel_size must be odd so that the size is kept, not {self.kernel_size}")
         if self.padding not in ("zeros", "reflect"):
             raise ConfigError(f"padding must be zeros or reflect, not {self.padding!r}")
-        if self.domain == "hands" and (self.channels != 1 or self.equalize or self.photometry):
+        if self.domain == "hands" and (self.channels != 1 or self.equalize or self.noise or self.photometry):
             raise ConfigError(
-                "a refiner of hands takes depth in mm: it has 1 channel, and equalize or photometry would lose them"
+                "a refiner of hands takes depth in mm: it has 1 channel; equalize, noise or photometry would lose them"
             )
 
 
@@ -93,7 +96,7 @@ class Refiner(Pretrained):
         self.config: RefinerConfig = config or RefinerConfig()
         c = self.config
         self.photometry = Photometry() if c.photometry else nn.Identity()
-        self.stem = _convolution(c.channels, c.width, c.kernel_size, c.padding)
+        self.stem = _convolution(c.channels + NOISE_MAPS * c.noise, c.width, c.kernel_size, c.padding)
         self.blocks = nn.Sequential(*(ResidualBlock(c.width, c.kernel_size, c.padding) for _ in range(c.blocks)))
         self.head = nn.Conv2d(c.width, c.channels, 1)
         if c.predict_residual:
@@ -113,12 +116,17 @@ class Refiner(Pretrained):
                 f"this refiner takes (B, {self.config.channels}, H, W) with H and W of at least {MINIMUM_SIZE}, "
                 f"not {tuple(x.shape)}"
             )
-        return self.retexture(self.photometry(x))
+        return self.retexture(self.prepare(x))
 
-    def retexture(self, x: Tensor) -> Tensor:
-        """Do what is left after `photometry`: the network itself, which sees the neighbourhood of a pixel alone."""
-        out: Tensor = self.head(self.blocks(torch.relu(self.stem(x))))
-        return x + out if self.config.predict_residual else out
+    def prepare(self, x: Tensor) -> Tensor:
+        """Do what takes the whole image: photometry, and noise beside it. Gives what the network takes."""
+        x = self.photometry(x)
+        return torch.cat([x, noise_maps(x)], 1) if self.config.noise else x
+
+    def retexture(self, prepared: Tensor) -> Tensor:
+        """Do what is left after `prepare`: the network itself, which sees the neighbourhood of a pixel alone."""
+        out: Tensor = self.head(self.blocks(torch.relu(self.stem(prepared))))
+        return prepared[:, : self.config.channels] + out if self.config.predict_residual else out
 
     def refine(self, images: Any, strength: float = 1.0, batch_size: int | None = None) -> Any:
         """Make images look real; their labels stay true.

@@ -111,12 +111,12 @@ def _network(refiner: "Refiner", x: Tensor, *, fast: bool = False) -> Tensor:
     pixels = x.shape[2] * x.shape[3]
     count = max(1, (PIECE if device == "cpu" else STRIP) // pixels)
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=fast):
-        pieces = [_strips(refiner, refiner.photometry(piece.to(weights))).float().cpu() for piece in x.split(count)]
+        pieces = [_strips(refiner, refiner.prepare(piece.to(weights))).float().cpu() for piece in x.split(count)]
         return torch.cat(pieces).clamp_(-1, 1)
 
 
 def _strips(refiner: "Refiner", x: Tensor) -> Tensor:
-    """R(x) after photometry, large images in strips that overlap by what R sees: the same, in less memory."""
+    """R of what `Refiner.prepare` gives, large images in strips that overlap by what R sees: as one, in less memory."""
     height, width = x.shape[2:]
     number = min(-(-height * width // STRIP), height // 16)
     if number < 2:

@@ -18,7 +18,7 @@ def test_paper_networks_have_the_papers_parameters(preset, refiner, discriminato
     assert Discriminator.from_preset(preset).number_of_parameters == discriminator
 
 
-@pytest.mark.parametrize("preset", ["eyes", "eyes-paper"])
+@pytest.mark.parametrize("preset", ["eyes", "eyes-large", "eyes-paper"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [(16, 16), (35, 55), (17, 40)])
 def test_refined_images_keep_their_size(preset, channels, size):
@@ -43,6 +43,16 @@ def test_local_discriminator_decides_a_patch_and_global_an_image():
     assert Discriminator.from_preset("eyes-paper", scope="global")(x).shape == (2, 2, 1, 1)
 
 
+def test_a_branch_for_the_whole_image_adds_as_much_to_each_patch():
+    torch.manual_seed(0)
+    discriminator, x = Discriminator.from_preset("eyes-large"), torch.randn(2, 1, 35, 55)
+    logits = discriminator(x)
+    assert logits.shape == (2, 2, 10, 15)
+    added = logits - discriminator.layers(x)
+    assert torch.allclose(added, added[:, :, :1, :1].expand_as(added), atol=1e-6)
+    assert (added[0] - added[1]).abs().max() > 1e-5
+
+
 def test_probability_real_is_one_value_a_patch_between_0_and_1():
     map_ = Discriminator.from_preset("eyes-paper").probability_real(torch.randn(3, 1, 35, 55))
     assert map_.shape == (3, 9, 14)
@@ -50,7 +60,7 @@ def test_probability_real_is_one_value_a_patch_between_0_and_1():
 
 
 def test_both_networks_of_one_folder_come_back_bit_for_bit(tmp_path):
-    saved = (Refiner.from_preset("eyes"), Discriminator.from_preset("eyes"))
+    saved = (Refiner.from_preset("eyes-large"), Discriminator.from_preset("eyes-large"))
     for network in saved:
         network.save_pretrained(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "discriminator", "model.safetensors"]
@@ -99,6 +109,16 @@ def test_a_configuration_that_does_not_fit_is_refused(tmp_path, change, sentence
         Refiner.from_pretrained(tmp_path)
 
 
+def test_what_came_later_is_off_where_a_configuration_does_not_tell_it(tmp_path):
+    for network, folder in ((Refiner, tmp_path), (Discriminator, tmp_path / "discriminator")):
+        network.from_preset("eyes").save_pretrained(tmp_path)
+        config = json.loads((folder / "config.json").read_text())
+        for key in ("noise", "whole", "slope"):
+            config.pop(key, None)
+        (folder / "config.json").write_text(json.dumps(config))
+        assert network.from_pretrained(tmp_path).config == network.from_preset("eyes").config
+
+
 @pytest.mark.parametrize("layers", ["conv", [["conv", 3, 1]], [["conv", "3", 1, 2]], [["norm", 3, 1, 2]], []])
 def test_layers_that_build_no_discriminator_are_refused(tmp_path, layers):
     Discriminator.from_preset("eyes").save_pretrained(tmp_path)
@@ -109,7 +129,7 @@ def test_layers_that_build_no_discriminator_are_refused(tmp_path, layers):
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 23), (36, 60)])
-@pytest.mark.parametrize("preset", ["eyes-paper", "hands-paper"])
+@pytest.mark.parametrize("preset", ["eyes-large", "eyes-paper", "hands-paper"])
 def test_discriminators_take_every_size_from_16_by_16(preset, size):
     map_ = Discriminator.from_preset(preset).probability_real(torch.zeros(1, 1, *size))
     assert min(map_.shape) >= 1

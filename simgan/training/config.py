@@ -51,7 +51,7 @@ class TrainingConfig:
     """Train a refiner (Algorithm 1 of SimGAN)."""
 
     preset: str = "eyes"
-    """Networks and defaults: eyes, hands, eyes-paper or hands-paper."""
+    """Networks and defaults: eyes, eyes-large, hands, eyes-paper or hands-paper."""
     synthetic: tuple[str, ...] = ("simulator:eyes",)
     """Sources of labelled synthetic images; each gives an equal share of a mini-batch."""
     real: tuple[str, ...] = ("camera:eyes",)
@@ -205,6 +205,21 @@ _PAPER = TrainingConfig(
 )
 PRESETS = {
     "eyes": TrainingConfig(),
+    # For thousands of real images and some time: noise and a discriminator of whole images make light and grain as
+    # various as the real ones, which photometry would take away again. As many real images need no history, and no
+    # augmentation that hides their tones from the discriminator.
+    "eyes-large": TrainingConfig(
+        preset="eyes-large",
+        output=Path("runs/eyes-large"),
+        steps=4000,
+        refiner_updates=1,
+        batch_size=32,
+        history_size=0,
+        regularization_weight=0.3,
+        photometry=False,
+        augment=("translation",),
+        evaluate_every=500,
+    ),
     # Half-way between hand and background every pixel looks wrong, so that a refiner hardly leaves the identity. So
     # edges, where a sensor errs, are all but free, and the discriminator knows the worlds apart before the refiner
     # begins. λ cannot be steered: surfaces do not move until it is far too low. Nothing is mirrored, as the

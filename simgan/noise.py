@@ -1,0 +1,50 @@
+"""Chance for the refiner, so that not all images get one light and one sensor's grain; told by the images themselves.
+
+A deterministic refiner gives the mean of what could be. Fed with noise it gives one of many (the z of a GAN), and what
+gaze networks learn from such images carries further. The noise of an image is a hash of its pixels: the same image is
+always refined alike, in any batch, order and process.
+"""
+
+import torch
+from torch import Tensor
+
+NOISE_MAPS = 8  # two of noise in each pixel, four constant over the image, x and y
+_PIXEL, _IMAGE = 2, 4
+_MASK = 0xFFFFFFFF
+
+
+def noise_maps(x: Tensor) -> Tensor:
+    """Give the noise of images (B, C, H, W) in [−1, 1]: (B, `NOISE_MAPS`, H, W), normal, and x and y, −1 to 1."""
+    count, _, height, width = x.shape
+    places = torch.arange(_PIXEL * height * width + _IMAGE, device=x.device)
+    mixed = _mix(fingerprints(x.float())[:, None] ^ _mix(places))
+    drawn = torch.special.ndtri(((mixed >> 9) + 0.5) / 2**23)  # as many bits as a float32 holds short of 1
+    pixels = drawn[:, _IMAGE:].reshape(count, _PIXEL, height, width)
+    image = drawn[:, :_IMAGE, None, None].expand(-1, -1, height, width)
+    across, down = axes(pixels)
+    position = torch.stack([axis.expand(height, width) for axis in (across, down)]).expand(count, -1, -1, -1)
+    return torch.cat([pixels, image, position], 1).to(x)
+
+
+def fingerprints(x: Tensor) -> Tensor:
+    """Give numbers (B,) below 2³¹ that the 8-bit levels of images (B, C, H, W) in [−1, 1] tell, on any device alike."""
+    levels = ((x + 1) * 127.5).round().to(torch.int64).flatten(1)
+    place = torch.arange(1, levels.shape[1] + 1, device=x.device)
+    mixed = ((levels + 1) * (place * 2654435761 % 2147483647)).sum(1) % 2147483647
+    return mixed * 48271 % 2147483647
+
+
+def axes(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Give x (1, W) and y (H, 1) of the pixels of images (B, C, H, W), −1 to 1."""
+    height, width = x.shape[2:]
+    return (
+        torch.linspace(-1, 1, width, device=x.device, dtype=x.dtype)[None],
+        torch.linspace(-1, 1, height, device=x.device, dtype=x.dtype)[:, None],
+    )
+
+
+def _mix(keys: Tensor) -> Tensor:
+    """Hash int64 below 2³² to the like, where one bit changes about half of all (lowbias32, Wellons 2018)."""
+    keys = (keys ^ (keys >> 16)) * 0x7FEB352D & _MASK
+    keys = (keys ^ (keys >> 15)) * 0x846CA68B & _MASK
+    return keys ^ (keys >> 16)
