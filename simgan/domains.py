@@ -63,7 +63,6 @@ EYES_LARGE_DISCRIMINATOR: tuple[Layer, ...] = (
     ("conv", 3, 1, 128),
     ("conv", 1, 1, 2),
 )
-EYES_LARGE_WHOLE: tuple[Layer, ...] = (("conv", 4, 2, 128), ("conv", 4, 2, 128), ("conv", 1, 1, 2))
 HANDS_DISCRIMINATOR: tuple[Layer, ...] = (
     ("conv", 7, 4, 96),
     ("conv", 5, 2, 64),
@@ -107,7 +106,7 @@ PRESETS = {
             "padding": "reflect",
             "noise": True,
         },
-        {"layers": EYES_LARGE_DISCRIMINATOR, "whole": EYES_LARGE_WHOLE, "slope": 0.2},
+        {"layers": EYES_LARGE_DISCRIMINATOR, "whole": 64, "slope": 0.2},
     ),
     # What a depth camera adds is a few pixels wide (jagged edges, holes, steps), so the patches are those of eyes.
     "hands": Preset(

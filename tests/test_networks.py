@@ -43,14 +43,16 @@ def test_local_discriminator_decides_a_patch_and_global_an_image():
     assert Discriminator.from_preset("eyes-paper", scope="global")(x).shape == (2, 2, 1, 1)
 
 
-def test_a_branch_for_the_whole_image_adds_as_much_to_each_patch():
+def test_a_branch_decides_on_the_whole_image_beside_its_patches():
     torch.manual_seed(0)
-    discriminator, x = Discriminator.from_preset("eyes-large"), torch.randn(2, 1, 35, 55)
-    logits = discriminator(x)
-    assert logits.shape == (2, 2, 10, 15)
-    added = logits - discriminator.layers(x)
-    assert torch.allclose(added, added[:, :, :1, :1].expand_as(added), atol=1e-6)
-    assert (added[0] - added[1]).abs().max() > 1e-5
+    discriminator, x = Discriminator.from_preset("eyes-large").eval(), torch.randn(6, 1, 35, 55)
+    patches, whole = discriminator(x).chunk(2, 2)
+    assert torch.equal(patches, discriminator.layers(x))
+    assert (whole == whole[:, :, :1, :1]).all()
+    assert torch.allclose(discriminator.probability_real(x), patches.softmax(1)[:, 0])
+    # compared in groups of four, so processes that share a batch see what one sees
+    assert torch.allclose(discriminator(x[4:]).chunk(2, 2)[1], whole[4:], atol=1e-6)
+    assert (discriminator(x[:2]).chunk(2, 2)[1] - whole[:2]).abs().max() > 1e-5
 
 
 def test_probability_real_is_one_value_a_patch_between_0_and_1():

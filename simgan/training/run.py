@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from simgan import __version__
-from simgan.discriminator import REAL
 from simgan.domains import get_preset
 from simgan.errors import TrainingError
 from simgan.images import to_array, to_tensor
@@ -265,8 +264,7 @@ class Run:
         return stored
 
     def _probability_real(self, discriminator: Any, images: Images) -> NDArray[np.float32]:
-        logits = discriminator(to_tensor(images).to(self.accelerator.device))
-        map_: NDArray[np.float32] = logits.float().softmax(1)[:, REAL].cpu().numpy()
+        map_: NDArray[np.float32] = discriminator.probability_real(to_tensor(images)).float().cpu().numpy()
         return map_
 
     def _excess(self, record: dict[str, Any]) -> float:
