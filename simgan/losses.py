@@ -10,6 +10,7 @@ paper's sum.
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -35,6 +36,16 @@ def discriminator_loss(refined_logits: Tensor, real_logits: Tensor, reduction: s
     refined = -refined_logits.log_softmax(1)[:, REFINED]
     real = -real_logits.log_softmax(1)[:, REAL]
     return _reduce(refined, reduction) + _reduce(real, reduction)
+
+
+def gradient_penalty(real_logits: Tensor, real: Tensor) -> Tensor:
+    """R1 (Mescheder et al. 2018): the mean squared gradient of the logits (B, 2, h, w) in the real images (B, C, H, W).
+
+    It keeps a discriminator from becoming ever steeper where the real images are. `real` must require a gradient.
+    """
+    sure = (real_logits[:, REAL] - real_logits[:, REFINED]).mean((1, 2)).sum()
+    (gradient,) = torch.autograd.grad(sure, real, create_graph=True)
+    return gradient.square().sum((1, 2, 3)).mean()
 
 
 def self_regularization(

@@ -10,6 +10,7 @@ from simgan.losses import (
     TRANSFORMS,
     discriminator_loss,
     get_transform,
+    gradient_penalty,
     realism_loss,
     refiner_loss,
     self_regularization,
@@ -43,6 +44,13 @@ def test_losses_are_finite_however_sure_the_discriminator_is(logit):
     assert torch.isfinite(loss)
     assert torch.isfinite(logits.grad).all()
     assert realism_loss(logits).item() == pytest.approx(0 if logit > 0 else 200)
+
+
+def test_the_gradient_penalty_of_a_plane_is_its_slope_squared():
+    real, slope = torch.randn(3, 1, 6, 5, requires_grad=True), torch.randn(1, 1, 6, 5)
+    sure = (slope * real).sum((1, 2, 3))
+    logits = torch.stack([sure / 2, -sure / 2], 1)[:, :, None, None].expand(-1, -1, 2, 4)
+    assert gradient_penalty(logits, real).item() == pytest.approx(slope.square().sum().item(), rel=1e-5)
 
 
 def test_self_regularization_is_the_mean_absolute_difference():

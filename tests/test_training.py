@@ -151,8 +151,12 @@ def test_the_best_refiner_and_its_discriminator_are_of_the_same_step(uninterrupt
     assert step == same_step
 
 
-def test_two_processes_compute_what_one_does(tmp_path):
-    settings = {"updates": 20, "history_size": 24}
+LARGE = {"preset": "eyes-large", "photometry": False, "gradient_penalty": 1.0, "batch_size": 16, "updates": 10}
+
+
+@pytest.mark.parametrize("settings", [{"updates": 20}, LARGE], ids=["eyes", "eyes-large"])
+def test_two_processes_compute_what_one_does(tmp_path, settings):
+    settings = {**settings, "history_size": 24}
     finish(start({**settings, "save": tmp_path / "one"}))
     finish(start({**settings, "save": tmp_path / "two"}, processes=2))
     one, rank_0, rank_1 = (load_file(tmp_path / f"{name}.safetensors") for name in ("one-0", "two-0", "two-1"))

@@ -34,6 +34,7 @@ _BOUNDS = {
         "regularization_weight",
         "iris_weight",
         "surface_weight",
+        "gradient_penalty",
         "max_grad_norm",
         "push_every",
     ),
@@ -94,6 +95,8 @@ class TrainingConfig:
     """How much more the self-regularization weighs on surfaces of depth, away from its edges."""
     reduction: str = "mean"
     """mean, or the paper's sum, over patches and pixels."""
+    gradient_penalty: float = 0.0
+    """γ of R1, the penalty on the discriminator's gradient in real images, in every eighth of its updates; 0: none."""
     scope: str = "local"
     """Adversarial loss: local (one decision a patch, section 2.2) or global (one an image)."""
     steer: bool = False
@@ -219,6 +222,7 @@ PRESETS = {
         photometry=False,
         augment=("translation",),
         evaluate_every=500,
+        max_median_shift=0.8,
     ),
     # Half-way between hand and background every pixel looks wrong, so that a refiner hardly leaves the identity. So
     # edges, where a sensor errs, are all but free, and the discriminator knows the worlds apart before the refiner

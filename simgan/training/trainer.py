@@ -26,7 +26,14 @@ from simgan.errors import ConfigError, SourceError
 from simgan.evaluation.shift import iris_centres
 from simgan.history import History
 from simgan.images import to_array, to_tensor
-from simgan.losses import discriminator_loss, get_transform, realism_loss, refiner_loss, self_regularization
+from simgan.losses import (
+    discriminator_loss,
+    get_transform,
+    gradient_penalty,
+    realism_loss,
+    refiner_loss,
+    self_regularization,
+)
 from simgan.photometry import LIGHTS, Photometry
 from simgan.refiner import Refiner
 from simgan.runtime import has_fast_bfloat16, keep_freed_pages
@@ -37,6 +44,7 @@ from simgan.triangulation import Triangulation
 
 EDGE = 0.12  # what depth changes by, 20 mm, within
 EDGE_REACH = 3  # px of an edge
+PENALIZED = 8  # updates of the discriminator from one with a penalty to the next
 
 
 @dataclass
@@ -158,7 +166,8 @@ class Trainer:
                 ]
                 refined_logits, real_logits = discriminator(torch.cat(seen)).chunk(2)
                 loss = discriminator_loss(refined_logits, real_logits, self.config.reduction)
-                self.accelerator.backward(loss / self.config.gradient_accumulation_steps)
+                penalty = self._gradient_penalty(seen[1], number)
+                self.accelerator.backward((loss + penalty) / self.config.gradient_accumulation_steps)
             self._log(
                 discriminator=loss,
                 accuracy_refined=(refined_logits.argmax(1) == REFINED).float().mean(),
@@ -171,6 +180,14 @@ class Trainer:
         self.counters.real += 1
 
     # What the updates are made of
+
+    def _gradient_penalty(self, real: Tensor, number: int) -> Tensor | float:
+        """R1 in update `number`: in every `PENALIZED`th, as many times as strong (lazily, Karras et al. 2020)."""
+        if not self.config.gradient_penalty or number % PENALIZED:
+            return 0.0
+        real = real.detach().requires_grad_()
+        logits = self.accelerator.unwrap_model(self.discriminator)(real)
+        return PENALIZED * self.config.gradient_penalty / 2 * gradient_penalty(logits, real)
 
     def _train(self, learning: nn.Module, fixed: nn.Module) -> tuple[nn.Module, nn.Module]:
         """Let only `learning` take gradients; `fixed` comes unwrapped, so that DDP does not wait for it."""
