@@ -208,17 +208,20 @@ _PAPER = TrainingConfig(
 )
 PRESETS = {
     "eyes": TrainingConfig(),
-    # For thousands of real images and some time: noise and a discriminator of whole images make light and grain as
-    # various as the real ones, which photometry would take away again. As many real images need no history, and no
-    # augmentation that hides their tones from the discriminator.
+    # For thousands of real images, and a GPU or an hour. Noise, and a discriminator that compares whole images (R1, and
+    # the momentum that goes with it, hold it), give images as many lights and grains as the real ones have, which
+    # photometry would even out. So many real images need no history, and no augmentation that hides their tones. An
+    # iris is found within 0.76 px of the truth in the median in photographs of `camera:eyes` themselves: hence 0.8.
     "eyes-large": TrainingConfig(
         preset="eyes-large",
         output=Path("runs/eyes-large"),
-        steps=4000,
+        steps=6000,
         refiner_updates=1,
         batch_size=32,
         history_size=0,
-        regularization_weight=0.3,
+        regularization_weight=0.5,
+        gradient_penalty=0.4,
+        betas=(0.0, 0.999),
         photometry=False,
         augment=("translation",),
         evaluate_every=500,
