@@ -210,8 +210,9 @@ PRESETS = {
     "eyes": TrainingConfig(),
     # For thousands of real images, and a GPU or an hour. Noise, and a discriminator that compares whole images (R1, and
     # the momentum that goes with it, hold it), give images as many lights and grains as the real ones have, which
-    # photometry would even out. So many real images need no history, and no augmentation that hides their tones. An
-    # iris is found within 0.76 px of the truth in the median in photographs of `camera:eyes` themselves: hence 0.8.
+    # photometry would even out. So many real images need no history, and no augmentation that hides their tones. The
+    # finder of irises is led astray by light and dark: between renders and photographs of the very same scenes by
+    # `camera:eyes` it tells 1.0 px on average and 0.77 px in the median. Hence the wider bounds.
     "eyes-large": TrainingConfig(
         preset="eyes-large",
         output=Path("runs/eyes-large"),
@@ -225,6 +226,7 @@ PRESETS = {
         photometry=False,
         augment=("translation",),
         evaluate_every=500,
+        max_shift=1.2,
         max_median_shift=0.8,
     ),
     # Half-way between hand and background every pixel looks wrong, so that a refiner hardly leaves the identity. So
