@@ -152,7 +152,7 @@ def test_realism_and_shift_are_reported_with_what_they_were_measured_on(tmp_path
     moved = json.loads(shift.read_text())
     assert f"| shift | `eyes-simulated` | `simulator:eyes`, 5 | 20 | {moved['mean']:.2f} (" in text
     told = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert told["shift"]["shift"]["measured_on"]["step"] == "150"
+    assert told["shift"]["shift"]["measured_on"]["step"] == "5423"
     for file in (realism, shift):
         values = json.loads(file.read_text())
         del values["measured_on"]

@@ -61,7 +61,7 @@ def test_the_output_is_the_expected_one_everywhere(name):
     assert expected.dtype == refined.dtype
     apart = np.abs(refined.astype(int) - expected)
     if refined.dtype == np.uint8:
-        assert apart.max() <= 3  # bfloat16 where it is fast, float32 elsewhere
+        assert apart.max() <= 8  # bfloat16 where it is fast, float32 elsewhere
         assert apart.mean() < 0.5
     else:
         both = apart[(refined > 0) & (expected > 0)]  # mm, rounded; float32 everywhere

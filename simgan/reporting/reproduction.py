@@ -32,9 +32,12 @@ EMBEDDED = (
     Step(
         "train",
         "eyes-simulated, a refiner on the embedded domain",
-        ("accelerate launch -m train_accelerate --preset eyes --seed {seed} --output {out}/eyes-simulated",),
-        makes=("eyes-simulated/checkpoints/step-000900", "eyes-simulated/model.safetensors"),
-        minutes=6,
+        (
+            "accelerate launch -m train_accelerate --preset eyes-large --seed {seed} --steps 2000 "
+            "--output {out}/eyes-simulated",
+        ),
+        makes=("eyes-simulated/checkpoints/step-002000", "eyes-simulated/model.safetensors"),
+        minutes=20,
         reported=("eyes-simulated",),
     ),
     Step(
@@ -49,7 +52,7 @@ EMBEDDED = (
             )
         ),
         makes=("no-regularization/checkpoints/step-000600", "shuffled/checkpoints/step-000600"),
-        minutes=9,
+        minutes=6,
         reported=("no-regularization", "shuffled"),
     ),
     Step(
@@ -86,7 +89,7 @@ EMBEDDED = (
             "--output {out}/eyes-simulated/gaze.json",  # into its model-index too
         ),
         makes=("eyes-simulated/gaze.json",),
-        minutes=26,
+        minutes=12,
         needs=("train", "controls"),
     ),
     Step(
@@ -97,7 +100,7 @@ EMBEDDED = (
             "--limit 2000 --output {out}/hands-simulated",
         ),
         makes=("hands-simulated/checkpoints/step-000500", "hands-simulated/model.safetensors"),
-        minutes=6,
+        minutes=5,
         reported=("hands-simulated",),
     ),
     Step(
@@ -123,7 +126,7 @@ EMBEDDED = (
             "--output {out}/hands-simulated/hands.json",  # into its model-index too
         ),
         makes=("hands-simulated/hands.json",),
-        minutes=10,
+        minutes=5,
         needs=("train-hands",),
     ),
     Step(
@@ -131,7 +134,7 @@ EMBEDDED = (
         "what each part of the method adds",
         ("simgan ablate {out}/ablation --seeds 2 --steps 200",),
         makes=("ablation/ablation.json", "ablation/ablation.md", "ablation/frontier.png"),
-        minutes=18,
+        minutes=22,
         reported=("ablation",),
     ),
     Step(
@@ -139,7 +142,7 @@ EMBEDDED = (
         "speed of refining, training, simulators and data",
         tuple(f"python {{benchmarks}}/{name}.py" for name in ("refine", "training", "simulators", "data")),
         makes=("speed.log",),  # what they print
-        minutes=6,
+        minutes=8,
     ),
 )
 
