@@ -52,7 +52,12 @@ def main() -> None:
     eye_crops, frames = list(eyes.render(np.arange(CROPS))[0]), list(hands.render(np.arange(FRAMES))[0])
     print(f"{CROPS} crops of 55 x 35, {FRAMES} of 224 x 224")
     print(f"{torch.get_num_threads()} threads, fast bfloat16: {has_fast_bfloat16(device)}")
-    for name, images in (("hands", frames), ("eyes-paper", eye_crops), ("eyes", eye_crops)):
+    for name, images in (
+        ("hands", frames),
+        ("eyes-paper", eye_crops),
+        ("eyes-simulated", eye_crops),
+        ("eyes", eye_crops),
+    ):
         # what ships, as only a trained refiner gives light and tones; the paper's network has no weights
         ours, theirs = (
             (Refiner.from_preset(name).eval() if name == "eyes-paper" else Refiner.from_pretrained(name)).to(device)
@@ -67,7 +72,7 @@ def main() -> None:
         ratio = statistics.median(a / b for a, b in pairs)
         one = statistics.median(seconds(lambda: ours.refine(images[0])) for _ in range(30))  # noqa: B023
         print(
-            f"{name:12} plain {len(images) / slow:6.1f} crops/s, ours {len(images) / fast:6.1f} crops/s: "
+            f"{name:14} plain {len(images) / slow:6.1f} crops/s, ours {len(images) / fast:6.1f} crops/s: "
             f"{ratio:.2f} times as fast; one crop {1000 * one:.1f} ms",
             flush=True,
         )

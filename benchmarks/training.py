@@ -72,8 +72,14 @@ def median_seconds(step: Callable[[], None]) -> float:
 def main() -> None:
     images, real = eyes.render(np.arange(256))[0], camera.render(np.arange(256))[0]
     presets = {
-        name: replace(PRESETS[name], batch_size=BATCH, trackers=(), history_size=4096)
-        for name in ("eyes-paper", "eyes")
+        name: replace(
+            PRESETS[name],
+            batch_size=BATCH,
+            refiner_updates=2,
+            history_size=min(4096, PRESETS[name].history_size),
+            trackers=(),
+        )
+        for name in ("eyes-paper", "eyes", "eyes-large")
     }
     plain = {name: median_seconds(plain_step(config, images, real)) for name, config in presets.items()}
     print(f"batch {BATCH}, K_g = 2, K_d = 1, {torch.get_num_threads()} threads")

@@ -122,7 +122,8 @@ class WholeImage(nn.Module):
 class Discriminator(Pretrained):
     """D_φ: (B, C, H, W) in [−1, 1] → logits (B, 2, h, w), map 0 real and map 1 refined; (B, 2, 1, 1) where global.
 
-    Each convolution but the last is followed by a (leaky) ReLU; the softmax over the two maps is left to the loss.
+    Where it judges the whole image too, that decision stands below those of the patches: see `forward`. Each
+    convolution but the last is followed by a (leaky) ReLU; the softmax over the two maps is left to the loss.
     """
 
     config_class = DiscriminatorConfig

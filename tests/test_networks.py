@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from simgan import ConfigError, Discriminator, ModelError, Refiner
+from simgan.discriminator import DiscriminatorConfig
 
 
 @pytest.mark.parametrize(
@@ -128,6 +129,15 @@ def test_layers_that_build_no_discriminator_are_refused(tmp_path, layers):
     file.write_text(json.dumps({**json.loads(file.read_text()), "layers": layers}))
     with pytest.raises(ModelError, match=r"does not describe a discriminator: (a layer is|layers must be)"):
         Discriminator.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"whole": -1}, {"whole": 8, "scope": "global"}, {"whole": 8, "layers": [["conv", 3, 1, 2]]}, {"slope": 1}],
+)
+def test_a_discriminator_that_cannot_judge_as_told_is_refused(changes):
+    with pytest.raises(ConfigError, match=r"whole must be|a branch that judges|slope must lie"):
+        DiscriminatorConfig(**changes)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 23), (36, 60)])
