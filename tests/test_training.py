@@ -151,7 +151,7 @@ def test_the_best_refiner_and_its_discriminator_are_of_the_same_step(uninterrupt
     assert step == same_step
 
 
-LARGE = {"preset": "eyes-large", "photometry": False, "gradient_penalty": 1.0, "batch_size": 16, "updates": 10}
+LARGE = {"preset": "eyes-large", "photometry": False, "gradient_penalty": 1.0, "batch_size": 16, "updates": 3}
 
 
 @pytest.mark.parametrize("settings", [{"updates": 20}, LARGE], ids=["eyes", "eyes-large"])
