@@ -12,9 +12,10 @@ from simgan.cards.records import read_records
 from simgan.data import Crops, hold_out, load
 from simgan.evaluation.depth_realism import edge_jaggedness, measure_surface_shift
 from simgan.evaluation.shift import annotation_shift
+from simgan.evaluation.two_sample import two_sample_test
 from simgan.hub import SHIPPED
 from simgan.images import equalize
-from simgan.simulators import eyes, hands
+from simgan.simulators import camera, eyes, hands
 
 NAMES = pytest.mark.parametrize("name", sorted(folder.name for folder in SHIPPED.iterdir() if folder.is_dir()))
 LARGEST = {"eyes": 5_000_000, "hands": 20_000_000}  # bytes
@@ -78,6 +79,15 @@ def test_labels_stay_and_images_change_on_persons_that_training_did_not_see(shar
     assert shift.trimmed_mean <= 1.1
     assert shift.median <= 0.55  # of which the finder's own is 0.17
     assert np.abs(after.astype(int) - before).mean() > 8
+
+
+def test_a_network_hardly_tells_refined_renders_from_photographs_of_the_embedded_domain():
+    (renders, labels), (photographs, of) = (world.render(range(400), seed=11) for world in (eyes, camera))
+    groups = (labels["person"], of["person"])
+    refined = np.stack(Refiner.from_pretrained("eyes-simulated").refine(list(renders)))
+    raw = np.stack([equalize(image) for image in renders])
+    assert two_sample_test(raw, photographs, groups=groups).accuracy > 0.95
+    assert two_sample_test(refined, photographs, groups=groups).accuracy < 0.8  # 0.65 of 500
 
 
 @pytest.mark.parametrize("name", [name for name in ("hands", "hands-simulated") if (SHIPPED / name).is_dir()])

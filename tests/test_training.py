@@ -166,6 +166,19 @@ def test_two_processes_compute_what_one_does(tmp_path, settings):
     assert_close(one, rank_0)
 
 
+def test_r1_counts_in_every_eighth_update_of_the_discriminator():
+    def after(number, penalty):
+        torch.manual_seed(0)
+        config = small(gradient_penalty=penalty)
+        trainer = Trainer(config, data(), make_accelerator(config))
+        trainer.counters.real = number
+        trainer.update_discriminator()
+        return torch.cat([p.flatten() for p in trainer.discriminator.parameters()])
+
+    assert not torch.equal(after(8, 0.0), after(8, 10.0))
+    assert torch.equal(after(9, 0.0), after(9, 10.0))
+
+
 @pytest.fixture
 def float64():
     torch.set_default_dtype(torch.float64)

@@ -22,7 +22,6 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate.utils import broadcast_object_list
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from simgan import __version__
@@ -226,7 +225,7 @@ class Run:
         mapped = (np.concatenate([self._map(f, part) for part in parts]) for f in (average, average.photometry))
         after, entering = mapped
         discriminator = self.accelerator.unwrap_model(trainer.discriminator)
-        maps = [self._probability_real(discriminator, images) for images in (after, real)]
+        maps = [discriminator.probability_real(to_tensor(images)).float().cpu().numpy() for images in (after, real)]
         shifts = [self.measures.shift(before[k], after[k]) for k in self._each_source()]
         halves = [_mixed([images[k::2] for images in self.held_out_real], MEASURED // 2) for k in (0, 1)]
         sheet = self.config.output / "samples" / f"step-{trainer.counters.step:06d}.png"
@@ -262,10 +261,6 @@ class Run:
         mapped = function(to_tensor(images).to(self.accelerator.device))
         stored: Images = to_array(mapped, images.dtype)
         return stored
-
-    def _probability_real(self, discriminator: Any, images: Images) -> NDArray[np.float32]:
-        map_: NDArray[np.float32] = discriminator.probability_real(to_tensor(images)).float().cpu().numpy()
-        return map_
 
     def _excess(self, record: dict[str, Any]) -> float:
         """How much of its bounds the shift takes up: 1 is just allowed, NaN where no iris was found."""
