@@ -104,7 +104,7 @@ class Run:
 
     def finish(self) -> None:
         """Print the table of measures and what to try next; push the model if asked to."""
-        self.accelerator.end_training()
+        self.trainer.end()
         if not self.accelerator.is_main_process:
             return
         table = pd.DataFrame(self.records)
@@ -138,7 +138,7 @@ class Run:
                 if self._all_stop():
                     bar.close()
                     self._checkpoint()
-                    self.accelerator.end_training()
+                    self.trainer.end()
                     if self.accelerator.is_main_process:
                         print(f"Stopped; go on with --resume --output {self.config.output}")
                     sys.exit(0)

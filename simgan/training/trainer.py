@@ -5,6 +5,7 @@ each takes its slice. So two processes with b/2 images each compute what one doe
 run resumes in any number of processes.
 """
 
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed.nn  # before there is a process group: its functions' defaults would keep that alive for good
 from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list, parse_flag_from_env, set_seed
 from numpy.typing import NDArray
@@ -285,6 +287,17 @@ class Trainer:
         self.sums, self.numbers = {}, {}
         values: list[float] = self.accelerator.reduce(means, reduction="mean").tolist()
         return dict(zip(names, values, strict=True))
+
+    def end(self) -> None:
+        """Leave the other processes, with the networks as they are.
+
+        The group's threads end with whatever holds the group, wrapped networks too; a thread that lives longer than
+        Python may abort the process as it exits.
+        """
+        self.refiner, self.discriminator = map(self.accelerator.unwrap_model, (self.refiner, self.discriminator))
+        self.accelerator.free_memory()
+        gc.collect()
+        self.accelerator.end_training()
 
 
 def _alike(synthetic: Batches, real: Batches) -> tuple[Tensor, Tensor]:
