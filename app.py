@@ -1,8 +1,8 @@
-"""The Space: builds `simgan.demo` and launches it."""
+"""The Space: builds `simgan.space` and launches it."""
 
 import tyro
 
-from simgan.demo import serve
+from simgan.space import serve
 
 if __name__ == "__main__":
     tyro.cli(serve)

@@ -1,14 +1,14 @@
 """Train a refiner: `accelerate launch train_accelerate.py --preset eyes`.
 
-Algorithm 1 of Shrivastava et al. 2017. The two updates are in `simgan.training.trainer`; data, measures, checkpoints
-and signals in `simgan.training.run`.
+Algorithm 1 of Shrivastava et al. 2017. The two updates are in `simgan.training.step`; data, measures, checkpoints
+and signals in `simgan.training.loop`.
 """
 
 import sys
 
 from simgan import SimGANError
 from simgan.training.config import TrainingConfig, from_command_line
-from simgan.training.run import Run
+from simgan.training.loop import Run
 from simgan.training.sources import load
 
 

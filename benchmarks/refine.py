@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from simgan import Refiner, depth
-from simgan.images import equalize, to_array, to_tensor
+from simgan.images.arrays import equalize, to_array, to_tensor
 from simgan.runtime import has_fast_bfloat16
-from simgan.simulators import eyes, hands
+from simgan.simulators.eyes import renders as eyes
+from simgan.simulators.hands import renders as hands
 
 ROUNDS, BATCH, CROPS, FRAMES = 5, 32, 128, 16
 

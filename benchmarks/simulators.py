@@ -6,7 +6,10 @@ import time
 
 import numpy as np
 
-from simgan.simulators import camera, depth_camera, eyes, hands
+from simgan.simulators.eyes import camera
+from simgan.simulators.eyes import renders as eyes
+from simgan.simulators.hands import camera as depth_camera
+from simgan.simulators.hands import renders as hands
 
 EYES, HANDS, ROUNDS = 2000, 100, 5
 

@@ -20,8 +20,8 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from simgan import Refiner
-from simgan.demo.samples import examples
-from simgan.simulators import eyes
+from simgan.simulators.eyes import renders as eyes
+from simgan.space.samples import examples
 
 PORT = 7899
 VISITORS, IMAGES = 40, 5

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 from simgan import Discriminator, Refiner
-from simgan.images import to_tensor
+from simgan.images.arrays import to_tensor
 from simgan.losses import discriminator_loss, identity, realism_loss, refiner_loss, self_regularization
-from simgan.simulators import camera, eyes
+from simgan.simulators.eyes import camera
+from simgan.simulators.eyes import renders as eyes
 from simgan.training.config import PRESETS, TrainingConfig
-from simgan.training.trainer import Trainer, TrainingData, make_accelerator
+from simgan.training.step import Trainer, TrainingData, make_accelerator
 
 BATCH, STEPS = 32, 5
 

@@ -15,7 +15,7 @@ from browser import CHROMIUM, FLAGS, SIZES, Server, open_tab
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from simgan.demo.samples import examples
+from simgan.space.samples import examples
 
 FOLDER = Path(__file__).parent
 TABS = ("Refine", "Where it looks fake", "Batch", "Can you tell?", "Training")

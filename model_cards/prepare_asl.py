@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from simgan.data.columns import as_dataset, features, image_cell
-from simgan.depth import CUBE, find_window
 from simgan.domains import DOMAINS
-from simgan.images import decode
+from simgan.images.depth import CUBE, find_window
+from simgan.images.files import decode
 
 FOCAL = 575.0  # px, of a Kinect v1's depth
 REACH = 270  # mm behind the nearest reading: the body is farther

@@ -16,20 +16,21 @@ from typing import Any
 import numpy as np
 
 from simgan import Discriminator, Refiner
-from simgan.cards.model import model_card_data, render_model_card
-from simgan.cards.records import read_records
 from simgan.data import Crops, hold_out, load
-from simgan.depth import find_window
-from simgan.depth import to_tensor as depth_tensor
 from simgan.domains import DOMAINS
-from simgan.evaluation.depth_realism import measure_depth_realism, measure_surface_shift
-from simgan.evaluation.estimates import Estimate
-from simgan.evaluation.realism import measure_realism
-from simgan.evaluation.shift import annotation_shift
-from simgan.hub import CONFIG
-from simgan.images import equalize, to_tensor
-from simgan.publishing import NETWORKS
-from simgan.simulators import eyes, hands
+from simgan.hub.cards.model import model_card_data, render_model_card
+from simgan.hub.cards.records import read_records
+from simgan.hub.loading import CONFIG
+from simgan.hub.push import NETWORKS
+from simgan.images.arrays import equalize, to_tensor
+from simgan.images.depth import find_window
+from simgan.images.depth import to_tensor as depth_tensor
+from simgan.measures.depth import measure_depth_realism, measure_surface_shift
+from simgan.measures.estimates import Estimate
+from simgan.measures.iris import annotation_shift
+from simgan.measures.patches import measure_realism
+from simgan.simulators.eyes import renders as eyes
+from simgan.simulators.hands import renders as hands
 from simgan.training.checkpoints import folder_of
 from simgan.training.sheets import write_sheet
 

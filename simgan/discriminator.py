@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from simgan.domains import EYES_DISCRIMINATOR, Layer, get_preset
 from simgan.errors import ConfigError
-from simgan.hub import Pretrained
+from simgan.hub.loading import Pretrained
 
 REAL, REFINED = 0, 1  # the two output maps
 GROUP = 4  # images that are compared

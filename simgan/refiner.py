@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from simgan.domains import get_preset
 from simgan.errors import ConfigError
-from simgan.hub import Pretrained
-from simgan.noise import NOISE_MAPS, noise_maps
-from simgan.photometry import Photometry
-from simgan.triangulation import Triangulation
+from simgan.hub.loading import Pretrained
+from simgan.preparation.noise import NOISE_MAPS, noise_maps
+from simgan.preparation.photometry import Photometry
+from simgan.preparation.triangulation import Triangulation
 
 MINIMUM_SIZE = 16
 
@@ -134,10 +134,10 @@ class Refiner(Pretrained):
         `images`: a path, a PIL image, an array (uint8 or uint16, (H, W) or (H, W, 3)), a tensor ((C, H, W) or
         (B, C, H, W) in [−1, 1]), or a list or iterator of them. Gives back the same kind, size, mode, bit depth and
         order (a path gives a PIL image, that of a NumPy file an array). `strength` s blends x + s·(R(x) − x): 0 gives
-        the input back, 1 the refined image. A refiner of hands takes depth in place of images: uint16 (H, W) in mm, 0
-        = no reading; `simgan.refining.refine_depth` says what becomes of it. Bad input raises `ImageError`, which names
-        the image and what is wrong with it.
+        the input back, 1 the refined image. A refiner of depth takes uint16 (H, W) in mm, 0 = no reading:
+        `simgan.refining.engine.refine_depth` says what becomes of it. Bad input raises `ImageError`, which names the
+        image and what is wrong with it.
         """
-        from simgan.refining import refine
+        from simgan.refining.engine import refine
 
         return refine(self, images, strength=strength, batch_size=batch_size)

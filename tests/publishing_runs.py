@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from simgan import Discriminator, Refiner
-from simgan.simulators import eyes, hands
+from simgan.simulators.eyes import renders as eyes
+from simgan.simulators.hands import renders as hands
 from simgan.training.config import PRESETS
 from simgan.training.sheets import write_sheet
 

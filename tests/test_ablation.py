@@ -18,11 +18,11 @@ import torch
 from PIL import Image
 
 from simgan import ConfigError, Discriminator, Refiner
-from simgan.cards.curves import as_png
 from simgan.cli import main
-from simgan.evaluation import ablation
-from simgan.evaluation.ablation import VARIANTS, plan, recipe_of, updates
-from simgan.evaluation.ablation_report import frontier
+from simgan.experiments.ablation import runs as ablation
+from simgan.experiments.ablation.report import frontier
+from simgan.experiments.ablation.runs import VARIANTS, plan, recipe_of, updates
+from simgan.hub.cards.curves import as_png
 from simgan.training.config import PRESETS, from_command_line, to_command_line
 
 STAND_IN = """

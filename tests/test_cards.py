@@ -9,13 +9,13 @@ from PIL import Image
 from publishing_runs import SECRET, make_run, measure
 
 from simgan import ModelError, Refiner
-from simgan.cards import terms
-from simgan.cards.curves import draw_curves
-from simgan.cards.marks import is_rendered, signed
-from simgan.cards.model import render_model_card
-from simgan.cards.records import read_records
-from simgan.publishing import push_model
-from simgan.simulators import eyes
+from simgan.hub.cards import terms
+from simgan.hub.cards.curves import draw_curves
+from simgan.hub.cards.marks import is_rendered, signed
+from simgan.hub.cards.model import render_model_card
+from simgan.hub.cards.records import read_records
+from simgan.hub.push import push_model
+from simgan.simulators.eyes import renders as eyes
 
 
 @pytest.fixture

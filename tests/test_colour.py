@@ -10,8 +10,9 @@ from train_arrays import small
 from simgan import Discriminator, Refiner
 from simgan.data import Crops, load
 from simgan.data.prepare import prepare
-from simgan.simulators import camera, eyes
-from simgan.training.run import Run
+from simgan.simulators.eyes import camera
+from simgan.simulators.eyes import renders as eyes
+from simgan.training.loop import Run
 from simgan.training.sources import load as load_run
 
 TINT = np.array([1.0, 0.7, 0.5])

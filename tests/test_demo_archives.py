@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from simgan.demo import archives, limits
 from simgan.errors import ImageError, SourceError
-from simgan.images import open_image
+from simgan.images.files import open_image
+from simgan.space import archives, limits
 
 
 def png(width: int = 20, height: int = 20) -> bytes:

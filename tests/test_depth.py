@@ -11,10 +11,10 @@ from PIL import Image
 
 from simgan import ConfigError, ImageError, Refiner, RefinerConfig, refining
 from simgan.data.columns import image_cell
-from simgan.depth import Window, check_depth, find_window, pack, to_depth, to_tensor, unpack
-from simgan.images import decode
-from simgan.refining_files import refine_path
-from simgan.triangulation import Triangulation
+from simgan.images.depth import Window, check_depth, find_window, pack, to_depth, to_tensor, unpack
+from simgan.images.files import decode
+from simgan.preparation.triangulation import Triangulation
+from simgan.refining.files import refine_path
 
 
 def scene(high=96, wide=128, wall=2001, seed=0):

@@ -9,7 +9,7 @@ from hand_images import SIDE, dataset, hands
 
 from simgan import ImageError, Refiner, RefinerConfig
 from simgan.cli import main
-from simgan.evaluation.depth_realism import (
+from simgan.measures.depth import (
     depth_levels,
     edge_jaggedness,
     hole_shares,
@@ -18,7 +18,7 @@ from simgan.evaluation.depth_realism import (
     plane_residuals,
     step_counts,
 )
-from simgan.evaluation.realism import patch_swd
+from simgan.measures.patches import patch_swd
 
 Y, X = np.mgrid[:SIDE, :SIDE]
 RADIUS, ANGLE = np.hypot(X - 112, Y - 112), np.arctan2(Y - 112, X - 112)

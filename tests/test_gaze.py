@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from simgan import ConfigError, ImageError
-from simgan.evaluation.gaze import (
+from simgan.experiments.gaze.training import (
     AUGMENTATIONS,
     GazeTraining,
     _augmented,
@@ -19,7 +19,7 @@ from simgan.evaluation.gaze import (
     gaze_vectors,
     measure_gaze,
 )
-from simgan.simulators import eyes
+from simgan.simulators.eyes import renders as eyes
 
 TINY = GazeTraining(steps=4, batch=16, width=0.25)
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from simgan import ConfigError, Refiner
-from simgan.cards.records import read_records
-from simgan.evaluation.bootstrap import estimate, group_images, median_error
-from simgan.evaluation.experiment import ArmResult, pairs
-from simgan.evaluation.gaze import GazeTraining
-from simgan.evaluation.gaze_arms import Arm, Material
-from simgan.evaluation.gaze_experiment import run_experiment
-from simgan.evaluation.gaze_report import as_report, as_table
+from simgan.experiments.experiment import ArmResult, pairs
+from simgan.experiments.gaze.arms import Arm, Material
+from simgan.experiments.gaze.experiment import run_experiment
+from simgan.experiments.gaze.report import as_report, as_table
+from simgan.experiments.gaze.training import GazeTraining
+from simgan.hub.cards.records import read_records
+from simgan.measures.bootstrap import estimate, group_images, median_error
 
 TINY = GazeTraining(steps=2, batch=8, width=0.1)
 

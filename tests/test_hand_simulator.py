@@ -11,13 +11,14 @@ from simgan import ConfigError, SourceError
 from simgan.cli import main
 from simgan.data import Crops, load
 from simgan.domains import JOINTS
-from simgan.simulators import depth_camera, hands
+from simgan.preparation.triangulation import unlit
 from simgan.simulators.chance import Dice
-from simgan.simulators.depth_camera import BASELINE
-from simgan.simulators.hand_pose import KNUCKLE, MIDDLE, SWING, THUMB, draw_pose, place_fingers, place_thumb, settle
-from simgan.simulators.hand_render import FAR, FOCAL, Mesh, Window, cast
-from simgan.simulators.hand_shape import FINGERS, MESH, PLACE, measure
-from simgan.triangulation import unlit
+from simgan.simulators.hands import camera as depth_camera
+from simgan.simulators.hands import renders as hands
+from simgan.simulators.hands.camera import BASELINE
+from simgan.simulators.hands.pose import KNUCKLE, MIDDLE, SWING, THUMB, draw_pose, place_fingers, place_thumb, settle
+from simgan.simulators.hands.raycast import FAR, FOCAL, Mesh, Window, cast
+from simgan.simulators.hands.shape import FINGERS, MESH, PLACE, measure
 
 WORLDS = pytest.mark.parametrize("world", [hands, depth_camera])
 COUNT = 60

@@ -10,11 +10,11 @@ from scipy.io import savemat
 
 from simgan import ConfigError, ImageError, SourceError
 from simgan.data import Crops, load
+from simgan.data.adapters.hand_crop import Camera, crop_hand
+from simgan.data.adapters.icvl import CORRESPONDING as ICVL
+from simgan.data.adapters.msra import CORRESPONDING as MSRA
 from simgan.data.columns import as_dataset, features, image_cell, mirrored
 from simgan.data.crop import Crop
-from simgan.data.hand_crop import Camera, crop_hand
-from simgan.data.icvl import CORRESPONDING as ICVL
-from simgan.data.msra import CORRESPONDING as MSRA
 from simgan.data.prepare import prepare
 from simgan.domains import JOINTS
 

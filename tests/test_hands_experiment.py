@@ -10,8 +10,10 @@ from hand_images import FOCAL, SIDE, dataset, hands
 
 from simgan import ConfigError, ImageError, Refiner, RefinerConfig, SourceError
 from simgan.cli import main
-from simgan.depth import BACKGROUND, to_tensor
-from simgan.evaluation.hands import (
+from simgan.experiments.hand_pose.arms import Arm, Material
+from simgan.experiments.hand_pose.experiment import run_experiment
+from simgan.experiments.hand_pose.hourglass import StackedHourglass, draw_heat, find_peaks, heat_loss
+from simgan.experiments.hand_pose.training import (
     HandsTraining,
     _augmented,
     build_network,
@@ -23,9 +25,7 @@ from simgan.evaluation.hands import (
     move,
     train_network,
 )
-from simgan.evaluation.hands_arms import Arm, Material
-from simgan.evaluation.hands_experiment import run_experiment
-from simgan.evaluation.hourglass import StackedHourglass, draw_heat, find_peaks, heat_loss
+from simgan.images.depth import BACKGROUND, to_tensor
 
 TINY = HandsTraining(heat=8, width=0.05, steps=2, batch=8)
 

@@ -9,13 +9,13 @@ from PIL import Image
 
 from simgan import ConfigError, Discriminator, Refiner, SourceError
 from simgan.data.columns import as_dataset, features, image_cell
-from simgan.depth import Window
-from simgan.simulators.depth_camera import BASELINE, FOCAL, STEP
+from simgan.images.depth import Window
+from simgan.simulators.hands.camera import BASELINE, FOCAL, STEP
 from simgan.training.batches import Batches, generator
 from simgan.training.config import PRESETS
 from simgan.training.frames import Frames
+from simgan.training.loop import Run
 from simgan.training.measures import Hands
-from simgan.training.run import Run
 from simgan.training.sheets import write_sheet
 from simgan.training.sources import load
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from simgan import ImageError
-from simgan.evaluation.kernel_distance import kernel_distance, measure_kernel_distance, texture_features
-from simgan.simulators import camera, eyes
+from simgan.measures.kernel_distance import kernel_distance, measure_kernel_distance, texture_features
+from simgan.simulators.eyes import camera
+from simgan.simulators.eyes import renders as eyes
 
 SHIFT, SIZE = 0.5, 8
 

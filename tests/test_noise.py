@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from simgan import ConfigError, Refiner
-from simgan.images import to_tensor
-from simgan.noise import NOISE_MAPS, noise_maps
+from simgan.images.arrays import to_tensor
+from simgan.preparation.noise import NOISE_MAPS, noise_maps
 from simgan.refiner import RefinerConfig
-from simgan.simulators import eyes
+from simgan.simulators.eyes import renders as eyes
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_a_refiner_with_noise_gives_other_grain_to_other_images_and_the_same_to_
 def test_a_large_image_in_strips_gets_the_noise_of_the_whole(refiner, monkeypatch):
     large = np.random.default_rng(0).integers(0, 256, (100, 40), dtype=np.uint8)
     whole = refiner.refine(large).astype(int)
-    monkeypatch.setattr("simgan.refining.STRIP", 40 * 30)
+    monkeypatch.setattr("simgan.refining.engine.STRIP", 40 * 30)
     assert np.abs(refiner.refine(large) - whole).max() <= 1
 
 

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from simgan import Discriminator, DiscriminatorConfig, Refiner, RefinerConfig
-from simgan.demo.patch_map import PatchMap, draw, field_of, judge
-from simgan.demo.preview import pair
 from simgan.discriminator import ReceptiveField, receptive_field
 from simgan.domains import EYES_DISCRIMINATOR, HANDS_DISCRIMINATOR
-from simgan.simulators import eyes
+from simgan.simulators.eyes import renders as eyes
+from simgan.space.patch_map import PatchMap, draw, field_of, judge
+from simgan.space.preview import pair
 
 OTHER = (("conv", 5, 3, 4), ("pool", 3, 2, 0), ("conv", 1, 1, 2))
 

@@ -8,12 +8,13 @@ from train_arrays import small
 
 from simgan import ConfigError, Refiner
 from simgan.errors import SourceError
-from simgan.evaluation.shift import annotation_shift
-from simgan.images import equalize, to_array, to_tensor
-from simgan.photometry import LEVELS, _bands, _slopes, _strengths
+from simgan.images.arrays import equalize, to_array, to_tensor
+from simgan.measures.iris import annotation_shift
+from simgan.preparation.photometry import LEVELS, _bands, _slopes, _strengths
 from simgan.refiner import RefinerConfig
-from simgan.simulators import camera, eyes
-from simgan.training.trainer import Trainer, TrainingData, make_accelerator
+from simgan.simulators.eyes import camera
+from simgan.simulators.eyes import renders as eyes
+from simgan.training.step import Trainer, TrainingData, make_accelerator
 
 
 def both_worlds(places, seed):
@@ -139,7 +140,7 @@ def test_tones_are_learnt_from_eyes_that_look_where_the_real_ones_look():
 
 
 def test_images_without_an_iris_are_told_of(monkeypatch):
-    monkeypatch.setattr("simgan.training.trainer.iris_centres", lambda images: np.full((len(images), 2), np.nan))
+    monkeypatch.setattr("simgan.training.step.iris_centres", lambda images: np.full((len(images), 2), np.nan))
     images = eyes.render(range(64))[0]
     with pytest.raises(SourceError, match=r"no iris is found .*--no-photometry"):
         trainer_of(images, images)

@@ -18,7 +18,7 @@ from simgan.data import Crops, load
 from simgan.data.alignment import align, mean_image
 from simgan.data.prepare import prepare
 from simgan.data.simulated import write_images
-from simgan.simulators import eyes
+from simgan.simulators.eyes import renders as eyes
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,11 @@ from huggingface_hub import HfApi, ModelCard, snapshot_download
 from publishing_runs import HEADER, SECRET, make_run
 from safetensors import safe_open
 
-from simgan import Discriminator, PublishError, Refiner, uploading
-from simgan.cards.records import read_records
+from simgan import Discriminator, PublishError, Refiner
 from simgan.cli import main
-from simgan.publishing import SHEETS, gather, push_model
+from simgan.hub import uploading
+from simgan.hub.cards.records import read_records
+from simgan.hub.push import SHEETS, gather, push_model
 from simgan.training import publisher
 from simgan.training.config import TrainingConfig
 from simgan.training.publisher import Publisher

@@ -14,10 +14,11 @@ from publishing_runs import make_run
 
 from simgan import Refiner, SourceError
 from simgan.cli import main
-from simgan.images import encode_png
-from simgan.publishing import push_model
-from simgan.publishing_data import made_by, push_data
-from simgan.simulators import eyes, hands
+from simgan.hub.push import push_model
+from simgan.hub.push_data import made_by, push_data
+from simgan.images.files import encode_png
+from simgan.simulators.eyes import renders as eyes
+from simgan.simulators.hands import renders as hands
 
 LABELS = [
     {"pitch": 0.1 + 0.2, "gaze": [1 / 3, -0.25, -1.0], "person": "p01"},
@@ -186,7 +187,7 @@ def test_fewer_shards_leave_none_of_the_old_ones(hub, model, images, tmp_path, m
     made = made_by(Refiner.from_pretrained(model), 1.0)
     output = as_files(tmp_path / "out", images)
     (output / "test" / "b.png").rename(output / "train" / "b.png")
-    monkeypatch.setattr("simgan.publishing_data.SHARD", 1)
+    monkeypatch.setattr("simgan.hub.push_data.SHARD", 1)
     push_data(output, "org/data", made)
     names = {f"data/train-0000{number}-of-00002.parquet" for number in (0, 1)}
     api = HfApi(token="hf_anna")

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from simgan import ImageError
-from simgan.evaluation.realism import measure_realism, patch_swd
-from simgan.simulators import camera, eyes
+from simgan.measures.patches import measure_realism, patch_swd
+from simgan.simulators.eyes import camera
+from simgan.simulators.eyes import renders as eyes
 
 
 def noise(count=60, seed=0, mean=120.0):

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from simgan import ImageError, Refiner, RefinerConfig, refining
-from simgan.images import equalize, to_array, to_tensor
+from simgan.images.arrays import equalize, to_array, to_tensor
 
 
 @pytest.fixture(scope="module")

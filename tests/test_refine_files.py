@@ -20,9 +20,10 @@ from PIL import Image
 from PIL.JpegImagePlugin import get_sampling
 from PIL.PngImagePlugin import PngInfo
 
-from simgan import ImageError, Refiner, SourceError, refining_files
-from simgan.refining_files import RECORD, refine_path
-from simgan.simulators import eyes
+from simgan import ImageError, Refiner, SourceError
+from simgan.refining import files as refining_files
+from simgan.refining.files import RECORD, refine_path
+from simgan.simulators.eyes import renders as eyes
 
 
 @pytest.fixture(scope="module")

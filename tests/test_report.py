@@ -14,18 +14,18 @@ from PIL import Image
 from publishing_runs import SECRET, make_run, measure
 
 from simgan import ConfigError, Refiner, SimGANError, SourceError
-from simgan.cards.records import read_records
 from simgan.cli import main
-from simgan.evaluation.compare import RealismMeasures, as_json, measured_on
-from simgan.evaluation.depth_realism import DepthRealism, SurfaceShift
-from simgan.evaluation.estimates import Beside, Estimate
-from simgan.evaluation.gaze import GazeTraining
-from simgan.evaluation.gaze_arms import Material
-from simgan.evaluation.gaze_experiment import run_experiment
-from simgan.evaluation.gaze_report import as_report, draw_shares
-from simgan.evaluation.realism import Realism
-from simgan.hub import SHIPPED
-from simgan.reporting.write import write_report
+from simgan.experiments.compare import RealismMeasures, as_json, measured_on
+from simgan.experiments.gaze.arms import Material
+from simgan.experiments.gaze.experiment import run_experiment
+from simgan.experiments.gaze.report import as_report, draw_shares
+from simgan.experiments.gaze.training import GazeTraining
+from simgan.experiments.report.write import write_report
+from simgan.hub.cards.records import read_records
+from simgan.hub.loading import SHIPPED
+from simgan.measures.depth import DepthRealism, SurfaceShift
+from simgan.measures.estimates import Beside, Estimate
+from simgan.measures.patches import Realism
 
 
 @pytest.fixture(scope="module")

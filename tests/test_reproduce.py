@@ -16,8 +16,8 @@ import tyro
 
 from simgan import ConfigError, SimGANError, SourceError
 from simgan.cli import COMMANDS, MEASURES, main
-from simgan.reporting.reproduce import ROOT, Reproduction
-from simgan.reporting.reproduction import Step, steps
+from simgan.experiments.reproduce import ROOT, Reproduction
+from simgan.experiments.reproduction import Step, steps
 from simgan.training.config import from_command_line
 
 ADD = shlex.quote("import sys; f = open(sys.argv[1], 'a'); f.write(sys.argv[2])")
@@ -93,8 +93,8 @@ if not (out / "begun").exists():
 DRIVER = """
 import sys
 from pathlib import Path
-from simgan.reporting.reproduce import Reproduction
-from simgan.reporting.reproduction import Step
+from simgan.experiments.reproduce import Reproduction
+from simgan.experiments.reproduction import Step
 out = Path(sys.argv[1])
 Reproduction(out, given=[Step("slow", "it", (f"python {out}/stopped.py {{out}}",), ("done",), 1)]).run()
 """
@@ -160,7 +160,7 @@ def test_what_cannot_be_made_ends_in_one_sentence(arguments, sentence, tmp_path,
 
 
 def test_benchmarks_are_left_out_outside_of_a_checkout(tmp_path, monkeypatch):
-    monkeypatch.setattr("simgan.reporting.reproduce.ROOT", tmp_path)
+    monkeypatch.setattr("simgan.experiments.reproduce.ROOT", tmp_path)
     (speed,) = [one for one in steps() if one.name == "speed"]
     told = [
         "1 of 1: speed of refining, training, simulators and data is left out: benchmarks/ comes with a checkout only"

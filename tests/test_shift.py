@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from simgan import ImageError
-from simgan.evaluation.shift import _interval, annotation_shift, gaze_directions, iris_centres
-from simgan.images import equalize
-from simgan.simulators import camera, eyes
+from simgan.images.arrays import equalize
+from simgan.measures.iris import _interval, annotation_shift, gaze_directions, iris_centres
+from simgan.simulators.eyes import camera
+from simgan.simulators.eyes import renders as eyes
 
 
 def discs(count=40):

@@ -8,14 +8,16 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from simgan import Discriminator, Refiner
-from simgan.cards.records import read_records
 from simgan.data import Crops, hold_out, load
-from simgan.evaluation.depth_realism import edge_jaggedness, measure_surface_shift
-from simgan.evaluation.shift import annotation_shift
-from simgan.evaluation.two_sample import two_sample_test
-from simgan.hub import SHIPPED
-from simgan.images import equalize
-from simgan.simulators import camera, eyes, hands
+from simgan.hub.cards.records import read_records
+from simgan.hub.loading import SHIPPED
+from simgan.images.arrays import equalize
+from simgan.measures.depth import edge_jaggedness, measure_surface_shift
+from simgan.measures.iris import annotation_shift
+from simgan.measures.two_sample import two_sample_test
+from simgan.simulators.eyes import camera
+from simgan.simulators.eyes import renders as eyes
+from simgan.simulators.hands import renders as hands
 
 NAMES = pytest.mark.parametrize("name", sorted(folder.name for folder in SHIPPED.iterdir() if folder.is_dir()))
 LARGEST = {"eyes": 5_000_000, "hands": 20_000_000}  # bytes

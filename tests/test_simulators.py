@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from simgan import ConfigError
-from simgan.simulators import camera, eyes
-from simgan.simulators.geometry import look
-from simgan.simulators.people import populate
+from simgan.simulators.eyes import camera
+from simgan.simulators.eyes import renders as eyes
+from simgan.simulators.eyes.geometry import look
+from simgan.simulators.eyes.people import populate
 
 WORLDS = pytest.mark.parametrize("world", [eyes, camera])
 

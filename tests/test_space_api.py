@@ -12,9 +12,9 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from simgan import Refiner
-from simgan.demo import build
-from simgan.demo.samples import examples
-from simgan.simulators import eyes
+from simgan.simulators.eyes import renders as eyes
+from simgan.space import build
+from simgan.space.samples import examples
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from browser import check_accessible, check_fits, is_near, open_tab
 from PIL import Image
 
 from simgan import Refiner
-from simgan.simulators import eyes
+from simgan.simulators.eyes import renders as eyes
 
 TABS = ("Refine", "Where it looks fake", "Batch", "Can you tell?", "Training")
 WIDTHS = pytest.mark.parametrize("width", [1280, 390])

@@ -14,11 +14,13 @@ from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from simgan import Discriminator, Refiner, depth_colours
-from simgan.demo import depths, training_tab
-from simgan.depth import pack
-from simgan.images import encode_png
-from simgan.simulators import eyes, hands
+from simgan import Discriminator, Refiner
+from simgan.images import colours as depth_colours
+from simgan.images.depth import pack
+from simgan.images.files import encode_png
+from simgan.simulators.eyes import renders as eyes
+from simgan.simulators.hands import renders as hands
+from simgan.space import depths, training_tab
 
 NAME = "hands-test"
 

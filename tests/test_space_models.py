@@ -8,9 +8,9 @@ import pytest
 from huggingface_hub import HfApi
 
 from simgan import Discriminator, ModelError, Refiner
-from simgan.demo import models as demo_models
-from simgan.demo.models import Models
-from simgan.simulators import eyes
+from simgan.simulators.eyes import renders as eyes
+from simgan.space import models as demo_models
+from simgan.space.models import Models
 
 NAME = "org/simgan-eyes"
 

@@ -16,8 +16,8 @@ from PIL import Image
 from simgan import Refiner
 from simgan.cli import main
 from simgan.errors import PublishError
-from simgan.simulators import eyes
-from simgan.space import APP, push_space, requirements
+from simgan.simulators.eyes import renders as eyes
+from simgan.space.push import APP, push_space, requirements
 
 
 def test_a_pushed_space_starts_from_what_lies_on_the_hub_refines_and_starts_again_after_a_kill(

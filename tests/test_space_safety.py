@@ -16,9 +16,9 @@ from PIL import Image
 from starlette.middleware import Middleware
 
 from simgan import Refiner
-from simgan.demo.guard import BODY, Guard
-from simgan.demo.storage import own_temporary_folder
-from simgan.simulators import eyes
+from simgan.simulators.eyes import renders as eyes
+from simgan.space.guard import BODY, Guard
+from simgan.space.storage import own_temporary_folder
 
 ADDRESS = "http://simgan.invalid/eye.png"  # a name that nobody has
 
@@ -77,7 +77,7 @@ def test_uploads_are_refused_while_the_disk_is_nearly_full(monkeypatch):
     route = Route("/gradio_api/upload", lambda _: PlainTextResponse("taken"), methods=["POST"])
     with TestClient(Starlette(routes=[route], middleware=[Middleware(Guard)])) as client:
         assert client.post("/gradio_api/upload", content=b"x").text == "taken"
-        monkeypatch.setattr("simgan.demo.guard.FREE", 2**60)
+        monkeypatch.setattr("simgan.space.guard.FREE", 2**60)
         refused = client.post("/gradio_api/upload", content=b"x")
     assert refused.status_code == 507
     assert "no room for uploads" in refused.json()["detail"]
@@ -109,10 +109,10 @@ def test_no_file_of_the_machine_can_be_read(space, path):
 
 
 def test_uploads_and_results_are_deleted_after_a_while(monkeypatch, tmp_path):
-    from simgan.demo import build, launch
+    from simgan.space import build, launch
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    monkeypatch.setattr("simgan.demo.KEPT", (1, 1))
+    monkeypatch.setattr("simgan.space.KEPT", (1, 1))
     demo = build()
     _, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
     try:

@@ -16,11 +16,11 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from simgan import Refiner, SourceError
-from simgan.cards.records import read_records
-from simgan.demo import batch_tab, training_tab, turing_tab
-from simgan.demo.models import Models
-from simgan.hub import SHIPPED
-from simgan.simulators import eyes
+from simgan.hub.cards.records import read_records
+from simgan.hub.loading import SHIPPED
+from simgan.simulators.eyes import renders as eyes
+from simgan.space import batch_tab, training_tab, turing_tab
+from simgan.space.models import Models
 
 
 def png(array):

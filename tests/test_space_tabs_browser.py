@@ -7,9 +7,9 @@ import pytest
 from browser import check_accessible, check_fits, resize
 from test_space_tabs import long_work, pack, png
 
-from simgan.cards.records import read_records
-from simgan.hub import SHIPPED
-from simgan.simulators import eyes
+from simgan.hub.cards.records import read_records
+from simgan.hub.loading import SHIPPED
+from simgan.simulators.eyes import renders as eyes
 
 WIDTHS = pytest.mark.parametrize("width", [1280, 390])
 

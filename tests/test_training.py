@@ -24,8 +24,8 @@ from simgan.training import checkpoints
 from simgan.training.augmentation import augment, draw
 from simgan.training.batches import Batches, generator
 from simgan.training.config import PRESETS, from_command_line
-from simgan.training.run import Run
-from simgan.training.trainer import Trainer, make_accelerator
+from simgan.training.loop import Run
+from simgan.training.step import Trainer, make_accelerator
 
 SCRIPT = Path(__file__).with_name("train_arrays.py")
 ROOT = SCRIPT.parents[1]

@@ -5,9 +5,9 @@ import pytest
 
 from simgan import ConfigError, RefinerConfig
 from simgan.data import load
-from simgan.simulators import depth_camera
-from simgan.training.camera import learn_triangulation
-from simgan.triangulation import Triangulation, find_steps
+from simgan.preparation.camera import learn_triangulation
+from simgan.preparation.triangulation import Triangulation, find_steps
+from simgan.simulators.hands import camera as depth_camera
 
 
 def surfaces(count=8, seed=0):

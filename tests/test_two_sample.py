@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from simgan import ConfigError, ImageError
-from simgan.evaluation.two_sample import _result, measure_two_sample, two_sample_test
-from simgan.simulators import camera, eyes
+from simgan.measures.two_sample import _result, measure_two_sample, two_sample_test
+from simgan.simulators.eyes import camera
+from simgan.simulators.eyes import renders as eyes
 
 
 def noise(seed, count=24, deviation=20.0, size=16):

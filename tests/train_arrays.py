@@ -14,11 +14,12 @@ import torch
 from safetensors.torch import save_file
 
 from simgan import SimGANError
-from simgan.simulators import camera, eyes
+from simgan.simulators.eyes import camera
+from simgan.simulators.eyes import renders as eyes
 from simgan.training import checkpoints
 from simgan.training.config import TrainingConfig
-from simgan.training.run import Run
-from simgan.training.trainer import Trainer, TrainingData, make_accelerator
+from simgan.training.loop import Run
+from simgan.training.step import Trainer, TrainingData, make_accelerator
 
 
 def data() -> TrainingData:

@@ -17,7 +17,7 @@ from PIL import Image
 from scipy.optimize import minimize
 
 from simgan.data.crop import Correction
-from simgan.images import equalize
+from simgan.images.arrays import equalize
 
 Mean = NDArray[np.float32]
 SCALES = (0.75, 0.87, 1.0, 1.15, 1.33)

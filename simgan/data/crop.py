@@ -10,7 +10,7 @@ from PIL import Image
 
 from simgan.data.columns import POINTS, Row, known
 from simgan.errors import ConfigError
-from simgan.images import MAXIMUM_PIXELS
+from simgan.images.files import MAXIMUM_PIXELS
 
 Size = tuple[int, int]
 

@@ -15,7 +15,7 @@ from simgan.data.columns import COLUMNS, SHAPES, Row, direction, image_cell, kno
 from simgan.data.crop import Crop, Format
 from simgan.data.source import Source, folder_of, laid_out
 from simgan.errors import SourceError
-from simgan.images import SUFFIXES, decode, pictures
+from simgan.images.files import SUFFIXES, decode, pictures
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 

@@ -7,19 +7,19 @@ from pathlib import Path
 
 from datasets import Dataset
 
+from simgan.data.adapters.icvl import open_icvl
+from simgan.data.adapters.mpiigaze import open_mpiigaze
+from simgan.data.adapters.msra import open_msra
+from simgan.data.adapters.nyu import open_nyu
+from simgan.data.adapters.syntheseyes import open_syntheseyes
+from simgan.data.adapters.unityeyes import open_unityeyes
 from simgan.data.columns import as_dataset
 from simgan.data.crop import EYES, NONE, Correction, Format, Size
 from simgan.data.folder import open_folder
-from simgan.data.icvl import open_icvl
-from simgan.data.mpiigaze import open_mpiigaze
-from simgan.data.msra import open_msra
-from simgan.data.nyu import open_nyu
 from simgan.data.shuffled import shuffled
 from simgan.data.simulated import open_simulator
 from simgan.data.source import Source, draw, pick
-from simgan.data.syntheseyes import open_syntheseyes
 from simgan.data.tables import is_prepared, open_table
-from simgan.data.unityeyes import open_unityeyes
 from simgan.errors import ConfigError, SourceError
 
 KINDS = {

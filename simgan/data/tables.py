@@ -16,7 +16,7 @@ from simgan.data.crop import Format
 from simgan.data.folder import crop_row
 from simgan.data.source import Source
 from simgan.errors import ImageError, SourceError
-from simgan.images import decode as decode_image
+from simgan.images.files import decode as decode_image
 
 
 def is_prepared(path: Path) -> bool:

@@ -12,7 +12,7 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.nn import functional as F
 
-from simgan.depth import THRESHOLD
+from simgan.images.depth import THRESHOLD
 
 BRIGHTNESS, CONTRAST, TRANSLATION = 0.2, 0.2, 3  # of a range of 2; share; pixels
 DISTANCE = 0.5  # of a range of 2: 83 mm

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simgan.errors import SourceError
-from simgan.images import equalize
+from simgan.images.arrays import equalize
 
 
 class Images(Protocol):

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from simgan.errors import TrainingError, reason
-from simgan.training.trainer import Counters, Trainer
+from simgan.training.step import Counters, Trainer
 
 STATE = "state"
 BEST = ".best"  # where the refiner for the run's root is written aside

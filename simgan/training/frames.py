@@ -8,17 +8,17 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from simgan.data.loader import Crops
-from simgan.depth import find_window, to_tensor
 from simgan.errors import SourceError
-from simgan.images import Array, to_array
+from simgan.images.arrays import Array, to_array
+from simgan.images.depth import find_window, to_tensor
+from simgan.preparation.triangulation import Triangulation
 from simgan.training.batches import generator
-from simgan.triangulation import Triangulation
 
 Values = NDArray[np.uint16]
 
 
 class Frames:
-    """Depth images, uint16 in mm, as stored values: uint16 that spread [−1, 1] of `simgan.depth.to_tensor`.
+    """Depth images, uint16 in mm, as stored values: uint16 that spread [−1, 1] of `simgan.images.depth.to_tensor`.
 
     So they mix, flip, enter the history and are measured as any image. A reading moves by 0.003 mm at most.
     """

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simgan.depth import Window
-from simgan.evaluation.depth_realism import detail_of, mask_of, moved_surface
-from simgan.evaluation.realism import patch_swd
-from simgan.evaluation.shift import annotation_shift
+from simgan.images.depth import Window
+from simgan.measures.depth import detail_of, mask_of, moved_surface
+from simgan.measures.iris import annotation_shift
+from simgan.measures.patches import patch_swd
 
 Images = NDArray[Any]  # stored: uint8 or uint16
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import simgan
-from simgan.publishing import copy_model, push_command
+from simgan.hub.push import copy_model, push_command
+from simgan.hub.uploading import permission_problem
 from simgan.training.config import TrainingConfig
-from simgan.uploading import permission_problem
 
 PATIENCE, FOR_THE_LAST = 600, 60  # seconds that the end of a run waits for its push, and for one that still runs then
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from simgan.depth_colours import colour, difference, span
+from simgan.images.colours import colour, difference, span
 
 Images = NDArray[np.uint8]
 SCALE = 3  # of what is small
@@ -26,7 +26,7 @@ def write_sheet(file: Path, before: NDArray[Any], after: NDArray[Any], probabili
 
     Rows: input; refined; difference (grey where nothing changed); the discriminator's map (N, h, w) of the refined
     images, from blue (looks refined, 0) to yellow (looks real, 1). Depth is in viridis from its nearest reading
-    (yellow) to its farthest, black where there is none; its difference as `simgan.depth_colours` has it, to 10 mm.
+    (yellow) to its farthest, black where there is none; its difference as `simgan.images.colours` has it, to 10 mm.
     """
     rows = [_row(images) for images in (_depths(before, after) if before.dtype == np.uint16 else _tones(before, after))]
     size = (before.shape[2], before.shape[1])

@@ -9,11 +9,11 @@ from simgan.data.sources import load as load_source
 from simgan.data.splits import hold_out
 from simgan.domains import DOMAINS, get_preset
 from simgan.errors import SourceError
-from simgan.evaluation.shift import iris_centres
-from simgan.training.camera import learn_triangulation
+from simgan.measures.iris import iris_centres
+from simgan.preparation.camera import learn_triangulation
 from simgan.training.config import TrainingConfig
 from simgan.training.frames import Frames
-from simgan.training.trainer import TrainingData
+from simgan.training.step import TrainingData
 
 SYNTHETIC_SEED, REAL_SEED = 1, 2  # of what a limit draws, and of a simulator's world: the same whatever a run's seed
 IRIS_RADIUS = 8.5  # px at 55 px width, as MPIIGaze's virtual camera sees it

@@ -1,0 +1,56 @@
+"""The card of a refined data set: what refined it, what is in it, how to load it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from huggingface_hub import DatasetCardData
+
+from simgan import __version__
+from simgan.hub.cards.marks import signed
+from simgan.hub.cards.model import environment
+
+SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a data set was refined by: name of the refiner, its revision, SHA-256 of it, and the strength."""
+
+    refiner: str
+    revision: str | None
+    digest: str
+    strength: float
+    version: str = __version__
+
+
+def render_dataset_card(
+    name: str, made: Made, *, splits: Mapping[str, int], columns: Mapping[str, str], column: str
+) -> str:
+    """Render the card of a data set with so many images a split; `column` is the one that holds them."""
+    count = sum(splits.values())
+    data = DatasetCardData(
+        license="unknown",
+        pretty_name=name.rsplit("/", 1)[-1],
+        task_categories=["image-to-image"],
+        size_categories=next((told for most, told in SIZES if count < most), "n>10M"),
+        tags=["simgan", "simulated-unsupervised-learning", "synthetic-data"],
+        configs=[
+            {
+                "config_name": "default",
+                "data_files": [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits],
+            }
+        ],
+        refined_by=asdict(made),
+    )
+    card = environment().get_template("dataset.md.jinja")
+    return signed(
+        card.render(
+            card_data=data.to_yaml(),
+            name=name,
+            made=made,
+            count=count,
+            splits=splits,
+            columns=columns,
+            column=column,
+        )
+    )

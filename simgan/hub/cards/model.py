@@ -1,0 +1,132 @@
+"""The card of a model: the YAML that the Hub reads, and a text for people, both from the run's own records."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from huggingface_hub import EvalResult, ModelCardData
+
+from simgan.hub.cards import terms
+from simgan.hub.cards.marks import signed
+from simgan.hub.cards.records import ABOUT_THE_RUN, Records
+
+CURVES = "figures/curves.png"
+MEASURES = (  # key of a record, metric type, its name, which may take a domain's words
+    ("realism", "patch-distance", "Patch distance to real images"),
+    ("realism_raw", "patch-distance-raw", "Patch distance to real images before refining"),
+    ("realism_floor", "patch-distance-floor", "Patch distance between real images (floor)"),
+    ("shift", "annotation-shift-mean", "Annotation shift: {words.shift}, {words.unit}"),
+    ("shift_median", "annotation-shift-median", "Annotation shift: median, {words.unit}"),
+)
+
+
+def render_model_card(
+    records: Records,
+    name: str,
+    *,
+    curves: bool = False,
+    data: ModelCardData | None = None,
+    templates: Sequence[Path] = (),
+    template: str = "model.md.jinja",
+    **facts: Any,
+) -> str:
+    """Render the card of a model that is loaded by `name`, with a mark under it (see `simgan.hub.cards.marks`).
+
+    `curves` says that the figure of them lies beside the card. `templates` are folders with templates of one's own,
+    which may extend `model.md.jinja`, and `facts` what these need.
+    """
+    best = records.best
+    text = environment(templates).get_template(template)
+    settings = {key: value for key, value in records.settings.items() if key not in ABOUT_THE_RUN}
+    return signed(
+        text.render(
+            card_data=(data or model_card_data(records, name)).to_yaml(),
+            name=name,
+            title=name.rsplit("/", 1)[-1],
+            records=records,
+            words=records.words,
+            best=best,
+            closed=_closed(best),
+            sides={side: settings.pop(side, []) for side in ("synthetic", "real")},
+            settings=settings,
+            terms=terms.terms,
+            licence=terms.licence(records.sources),
+            sheet=f"samples/{records.sheet.name}" if records.sheet else None,
+            curves=CURVES if curves else None,
+            **facts,
+        )
+    )
+
+
+def environment(templates: Sequence[Path] = ()) -> jinja2.Environment:
+    """Make the environment that finds the templates of this package, and before them those of other folders."""
+    loader = jinja2.FileSystemLoader([*templates, Path(__file__).parent])
+    made = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters["as_set"] = _as_set
+    return made
+
+
+def model_card_data(records: Records, name: str, **changed: Any) -> ModelCardData:
+    """Give the metadata of a card; `changed` replaces some."""
+    tags = ["simgan", "simulated-unsupervised-learning", "domain-adaptation", "synthetic-data"]
+    values: dict[str, Any] = {
+        "library_name": "simgan",
+        "pipeline_tag": "image-to-image",
+        **terms.licence(records.sources),
+        "datasets": terms.datasets(records.sources) or None,
+        "tags": [*tags, records.words.tag],
+        "eval_results": eval_results(records) or None,
+        "model_name": name.rsplit("/", 1)[-1],
+    }
+    values |= changed
+    if values["eval_results"] is None:
+        del values["model_name"]
+    return ModelCardData(**values)
+
+
+def eval_results(records: Records) -> list[EvalResult]:
+    """Give what was measured as the Hub's `model-index` has it; a figure that the records lack is not in it."""
+    words = records.words
+    real = ", ".join(records.settings.get("real", ()))
+    held_out: dict[str, Any] = {
+        "task_type": "image-to-image",
+        "task_name": "Refining synthetic images",
+        "dataset_type": (terms.datasets(records.settings.get("real", ())) or ["held-out"])[0],
+        "dataset_name": f"held out of {real}" if real else "held-out images",
+    }
+    best = records.best
+    results = [
+        EvalResult(**held_out, metric_type=kind, metric_name=name.format(words=words), metric_value=best[key])
+        for key, kind, name in MEASURES
+        if key in best
+    ]
+    real = records.experiment.get("real", "")
+    trained: dict[str, Any] = {
+        "task_type": words.tag,
+        "task_name": f"{words.tag.replace('-', ' ').capitalize()}, trained on synthetic images",
+        "dataset_type": (terms.datasets([real]) or ["labelled"])[0],
+        "dataset_name": real or "labelled real images",
+    }
+    for kind in ("refined", "raw"):
+        reached = records.reached(kind)
+        if reached is not None:
+            name = f"{words.labels} of networks trained on {kind} images,{words.sign.replace('°', ' degrees')}"
+            value = words.scale * reached
+            results.append(
+                EvalResult(**trained, metric_type=f"{words.metric}-{kind}", metric_name=name, metric_value=value)
+            )
+    return results
+
+
+def _closed(best: dict[str, Any]) -> float | None:
+    """Share of the gap between raw and floor that refining closes, where there is a gap."""
+    if not {"realism", "realism_raw", "realism_floor"} <= best.keys():
+        return None
+    gap = best["realism_raw"] - best["realism_floor"]
+    return float((best["realism_raw"] - best["realism"]) / gap) if gap > 0 else None
+
+
+def _as_set(value: Any) -> str:
+    """Write a setting as the command line takes it."""
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

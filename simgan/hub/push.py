@@ -1,0 +1,115 @@
+"""A trained model on the Hub, in one commit: both networks, the card, samples, figures and records."""
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from simgan.errors import ModelError, PublishError
+from simgan.hub.cards.curves import draw_curves
+from simgan.hub.cards.model import CURVES, render_model_card
+from simgan.hub.cards.records import Records, read_records, without_places
+from simgan.hub.cards.words import WORDS
+from simgan.hub.loading import CONFIG, WEIGHTS, local_folder
+from simgan.hub.uploading import CARD, Pushed, upload
+
+if TYPE_CHECKING:
+    from simgan.hub.loading import Pretrained
+
+NETWORKS = tuple(f"{folder}{file}" for folder in ("", "discriminator/") for file in (CONFIG, WEIGHTS))
+RECORDS = ("metrics.jsonl", "training.json", *(words.records for words in WORDS.values()))
+OWNED = ("samples/", "figures/")
+SHEETS = 24  # sample sheets that are pushed, evenly spread over the steps
+
+
+def push_model(
+    source: str | Path,
+    repo_id: str,
+    *,
+    revision: str | None = None,
+    create_pr: bool = False,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    commit_message: str | None = None,
+) -> Pushed:
+    """Push a run, the folder of a model, or a shipped model; a second push of the same sends nothing.
+
+    Arguments are those of `simgan.hub.uploading.upload`. `ModelError` where `source` holds no refiner, `PublishError`
+    where the Hub refuses it or is out of reach.
+    """
+    found = local_folder(str(Path(source).expanduser()))
+    if found is None:
+        raise ModelError(f"{source} is no folder here and no shipped model: give the folder of a run")
+    records = read_records(found)
+    with TemporaryDirectory() as folder:
+        try:
+            gather(records, Path(folder), repo_id)
+        except OSError as error:
+            raise PublishError(f"{source} cannot be gathered to be pushed: {error}") from error
+        step = f" of step {records.step}" if records.step is not None else ""
+        return upload(
+            Path(folder),
+            repo_id,
+            message=commit_message or f"Refiner{step}",
+            revision=revision,
+            create_pr=create_pr,
+            private=private,
+            token=token,
+            owned=OWNED,
+        )
+
+
+def gather(records: Records, target: Path, repo_id: str) -> None:
+    """Write all that is pushed of a model into `target`; nothing in it tells of this machine's folders."""
+    folder = records.folder
+    for name in (*NETWORKS, "metrics.jsonl"):
+        if (folder / name).is_file():
+            (target / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(folder / name, target / name)
+    for name, values in (("training.json", records.settings), (records.words.records, records.experiment)):
+        if values:
+            (target / name).write_text(json.dumps(without_places(values), indent=2) + "\n")
+    sheets = records.sheets
+    chosen = {round(i * (len(sheets) - 1) / (SHEETS - 1)) for i in range(SHEETS)} if len(sheets) > SHEETS else None
+    for number, sheet in enumerate(sheets):
+        if chosen is None or number in chosen or sheet == records.sheet:
+            (target / "samples").mkdir(exist_ok=True)
+            shutil.copyfile(sheet, target / "samples" / sheet.name)
+    curves = draw_curves(records)
+    if curves is not None:
+        (target / CURVES).parent.mkdir()
+        (target / CURVES).write_bytes(curves)
+    own = folder / CARD
+    if own.is_file():  # somebody's own, or of a shipped model: it says what no record does
+        shutil.copyfile(own, target / CARD)
+    else:
+        (target / CARD).write_text(render_model_card(records, repo_id, curves=curves is not None))
+
+
+def copy_model(folder: Path, target: Path) -> None:
+    """Copy what `gather` reads of a run that is still being trained."""
+    for name in (*NETWORKS, *RECORDS, CARD):
+        if (folder / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, target / name)
+    if (folder / "samples").is_dir():
+        shutil.copytree(folder / "samples", target / "samples")
+
+
+def push_network(network: "Pretrained", repo_id: str, *, commit_message: str | None = None, **options: Any) -> Pushed:
+    """Push one network; a refiner brings a card where the repository has none. Options are those of `upload`."""
+    kind = type(network).__name__
+    with TemporaryDirectory() as folder:
+        network.save_pretrained(folder)
+        if not network.subfolder:
+            (Path(folder) / CARD).write_text(render_model_card(read_records(Path(folder)), repo_id))
+        return upload(Path(folder), repo_id, message=commit_message or kind, replace_card=False, **options)
+
+
+def push_command(run: Path, repo_id: str, *, private: bool = False, revision: str | None = None) -> str:
+    """Give the command that pushes a run, as the shell takes it."""
+    words = ["simgan", "push", str(run), repo_id]
+    words += ["--private"] * private + (["--revision", revision] if revision else [])
+    return shlex.join(words)

@@ -1,0 +1,1 @@
+"""Images as files, PIL images, arrays and tensors, and the way back."""

@@ -1,0 +1,90 @@
+"""Stored images: PIL images and arrays become model tensors, and come back with their size, mode and bit depth.
+
+A *stored* image is uint8 (H, W) or (H, W, 3), or uint16 (H, W); a model tensor is (B, C, H, W) float32 in [−1, 1].
+Modes of Pillow that say the same otherwise (grey palettes, 16 bits in 32 or big-endian) are taken and come back; what
+would lose something on the way (colour palettes, 1 bit, CMYK, floats of unknown range) is refused.
+"""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from simgan.errors import ImageError
+
+Array = NDArray[Any]
+MODES = ("L", "LA", "RGB", "RGBA", "I;16")
+REMEDIES = {
+    "P": "it has a colour palette, which refined colours do not fit: convert it to RGB",
+    "1": "it has 1 bit, and a refined image needs 8: convert it to L",
+    "I": "it has values that do not fit 16 bits: scale it to 16",
+    "F": "its floats have no known range: save it with 8 or 16 bits, or give a tensor in [-1, 1]",
+}
+
+
+def to_stored(image: Image.Image, name: str = "the image") -> Array:
+    """Give a PIL image as an array (H, W) or (H, W, C), alpha included, in its own bit depth; `to_pil` goes back."""
+    if image.mode in MODES:
+        return np.array(image)
+    if image.mode == "P" and _has_grey_palette(image):
+        return np.array(image.convert("L"))
+    if image.mode in ("I;16B", "I;16L", "I;16N", "I"):
+        values = np.array(image)
+        if values.min() >= 0 and values.max() <= 65535:
+            return values.astype(np.uint16)
+    remedy = REMEDIES.get(image.mode, f"convert it to one of {', '.join(MODES)}")
+    raise ImageError(f"{name} has mode {image.mode}: {remedy}")
+
+
+def to_pil(array: Array, mode: str) -> Image.Image:
+    """Give a stored image as a PIL image of a mode that `to_stored` takes."""
+    if mode == "P":
+        return Image.fromarray(array).convert("P")  # with the grey palette
+    if mode == "I":
+        return Image.fromarray(array.astype(np.int32))
+    return Image.fromarray(array.astype(">u2") if mode == "I;16B" else array)
+
+
+def _has_grey_palette(image: Image.Image) -> bool:
+    palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
+    return "transparency" not in image.info and bool((palette == palette[:, :1]).all())
+
+
+def check_stored(array: Array, name: str = "the image") -> None:
+    """Raise `ImageError` where an array is no stored image: uint8 or uint16, (H, W), (H, W, 3) or with alpha."""
+    if array.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"{name} has type {array.dtype}: give uint8 or uint16 (or a tensor in [-1, 1])")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (2, 3, 4)):
+        raise ImageError(f"{name} has shape {array.shape}: give (H, W), (H, W, 3), or either with alpha")
+    if array.shape[0] < 16 or array.shape[1] < 16:
+        raise ImageError(f"{name} is {array.shape[1]}×{array.shape[0]} pixels: at least 16×16 are needed")
+
+
+def equalize(array: Array) -> Array:
+    """Histogram-equalize (H, W), uint8 or uint16, as MPIIGaze's crops are; all but the identity when repeated."""
+    if array.dtype == np.uint8:
+        return cv2.equalizeHist(np.ascontiguousarray(array))
+    values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True)
+    if len(values) == 1:
+        return array.copy()
+    rank = np.cumsum(counts) - counts[0]
+    return (rank * (65535 / rank[-1])).round().astype(array.dtype)[inverse].reshape(array.shape)
+
+
+def to_tensor(planes: Array) -> Tensor:
+    """Map stored images (B, H, W) or (B, H, W, C) to (B, C, H, W) float32 in [−1, 1]."""
+    maximum = np.iinfo(planes.dtype).max
+    values = torch.from_numpy(planes.astype(np.float32) * np.float32(2 / maximum) - 1)
+    return values[:, None] if values.ndim == 3 else values.permute(0, 3, 1, 2)
+
+
+def to_array(tensor: Tensor, dtype: Any) -> Array:
+    """Map (B, C, H, W) in [−1, 1], clamped, to stored images (B, H, W) or (B, H, W, C), rounded to the nearest."""
+    maximum = np.iinfo(dtype).max
+    values = (tensor.float().clamp(-1, 1) + 1) * (maximum / 2)
+    array = values.permute(0, 2, 3, 1).round().cpu().numpy().astype(dtype)
+    return array[..., 0] if array.shape[-1] == 1 else array

@@ -1,0 +1,1 @@
+"""Realism, annotation shift and their statistics."""

@@ -1,0 +1,141 @@
+"""Light, tone and sharpness of the real images, learnt in closed form, before the refiner adds texture.
+
+The adversarial loss brings a deterministic refiner to one light for all images, and what it paints hides where an eye
+looks. So light is not left to it: each image takes that of one of the real images, a tone curve for each place of the
+crop makes grey levels as frequent there as in the real images, and what is finer than in that real image is smoothed
+as much (matching the energy of sub-bands, Heeger and Bergen 1995). None of these moves an edge.
+"""
+
+import functools
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from simgan.preparation.noise import axes, fingerprints
+
+LIGHTS = 1024  # of real images, kept
+LEVELS, ROWS, COLUMNS = 64, 7, 11  # of the tone curves
+BANDS = 2  # octaves of detail that are smoothed, from the finest
+_NEAR = 1  # cells to each side whose pixels a curve is learnt from
+_DARK = 16 / 127.5  # added before logarithms, so that black is not infinitely dark
+_EYE = 0.75  # of half the width and height: the ellipse in which nothing tells of the light
+_KERNEL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # cubic B-spline, as in starlets: symmetric, so nothing moves
+
+
+class Photometry(nn.Module):
+    """Gives images, (B, C, H, W) in [−1, 1], light, tones and sharpness of real ones; the same shape, in [−1, 1].
+
+    Which real image an image takes after hangs on its pixels alone, in no order: the same image always takes after the
+    same, and where the eye looks does not tell which. Untrained it changes nothing.
+    """
+
+    lights: Tensor  # (LIGHTS, 2): slopes of log brightness across and down, per half image
+    details: Tensor  # (LIGHTS, BANDS): mean absolute detail of the same real images, infinite where untrained
+    tones: Tensor  # (LEVELS, ROWS, COLUMNS): where a level goes, in [−1, 1]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("lights", torch.full((LIGHTS, 2), torch.nan, dtype=torch.float32))
+        self.register_buffer("details", torch.full((LIGHTS, BANDS), torch.inf, dtype=torch.float32))
+        unchanged = torch.linspace(-1, 1, LEVELS, dtype=torch.float32)[:, None, None].expand(LEVELS, ROWS, COLUMNS)
+        self.register_buffer("tones", unchanged.clone())
+
+    @torch.no_grad()
+    def learn(self, synthetic: Tensor, real: Tensor) -> None:
+        """Learn from synthetic and real images, (N, C, H, W) and (M, C, H, W) in [−1, 1], without a label of either.
+
+        Histogram matching (the monotone map between two distributions of grey levels) at each cell of a grid: eyes
+        should look alike in both, or the white of one will be darkened where the other has an iris.
+        """
+        synthetic, real = synthetic.float(), real.float()
+        kept = torch.arange(LIGHTS, device=real.device) % len(real)
+        self.lights.copy_(_slopes(real)[kept])
+        self.details.copy_(_strengths(_bands(real)[0])[kept])
+        lit = self._relight(synthetic, _chosen(synthetic))
+        shares = np.linspace(0, 1, LEVELS)
+        levels = np.linspace(-1, 1, LEVELS)
+        for row in range(ROWS):
+            for column in range(COLUMNS):
+                before, after = (np.quantile(_cell(images, row, column), shares) for images in (lit, real))
+                rising = before + np.arange(LEVELS) * 1e-6  # as interpolation asks for
+                self.tones[:, row, column] = torch.from_numpy(np.interp(levels, rising, after))
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """Give each image its light, tones and sharpness."""
+        with torch.autocast(x.device.type, enabled=False):
+            chosen = _chosen(x.float())
+            return self._soften(self._tone(self._relight(x.float(), chosen)), chosen).to(x)
+
+    def _relight(self, x: Tensor, chosen: Tensor) -> Tensor:
+        change = self.lights[chosen] - _slopes(x)
+        across, down = axes(x)
+        gain = torch.exp(change[:, 0, None, None] * across + change[:, 1, None, None] * down)[:, None]
+        lit = ((x + 1 + _DARK) * gain - 1 - _DARK).clamp(-1, 1)
+        return torch.where(gain.isfinite(), lit, x)
+
+    def _tone(self, x: Tensor) -> Tensor:
+        count, channels, height, width = x.shape
+        across, down = axes(x)
+        places = [axis.expand(count * channels, height, width) for axis in (across, down)]
+        where = torch.stack([*places, x.reshape(-1, height, width)], -1)[:, None]
+        table = self.tones.expand(count * channels, 1, *self.tones.shape)
+        toned = F.grid_sample(table, where, padding_mode="border", align_corners=True)
+        return toned.reshape(x.shape)
+
+    def _soften(self, x: Tensor, chosen: Tensor) -> Tensor:
+        bands, softened = _bands(x)
+        gains = (self.details[chosen] / _strengths(bands).clamp_min(1e-6)).clamp_max(1)
+        for band, gain in zip(bands, gains.T, strict=True):
+            softened = softened + gain[:, None, None, None] * band
+        return softened.clamp(-1, 1)
+
+
+def _slopes(x: Tensor) -> Tensor:
+    """Give slopes (B, 2) of log brightness across and down, fitted by least squares to what surrounds the eye."""
+    around, inverse = (part.to(x.device) for part in _fit(*x.shape[2:]))
+    brightness = torch.log(x.mean(1).flatten(1)[:, around] + 1 + _DARK)
+    return (brightness @ inverse.T)[:, 1:]
+
+
+@functools.lru_cache(maxsize=4)  # sizes: of a large image it takes as much memory as the image
+def _fit(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Give the pixels that surround the eye, by number, and what their values times that are: level and slopes."""
+    across, down = axes(torch.empty(1, 1, height, width, dtype=torch.float32))
+    around = (across / _EYE).square() + (down / _EYE).square() > 1
+    across, down = across.expand(around.shape)[around], down.expand(around.shape)[around]
+    design = torch.stack([torch.ones_like(across), across, down], 1)
+    return torch.nonzero(around.flatten())[:, 0], torch.linalg.inv(design.T @ design) @ design.T
+
+
+def _bands(x: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Split x into `BANDS` octaves of detail and the rest, each of its shape: they add up to x."""
+    bands, kernel = [], torch.outer(x.new_tensor(_KERNEL), x.new_tensor(_KERNEL))[None, None]
+    for step in (2**octave for octave in range(BANDS)):
+        around = F.pad(x, [2 * step] * 4, mode="reflect").flatten(0, 1)[:, None]
+        smooth = F.conv2d(around, kernel, dilation=step).reshape(x.shape)
+        bands.append(x - smooth)
+        x = smooth
+    return bands, x
+
+
+def _strengths(bands: list[Tensor]) -> Tensor:
+    """Give the mean absolute detail, (B, BANDS)."""
+    return torch.stack([band.abs().mean((1, 2, 3)) for band in bands], 1)
+
+
+def _chosen(x: Tensor) -> Tensor:
+    """Give numbers (B,) below `LIGHTS` that the pixels of each image tell."""
+    return fingerprints(x) % LIGHTS
+
+
+def _cell(images: Tensor, row: int, column: int) -> NDArray[np.float32]:
+    """Give the pixels near a cell of the grid."""
+    spans = []
+    for place, cells, size in ((row, ROWS, images.shape[2]), (column, COLUMNS, images.shape[3])):
+        low, high = ((place + side * _NEAR) / (cells - 1) * (size - 1) for side in (-1, 1))
+        spans.append(slice(max(0, round(low)), round(high) + 1))
+    return images[:, :, spans[0], spans[1]].cpu().numpy().ravel()

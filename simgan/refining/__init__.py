@@ -1,0 +1,1 @@
+"""Refining: arrays on a device, files, data sets."""

@@ -1,0 +1,1 @@
+"""The eye simulator and its look-alike camera."""

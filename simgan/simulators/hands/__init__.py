@@ -1,0 +1,1 @@
+"""The hand simulator and its look-alike depth camera."""

@@ -1,0 +1,97 @@
+"""A Space of one's own: `app.py`, the package as it is here, and the versions that it was tried with, pushed together.
+
+The package is not on an index, so its source comes along: what runs is what was pushed, to the byte.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from huggingface_hub import SpaceCardData
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from simgan.errors import SourceError
+from simgan.hub.cards.marks import signed
+from simgan.hub.uploading import Pushed, upload
+
+PACKAGE = Path(__file__).parents[1]
+EXTRA = "demo"  # of the package: what the interface needs
+APP = '''"""The Space: builds `simgan.space` and launches it."""
+
+import tyro
+
+from simgan.space import serve
+
+if __name__ == "__main__":
+    tyro.cli(serve)
+'''
+README = """
+Make labelled synthetic eye images look real without losing their labels: Simulated+Unsupervised learning (SimGAN,
+[Shrivastava et al. 2017](https://arxiv.org/abs/1612.07828)).
+
+Code: Apache-2.0. The weights carry the terms of what they were trained on: see `simgan/pretrained/*/README.md`.
+Images that are sent here are deleted after a while, and go nowhere else.
+"""
+
+
+def push_space(
+    repo_id: str, *, models: Sequence[str] = (), private: bool | None = None, token: str | bool | None = None
+) -> Pushed:
+    """Push a working Space; again: only changes. `models` are the Hub ids that its page lists.
+
+    `PublishError` where the Hub refuses it or is out of reach, `SourceError` where the package is not installed.
+    """
+    with TemporaryDirectory() as folder:
+        write_space(Path(folder), models=models)
+        return upload(
+            Path(folder),
+            repo_id,
+            message=f"simgan {version('simgan')}",
+            repo_type="space",
+            private=private,
+            token=token,
+            owned=["simgan/"],
+        )
+
+
+def write_space(folder: Path, *, models: Sequence[str] = ()) -> None:
+    """Write the files of a Space into a folder: README.md, requirements.txt, app.py and the package."""
+    needed = list(requirements())
+    (folder / "requirements.txt").write_text("\n".join(needed) + "\n")
+    (folder / "app.py").write_text(APP)
+    card = SpaceCardData(
+        title="simgan: synthetic eyes look real",
+        sdk="gradio",
+        sdk_version=version("gradio"),
+        app_file="app.py",
+        license="other",
+        models=list(models) or None,
+        tags=["simgan", "simulated-unsupervised-learning", "gaze-estimation"],
+        emoji="👁",
+        colorFrom="blue",
+        colorTo="gray",
+        pinned=False,
+    )
+    (folder / "README.md").write_text(signed(f"---\n{card.to_yaml()}\n---\n{README}"))
+    shutil.copytree(PACKAGE, folder / "simgan", ignore=shutil.ignore_patterns("__pycache__", "*.pyi", ".*"))
+
+
+def requirements() -> Iterator[str]:
+    """Give what the package and its interface need, each from the least version that will do to the next major one.
+
+    Gradio is pinned to the version here, which the Space's README names too.
+    """
+    try:
+        for need in map(Requirement, requires("simgan") or []):
+            if need.marker is not None and not need.marker.evaluate({"extra": EXTRA}):
+                continue
+            here = version(need.name)
+            least = next((spec.version for spec in need.specifier if spec.operator == ">="), here)
+            bounds = f"=={here}" if need.name == "gradio" else f">={least},<{Version(here).major + 1}"
+            yield f"{need.name}{bounds}"
+    except PackageNotFoundError as error:
+        missing = f"{error.name} is not installed, so its version is not known"
+        raise SourceError(f"{missing}: pip install -e .[demo]") from error
