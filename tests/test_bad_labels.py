@@ -163,7 +163,7 @@ def test_prepare_reads_every_row_of_a_table(tmp_path, cell, sentence):
 
 def test_an_imagefolder_with_metadata_and_splits_of_a_saved_data_set_are_read_from_disk(tmp_path, monkeypatch):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
-    write_images("simulator", tmp_path / "images", count=6, seed=0)
+    write_images("simulator:eyes", tmp_path / "images", count=6, seed=0)
     from_hub, from_folder = load(f"hub:{tmp_path / 'images'}"), load(f"folder:{tmp_path / 'images'}")
     assert from_hub["file_name"][:] == from_folder["file_name"][:]
     assert np.allclose(from_hub["pupil"], from_folder["pupil"])
@@ -191,5 +191,5 @@ def test_settings_that_leave_nothing_are_refused(tmp_path):
         with pytest.raises(ConfigError, match=sentence):
             prepare("simulator:eyes", tmp_path / "out", **settings)
     with pytest.raises(ConfigError, match="0 images cannot be written"):
-        write_images("simulator", tmp_path / "out", count=0, seed=0)
+        write_images("simulator:eyes", tmp_path / "out", count=0, seed=0)
     assert not list(tmp_path.iterdir())

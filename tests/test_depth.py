@@ -9,11 +9,12 @@ import torch
 from datasets import Dataset, load_from_disk
 from PIL import Image
 
-from simgan import ConfigError, ImageError, Refiner, RefinerConfig, refining
+from simgan import ConfigError, ImageError, Refiner, RefinerConfig
 from simgan.data.columns import image_cell
 from simgan.images.depth import Window, check_depth, find_window, pack, to_depth, to_tensor, unpack
 from simgan.images.files import decode
 from simgan.preparation.triangulation import Triangulation
+from simgan.refining import engine as refining
 from simgan.refining.files import refine_path
 
 

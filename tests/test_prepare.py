@@ -24,7 +24,7 @@ from simgan.simulators.eyes import renders as eyes
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulated") / "eyes"
-    write_images("simulator", folder, count=150, seed=0)
+    write_images("simulator:eyes", folder, count=150, seed=0)
     return folder
 
 
@@ -96,7 +96,7 @@ def test_a_place_that_cannot_be_written_is_named(simulated, tmp_path, align):
 
 def test_a_limit_draws_by_seed_and_simulators_prepare_too(tmp_path):
     assert prepare("simulator:eyes", tmp_path / "a", limit=40, processes=1).count == 40
-    write_images("simulator", tmp_path / "files", count=40, seed=0)
+    write_images("simulator:eyes", tmp_path / "files", count=40, seed=0)
     prepare(f"folder:{tmp_path / 'files'}", tmp_path / "b", limit=10, seed=1, processes=1)
     prepare(f"folder:{tmp_path / 'files'}", tmp_path / "c", limit=10, seed=2, processes=1)
     names = [load(str(tmp_path / name))["file_name"] for name in "bc"]
@@ -105,7 +105,7 @@ def test_a_limit_draws_by_seed_and_simulators_prepare_too(tmp_path):
 
 
 def test_a_broken_file_stops_with_its_name_or_is_listed(tmp_path, capsys):
-    write_images("simulator", tmp_path / "in", count=5, seed=0)
+    write_images("simulator:eyes", tmp_path / "in", count=5, seed=0)
     (tmp_path / "in" / "simulator_0000003.png").write_bytes(b"broken")
     with pytest.raises(ImageError, match=r"simulator_0000003\.png"):
         prepare(f"folder:{tmp_path / 'in'}", tmp_path / "out", processes=1)

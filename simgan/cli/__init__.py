@@ -151,8 +151,7 @@ def simulate(
     """
     from simgan.data.simulated import write_images
 
-    kind, _, domain = world.partition(":")
-    write_images(kind, output, count=count, seed=seed, domain=domain)
+    write_images(world, output, count=count, seed=seed)
     print(f"{count} images and metadata.jsonl in {output}")
 
 

@@ -1,93 +1,63 @@
-"""`simulator:` and `camera:` of eyes and hands: embedded domains as sources; image i depends on seed and i alone."""
+"""Simulators as sources (`simgan.simulators`), and their images written to a folder."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from simgan.data.columns import Row, features, image_cell
-from simgan.data.crop import EYES, HANDS, Format, Size
+from simgan.data.crop import Format
 from simgan.data.source import Source
 from simgan.errors import ConfigError, SourceError, reason
+from simgan.simulators import SIMULATORS
 
-COUNT = 20_000
-"""How many images a simulated source has where no limit is given."""
-
-
-@dataclass(frozen=True)
-class _Embedded:
-    """An embedded domain: its size, what its rows hold, the modules that render its worlds, how many at a time."""
-
-    size: Size
-    labels: tuple[str, ...]
-    worlds: dict[str, str]
-    batch: int
-
-    def render(self, world: str) -> Callable[..., tuple[np.ndarray, dict[str, np.ndarray]]]:
-        render: Callable[..., tuple[np.ndarray, dict[str, np.ndarray]]]
-        render = import_module(f"simgan.simulators.{self.worlds[world]}").render
-        return render
+DEFAULT_COUNT = 20_000
+"""Number of images of a simulated source without a limit."""
 
 
-_EMBEDDED = {
-    "eyes": _Embedded(
-        EYES,
-        ("gaze", "pitch", "yaw", "head_rotation", "pupil", "iris", "lids"),
-        {"simulator": "eyes", "camera": "camera"},
-        256,
-    ),
-    "hands": _Embedded(HANDS, ("joints", "joints_mm"), {"simulator": "hands", "camera": "depth_camera"}, 16),
-}
+def open_simulator(name: str, form: Format, limit: int | None, seed: int) -> Source:
+    """Open images 0 … limit − 1 of a simulator, with all of its labels; `SourceError` for an unknown name.
+
+    `ConfigError` where the format has another size or more channels than the simulator renders.
+    """
+    if name not in SIMULATORS:
+        raise SourceError(f"there is no simulator {name!r}: choose one of {', '.join(SIMULATORS)}")
+    simulator = SIMULATORS[name]
+    if form.size is not None and form.size != simulator.size:
+        wide, high = simulator.size
+        raise SourceError(f"{name} renders {wide}×{high} pixels, not {form.size[0]}×{form.size[1]}: give that size")
+    kept = ("image", *simulator.labels, "person", "file_name")
+    count = DEFAULT_COUNT if limit is None else limit
+    return Source(name, _tasks(name, count), partial(_read, name, seed, form), features(*kept), single=False)
 
 
-def open_simulator(world: str, domain: str, form: Format, limit: int | None, seed: int) -> Source:
-    """Images 0 … limit − 1 of a world (`simulator` or `camera`) with all labels: eyes 55×35, hands 224×224 in mm."""
-    if domain not in _EMBEDDED:
-        raise SourceError(
-            f"{world}:{domain} does not exist: there is {' and '.join(f'{world}:{d}' for d in _EMBEDDED)}"
-        )
-    embedded = _EMBEDDED[domain]
-    wide, high = embedded.size
-    if (form.size or embedded.size) != embedded.size:
-        remedy = "leave the size as it is" if domain == "eyes" else "give that size"
-        raise SourceError(f"{world}:{domain} renders {wide}×{high} pixels, not {form.size}: {remedy}")
-    if domain == "hands" and form.channels != 1:
-        raise ConfigError(f"{world}:hands renders depth in mm, which has no colours: give 1 channel")
-    names = ("image", *embedded.labels, "person", "file_name")
-    read = partial(_read, world, domain, seed, form)
-    count = COUNT if limit is None else limit
-    return Source(f"{world}:{domain}", _tasks(domain, count), read, features(*names), single=False)
-
-
-def _tasks(domain: str, count: int) -> list[range]:
-    batch = _EMBEDDED[domain].batch
+def _tasks(name: str, count: int) -> list[range]:
+    batch = SIMULATORS[name].batch
     return [range(start, min(start + batch, count)) for start in range(0, count, batch)]
 
 
-def _read(world: str, domain: str, seed: int, form: Format, indices: range) -> list[Row]:
-    images, labels = _EMBEDDED[domain].render(world)(np.asarray(indices), seed=seed)
-    columns: dict[str, Any] = {name: values.tolist() for name, values in labels.items()}
+def _read(name: str, seed: int, form: Format, indices: range) -> list[Row]:
+    images, labels = SIMULATORS[name].render(np.asarray(indices), seed=seed)
+    if images.dtype == np.uint16 and form.channels != 1:
+        raise ConfigError(f"{name} renders depth, which has 1 channel: leave the channels at 1")
+    columns: dict[str, Any] = {label: values.tolist() for label, values in labels.items()}
     return [
-        {"image": image_cell(form.tones(image)), "file_name": f"{world}_{index:07}.png"}
-        | {name: values[place] for name, values in columns.items()}
+        {"image": image_cell(form.tones(image)), "file_name": f"{name.partition(':')[0]}_{index:07}.png"}
+        | {label: values[place] for label, values in columns.items()}
         for place, (index, image) in enumerate(zip(indices, images, strict=True))
     ]
 
 
-def write_images(world: str, output: Path, *, count: int, seed: int, domain: str = "eyes") -> None:
-    """Write images 0 … count − 1 of a world as PNG files beside a metadata.jsonl of their labels, a new folder.
+def write_images(name: str, output: Path, *, count: int, seed: int) -> None:
+    """Write images 0 … count − 1 of a simulator as PNG files and their labels as metadata.jsonl, in a new folder.
 
-    Those of hands have 16 bits, mm.
-
-    Written aside and renamed; `SourceError` where the folder exists or cannot be written.
+    Depth is written with 16 bits, in mm. The folder is written aside and renamed. `SourceError` where it exists or
+    cannot be written, `ConfigError` for a count below 1.
     """
     if count < 1:
         raise ConfigError(f"{count} images cannot be written: give a count of at least 1")
@@ -98,8 +68,8 @@ def write_images(world: str, output: Path, *, count: int, seed: int, domain: str
     try:
         aside.mkdir(parents=True)
         with (aside / "metadata.jsonl").open("w") as metadata:
-            for indices in _tasks(domain, count):
-                for row in _read(world, domain, seed, Format(), indices):
+            for indices in _tasks(name, count):
+                for row in _read(name, seed, Format(), indices):
                     (aside / row["file_name"]).write_bytes(row.pop("image")["bytes"])
                     metadata.write(json.dumps(row, default=float) + "\n")
         aside.rename(output)

@@ -76,7 +76,7 @@ def open_source(
         return shuffled(load(place, size=size, channels=channels, limit=limit, seed=seed), channels=channels, seed=seed)
     if kind == "hub":
         return open_table(place, form, mapped=mapped)
-    return open_simulator(kind, place, form, limit, seed)
+    return open_simulator(source, form, limit, seed)
 
 
 def _kind(source: str) -> tuple[str, str]:
