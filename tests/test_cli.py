@@ -64,7 +64,7 @@ def test_measures_are_printed_and_written(simulated, model, tmp_path, capsys):
     main(["evaluate", "gaze", synthetic, real, "--model", model, "--seeds", "1", "--steps", "2", "--width", "0.1"])
     told = capsys.readouterr().out
     assert "share of the patch distance's gap closed" in told
-    assert all(name in told for name in ("patch distance", "kernel distance", "told from real"))
+    assert all(name in told for name in ("patch distance", "told from real"))
     assert all(name in told for name in ("finder's own", "the paper reports     mean 1.1 px, sd 0.8", "by gaze"))
     assert "| refined − synthetic" in told
     realism = json.loads((tmp_path / "realism.json").read_text())
@@ -72,7 +72,6 @@ def test_measures_are_printed_and_written(simulated, model, tmp_path, capsys):
     assert patches["distance"] == pytest.approx(patches["raw"], rel=1e-3)  # untrained, it gives its input back
     assert patches["raw"] > patches["floor"]
     assert told_apart["raw"]["low"] > 0.5 > told_apart["floor"]["low"]
-    assert realism["textures"]["raw"]["low"] > realism["textures"]["floor"]["value"]
     shift = json.loads((tmp_path / "shift.json").read_text())
     assert shift["count"] == 60
     assert shift["median"] < 0.05

@@ -140,7 +140,7 @@ def test_realism_and_shift_are_reported_with_what_they_were_measured_on(tmp_path
     patches = Realism(0.05, (0.04, 0.06), 0.09, (0.08, 0.1), 0.03, (0.02, 0.04), 2 / 3, (0.5, 0.8))
     other = Beside(*(Estimate(value, value - 0.1, value + 0.1) for value in (0.7, 0.95, 0.5)))
     on = measured_on(Refiner.from_pretrained("eyes-simulated"), "simulator:eyes", "camera:eyes", limit=20, seed=5)
-    realism.write_text(json.dumps(on | as_json(RealismMeasures(patches, other, other))))
+    realism.write_text(json.dumps(on | as_json(RealismMeasures(patches, other))))
     write_report([str(realism), str(shift)], tmp_path / "report")
     text = (tmp_path / "report" / "report.md").read_text()
     assert (

@@ -28,7 +28,7 @@ def evaluate_realism(
     seed: int = 0,
     output: Path | None = None,
 ) -> None:
-    """Compare refined images with real ones: their patches, their textures, and whether a network tells them apart.
+    """Compare refined images with real ones: their patches, and whether a network tells them apart.
 
     Of depth images: patches of depth and of where there is any, holes, edges, residuals of planes, levels and steps.
 

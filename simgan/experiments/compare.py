@@ -26,7 +26,6 @@ from simgan.measures.depth import (
 )
 from simgan.measures.estimates import Beside, Names
 from simgan.measures.iris import Shift, annotation_shift, gaze_directions
-from simgan.measures.kernel_distance import measure_kernel_distance
 from simgan.measures.patches import Realism, measure_realism
 from simgan.measures.two_sample import measure_two_sample
 from simgan.refiner import Refiner
@@ -36,25 +35,23 @@ Images = NDArray[Any]  # uint8, and uint16 where they are depth
 
 @dataclass(frozen=True)
 class RealismMeasures:
-    """What three measures that see different things say about the same images; each beside raw and floor."""
+    """What two measures that see different things say about the same images; each beside raw and floor."""
 
     patches: Realism
-    textures: Beside
     told_apart: Beside
 
     UNITS: ClassVar[dict[str, tuple[float, int, str]]] = {
         "patch distance": (1000, 1, ""),
-        "kernel distance": (1, 2, ""),
         "told from real": (100, 0, " %"),
     }
     """Of each row the factor, the digits and the unit to show it with."""
-    ROWS: ClassVar[tuple[str, ...]] = ("patches", "textures", "told_apart")
+    ROWS: ClassVar[tuple[str, ...]] = ("patches", "told_apart")
     """The field of each row."""
     TOLD: ClassVar[str] = "patch distances × 1000; told from real: 50 % is chance; in brackets 95 % intervals"
 
     def rows(self) -> dict[str, Beside]:
         """Give all as rows of one table."""
-        found = (self.patches.beside(), self.textures, self.told_apart)
+        found = (self.patches.beside(), self.told_apart)
         return dict(zip(self.UNITS, found, strict=True))
 
 
@@ -67,14 +64,13 @@ def measure_all_realism(
     real_persons: Names | None = None,
     seed: int = 0,
 ) -> RealismMeasures:
-    """Measure patches, textures and how well a classifier tells refined, raw and real images from real ones.
+    """Measure patches and how well a classifier tells refined, raw and real images from real ones.
 
     All are uint8 (N, H, W), equalized alike; `persons` are those of raw and refined. Real images of one person or film
     must come as one block, as the floors lie between the halves of their order.
     """
     return RealismMeasures(
         patches=measure_realism(refined, real, raw, seed=seed),
-        textures=measure_kernel_distance(refined, real, raw, persons=persons, real_persons=real_persons),
         told_apart=measure_two_sample(refined, real, raw, persons=persons, real_persons=real_persons, seed=seed),
     )
 
