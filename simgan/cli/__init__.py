@@ -14,7 +14,7 @@ import tyro
 from simgan import __version__
 from simgan.cli.ablate import ablate
 from simgan.cli.evaluate import MEASURES, evaluate
-from simgan.cli.report import report, reproduce
+from simgan.cli.report import report
 from simgan.errors import PublishError, SimGANError
 
 DESCRIPTION = "SimGAN: make labelled synthetic images look real without losing their labels."
@@ -212,7 +212,6 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "evaluate": evaluate,
     "ablate": ablate,
     "report": report,
-    "reproduce": reproduce,
     "push": push,
     "space": space,
 }

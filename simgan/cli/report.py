@@ -1,8 +1,7 @@
-"""The commands `simgan report` and `simgan reproduce`; what they need is imported when they are called."""
+"""The command `simgan report`."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -25,32 +24,3 @@ def report(runs: Runs, /, output: Path = Path("report")) -> None:
 
     write_report(runs, output)
     print(f"{output / 'report.md'}")
-
-
-def reproduce(
-    output: Path = Path("reproduction"),
-    data: Path | None = None,
-    only: tuple[str, ...] = (),
-    list: bool = False,
-    seed: int = 0,
-) -> None:
-    """Make the figures and tables of README and cards from nothing, step by step; it goes on where it was stopped.
-
-    Args:
-        output: the folder of it all: runs, results, a log a step, and at the end report/report.md.
-        data: a folder with eyes_real and eyes_synthetic, for the steps on real eyes too.
-        only: make these steps alone.
-        list: only print the steps and their commands.
-        seed: fixes everything that is random.
-    """
-    from simgan.experiments.reproduce import Reproduction
-
-    def tell(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
-    made = Reproduction(output, data=data, chosen=only, seed=seed, tell=tell)
-    if list:
-        print(made.listing())
-        return
-    made.run()
-    print(f"all is in {output}")
