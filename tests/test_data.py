@@ -211,7 +211,7 @@ def test_a_file_that_is_no_image_is_named(tmp_path, content):
         ("syntheseyes:/no/such/folder", "there is no folder"),
         ("unityeyes:/no/such/folder", "there is no folder"),
         ("mpiigaze:/no/such/folder", "there is no folder"),
-        ("simulator:feet", "there is simulator:eyes and simulator:hands"),
+        ("simulator:feet", "choose one of simulator:eyes, camera:eyes"),
     ],
 )
 def test_an_unknown_source_is_named_with_the_remedy(source, sentence):

@@ -12,13 +12,13 @@ from simgan.cli import main
 from simgan.data import Crops, load
 from simgan.domains import JOINTS
 from simgan.preparation.triangulation import unlit
-from simgan.simulators.chance import Dice
 from simgan.simulators.hands import camera as depth_camera
 from simgan.simulators.hands import renders as hands
 from simgan.simulators.hands.camera import BASELINE
 from simgan.simulators.hands.pose import KNUCKLE, MIDDLE, SWING, THUMB, draw_pose, place_fingers, place_thumb, settle
-from simgan.simulators.hands.raycast import FAR, FOCAL, Mesh, Window, cast
+from simgan.simulators.hands.raycast import FAR, FOCAL, Mesh, Rays, cast
 from simgan.simulators.hands.shape import FINGERS, MESH, PLACE, measure
+from simgan.simulators.random_numbers import RandomNumbers
 
 WORLDS = pytest.mark.parametrize("world", [hands, depth_camera])
 COUNT = 60
@@ -76,7 +76,7 @@ def swept(window, centres, radii):
 def test_rays_meet_what_a_sphere_sweeps(centres, radii):
     centres, radii = np.array(centres, np.float32), np.array(radii, np.float32)
     axis = np.linspace(-0.13, 0.13, 64).astype(np.float32)
-    window = Window(axis, axis * np.float32(0.9))
+    window = Rays(axis, axis * np.float32(0.9))
     pairs = [pair for pair in ([0, 1], [1, 2], [0, 2]) if max(pair) < len(radii)]
     mesh = Mesh(np.array(pairs), np.array([[0, 1, 2]] if len(radii) == 3 else []).reshape(-1, 3).astype(int))
     found, wanted = cast(window, centres, radii, mesh), swept(window, centres, radii)
@@ -105,7 +105,7 @@ def test_joints_project_into_the_crop_around_the_middle_of_their_box(world, rend
 def test_a_joint_in_sight_lies_behind_the_surface_by_the_radius_of_its_bone(world, rendered):
     images, labels = rendered[world]
     names = [f"{finger} {part}" for finger in FINGERS[::-1] for part in ("tip", "middle")] + ["thumb tip"]
-    radii = hands.populate(world.WORLD, np.arange(COUNT), 0).radii[:, [PLACE[name] for name in names]]
+    radii = hands.populate(world.POPULATION, np.arange(COUNT), 0).radii[:, [PLACE[name] for name in names]]
     u, v, d = np.moveaxis(labels["joints"][:, :9], -1, 0)
     surface = images[np.arange(COUNT)[:, None], v.round().astype(int), u.round().astype(int)].astype(float)
     read = surface > 0
@@ -121,9 +121,9 @@ def test_a_joint_in_sight_lies_behind_the_surface_by_the_radius_of_its_bone(worl
 
 
 def drawn(count):
-    dice = Dice(0, 7, np.arange(count))
-    own = measure(Dice(0, 8, np.arange(count)), hands.WORLD.size, hands.WORLD.girth)
-    return own, draw_pose(dice, hands.WORLD.habits)
+    draw = RandomNumbers(0, 7, np.arange(count))
+    own = measure(RandomNumbers(0, 8, np.arange(count)), hands.POPULATION.size, hands.POPULATION.girth)
+    return own, draw_pose(draw, hands.POPULATION.deviation)
 
 
 def test_bones_keep_their_lengths_and_joints_their_limits():
@@ -137,7 +137,7 @@ def test_bones_keep_their_lengths_and_joints_their_limits():
     for angles, limits in zip(settled.thumb.T, THUMB, strict=True):
         assert angles.min() >= limits[0]
         assert angles.max() <= limits[1]
-    scene = hands.populate(hands.WORLD, np.arange(600), 0)
+    scene = hands.populate(hands.POPULATION, np.arange(600), 0)
     bone = np.linalg.norm(scene.joints[:, 8] - scene.joints[:, 9], axis=-1)  # the thumb's last one
     people = [bone[scene.person == person] for person in np.unique(scene.person)]
     assert max(np.ptp(lengths) for lengths in people) < 0.01
@@ -223,7 +223,7 @@ def test_hands_are_sources_of_16_bits(source, tmp_path):
     assert load_from_disk(str(tmp_path / "saved"))["person"][:] == labels["person"].tolist()
     with pytest.raises(SourceError, match="renders 224×224 pixels"):
         load(source, size=(55, 35), limit=1)
-    with pytest.raises(ConfigError, match="no colours"):
+    with pytest.raises(ConfigError, match="leave the channels at 1"):
         load(source, size=None, channels=3, limit=1)
 
 

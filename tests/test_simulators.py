@@ -57,7 +57,7 @@ def test_looking_aside_moves_the_pupil_to_that_side(world):
 
 def test_the_projected_pupil_is_the_centroid_of_the_drawn_one():
     indices = np.arange(200)
-    scene, _, _ = populate(eyes.WORLD, indices, 0)
+    scene, _, _ = populate(eyes.POPULATION, indices, 0)
     drawn = look(scene).pupil  # share of each pixel, as if there were no lids
     columns, rows = np.meshgrid(np.arange(55), np.arange(35))
     mass = drawn.sum((1, 2))
@@ -70,7 +70,7 @@ def test_the_projected_pupil_is_the_centroid_of_the_drawn_one():
 
 def test_the_dark_pixels_of_a_render_are_where_the_label_has_the_pupil():
     indices = np.arange(600)
-    scene, face, _ = populate(eyes.WORLD, indices, 0)
+    scene, face, _ = populate(eyes.POPULATION, indices, 0)
     view = look(scene)
     hidden = (view.pupil * (1 - view.opening)).sum((1, 2)) > 0.01
     clear = ~hidden & (face.iris > 0.25) & (face.glint == 0)
@@ -91,7 +91,7 @@ def test_the_dark_pixels_of_a_render_are_where_the_label_has_the_pupil():
 
 
 def test_pupils_are_where_gaze_and_eyeball_put_them():
-    scene, _, _ = populate(eyes.WORLD, np.arange(50), 0)
+    scene, _, _ = populate(eyes.POPULATION, np.arange(50), 0)
     labels = eyes.render(range(50))[1]
     iris = labels["iris"]
     depth = np.sqrt(12**2 - 5.85**2)
@@ -113,7 +113,7 @@ def test_head_rotation_is_a_rotation_without_roll(world):
 
 
 def test_lid_landmarks_lie_on_the_drawn_edges():
-    scene, _, _ = populate(eyes.WORLD, np.arange(100), 0)
+    scene, _, _ = populate(eyes.POPULATION, np.arange(100), 0)
     view, lids = look(scene), eyes.render(range(100))[1]["lids"]
     rows = np.arange(35)
     for margin, landmarks in ((view.below_upper, lids[:, 1:6]), (-view.above_lower, lids[:, 7:])):

@@ -1,8 +1,8 @@
-"""Eyeball, iris, lids and face as geometry: what a pixel of a 55×35 crop sees, and where the landmarks project.
+"""Geometry of eyeball, iris, lids and face: what each pixel of a 55×35 crop sees, and where landmarks project.
 
-Camera coordinates in mm: x right, y down, z away from the camera, which is MPIIGaze's virtual one (Zhang et al. 2015:
-focal length 960 px for 60 px of width, 600 mm away). The head's frame is parallel to it when the face looks at the
-camera. The eye is the person's left one, its nasal corner on the left of the image (mirror a right eye to get there).
+Camera coordinates in mm: x right, y down, z away from the camera. The camera is MPIIGaze's virtual one (Zhang et al.
+2015: focal length 960 px for 60 px of width, 600 mm away). The head's frame is parallel to it when the face looks at
+the camera. The eye is a left one, its nasal corner on the left of the image; right eyes would have to be mirrored.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
+from simgan.simulators.base import Batch
 
 WIDTH, HEIGHT = 55, 35
 FOCAL = 960.0 * WIDTH / 60
@@ -24,12 +26,8 @@ _ROWS = ((np.arange(HEIGHT) - CENTRE[1]) / FOCAL).astype(np.float32)
 
 
 @dataclass
-class Scene:
-    """What is before the camera, each an (N,) float32 array unless said otherwise; angles in radians, lengths in mm.
-
-    `lift` and `sink` are the heights of the upper lid above, of the lower lid below the line between the corners, in
-    the middle; `skew` moves the upper lid's peak to the nose and the lower one's away from it.
-    """
+class EyeScene(Batch):
+    """Eyes before the camera, (N,) float32 unless said otherwise; angles in radians, lengths in mm."""
 
     pitch: np.ndarray
     yaw: np.ndarray
@@ -38,24 +36,20 @@ class Scene:
     eyeball: np.ndarray  # (N, 3), centre
     pupil: np.ndarray  # radius
     half_width: np.ndarray
-    drop: np.ndarray  # how far below the eyeball's centre the line between the corners runs
-    tilt: np.ndarray  # slope of the line between the corners, > 0 where the temporal corner is the higher one
-    skew: np.ndarray
-    lift: np.ndarray
-    sink: np.ndarray
-
-    def part(self, where: slice) -> Scene:
-        """Some of the scenes."""
-        return Scene(**{name: value[where] for name, value in vars(self).items()})
+    drop: np.ndarray  # distance of the line between the corners below the eyeball's centre
+    tilt: np.ndarray  # slope of that line, > 0 where the temporal corner is the higher one
+    skew: np.ndarray  # moves the upper lid's peak towards the nose and the lower lid's away from it
+    lift: np.ndarray  # height of the upper lid's middle above that line
+    sink: np.ndarray  # depth of the lower lid's middle below it
 
     @property
     def gaze(self) -> np.ndarray:
-        """Unit vectors (N, 3)."""
+        """Unit vectors (N, 3) of the gaze."""
         return direction(self.pitch, self.yaw)
 
     @property
     def head_rotation(self) -> np.ndarray:
-        """Rotations (N, 3, 3) from the head's frame to the camera's, without roll as MPIIGaze normalizes it."""
+        """Rotations (N, 3, 3) from the head's frame to the camera's; without roll, which MPIIGaze's crops lack."""
         cp, sp, cy, sy = (f(a) for a in (self.head_pitch, self.head_yaw) for f in (np.cos, np.sin))
         zero = np.zeros_like(cp)
         rows = [[cy, -sy * sp, sy * cp], [zero, cp, sp], [-sy, -cy * sp, cy * cp]]
@@ -63,22 +57,22 @@ class Scene:
 
 
 def direction(pitch: np.ndarray, yaw: np.ndarray) -> np.ndarray:
-    """Angles (N,) to unit vectors (N, 3): pitch > 0 looks up, yaw > 0 to the image's left, (0, 0) at the camera."""
+    """Return unit vectors (N, 3) of angles (N,): pitch > 0 looks up, yaw > 0 left in the image, 0 at the camera."""
     return np.stack([-np.cos(pitch) * np.sin(yaw), -np.sin(pitch), -np.cos(pitch) * np.cos(yaw)], -1)
 
 
 def project(points: np.ndarray) -> np.ndarray:
-    """Points (..., 3) in mm to pixels (..., 2); whole numbers are pixel centres."""
+    """Project points (..., 3) in mm to pixels (..., 2); whole numbers are pixel centres."""
     return points[..., :2] / points[..., 2:] * np.float32(FOCAL) + CENTRE
 
 
-def place(scene: Scene, points: np.ndarray) -> np.ndarray:
-    """Points (N, K, 3) of the head's frame, relative to the eyeball's centre, to camera coordinates."""
+def place(scene: EyeScene, points: np.ndarray) -> np.ndarray:
+    """Turn points (N, K, 3) of the head's frame, relative to the eyeball's centre, to camera coordinates."""
     return np.matmul(points, scene.head_rotation.transpose(0, 2, 1)) + scene.eyeball[:, None]
 
 
-def lid_points(scene: Scene, across: np.ndarray, upper: bool) -> np.ndarray:
-    """Points of a lid's margin in the head's frame, (N, K, 3), at `across` (N, K): -1 nasal, 1 temporal corner."""
+def lid_points(scene: EyeScene, across: np.ndarray, upper: bool) -> np.ndarray:
+    """Return points (N, K, 3) of a lid's margin in the head's frame; `across` (N, K): -1 nasal, 1 temporal corner."""
     col = np.s_[:, None]
     x = across * scene.half_width[col]
     arch = (1 - np.abs(across) ** 2.3) if upper else (1 - across**2)
@@ -90,28 +84,28 @@ def lid_points(scene: Scene, across: np.ndarray, upper: bool) -> np.ndarray:
 
 
 def _lid_depth(x: np.ndarray) -> np.ndarray:
-    """Depth of the lids' margin: on the eyeball's front in the middle, drawing back to the corners."""
+    """Return the depth of the lids' margin: on the eyeball's front in the middle, farther back at the corners."""
     return np.float32(0.026) * (x + 2) ** 2 - np.float32(EYEBALL + 0.3)
 
 
 @dataclass
 class View:
-    """What each pixel sees, (N, 35, 55) float32 unless said otherwise; distances in px, positive inside the opening."""
+    """What each pixel sees, (N, 35, 55) float32 unless said otherwise; distances in px, positive between the lids."""
 
     below_upper: np.ndarray
     above_lower: np.ndarray
     opening: np.ndarray  # share of the pixel between the lids
-    iris_x: np.ndarray  # where the pixel's ray meets the iris plane, in mm from its centre
+    iris_x: np.ndarray  # intersection of the pixel's ray with the iris plane, in mm from its centre
     iris_y: np.ndarray
-    radius: np.ndarray  # the same as a distance
-    iris: np.ndarray  # shares of the pixel that iris and pupil would cover without lids
+    radius: np.ndarray  # its distance from the centre
+    iris: np.ndarray  # shares of the pixel that iris and pupil would cover if there were no lids
     pupil: np.ndarray
     normal: tuple[np.ndarray, np.ndarray, np.ndarray]  # of the eyeball
     across: np.ndarray  # (N, 1, 55), -1 at the nasal corner, 1 at the temporal one
 
 
-def look(scene: Scene) -> View:
-    """Cast each pixel's ray: edges are anti-aliased by their distance from the pixel's centre."""
+def look(scene: EyeScene) -> View:
+    """Cast each pixel's ray. Edges are anti-aliased by their distance from the pixel's centre."""
     upper, across = _lid_rows(scene, upper=True)
     lower, _ = _lid_rows(scene, upper=False)
     rows = np.arange(HEIGHT, dtype=np.float32)[None, :, None]
@@ -126,8 +120,8 @@ def look(scene: Scene) -> View:
     depth = (gx * cx + gy * cy + gz * cz) / (gx * dx + (gy * dy + gz))
     px, py, pz = depth * dx - cx, depth * dy - cy, depth - cz
     level = np.sqrt(gx**2 + gz**2)
-    iris_x = (px * -gz + pz * gx) / level  # the plane's axes: one level, one across it
-    iris_y = py / level  # in the plane, py is all that the second axis needs
+    iris_x = (px * -gz + pz * gx) / level  # along the plane's horizontal axis
+    iris_y = py / level  # along the axis perpendicular to it, which py alone determines
     radius = np.sqrt(iris_x**2 + iris_y**2)
     pixel = np.float32(1 / PX_PER_MM)
     iris = np.clip((np.float32(IRIS) - radius) / (np.float32(1.5) * pixel) + np.float32(0.5), 0, 1)
@@ -140,8 +134,8 @@ def look(scene: Scene) -> View:
     return View(below_upper, above_lower, opening, iris_x, iris_y, radius, iris, pupil, (nx, ny, nz), across[:, None])
 
 
-def _lid_rows(scene: Scene, upper: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Where a lid's margin crosses each column: rows and positions along the lid, (N, 55) each, by Newton's method."""
+def _lid_rows(scene: EyeScene, upper: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Find where a lid's margin crosses each column: rows and positions along the lid, (N, 55) each (Newton)."""
     turn = scene.head_rotation
     size = scene.half_width[:, None]
     wanted = np.arange(WIDTH, dtype=np.float32)
@@ -156,13 +150,14 @@ def _lid_rows(scene: Scene, upper: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _steepness(rows: np.ndarray) -> np.ndarray:
-    """Turns vertical distances from a curve into perpendicular ones, (N, 55)."""
+    """Return the factors (N, 55) that turn vertical distances from a curve into perpendicular ones."""
     return 1 / np.sqrt(1 + np.gradient(rows, axis=1) ** 2)
 
 
-def labels(scene: Scene) -> dict[str, np.ndarray]:
-    """Labels by projection, float32: gaze (N, 3), pitch and yaw (N,), head_rotation (N, 9), pupil (N, 2),
-    iris (N, 8, 2) from its left clockwise, lids (N, 12, 2) from the nasal corner over the upper lid and back.
+def labels(scene: EyeScene) -> dict[str, np.ndarray]:
+    """Return the labels that `renders.render` lists, by projection, float32.
+
+    `iris` begins at its left and goes clockwise, `lids` at the nasal corner, along the upper lid, and back.
     """
     gaze = scene.gaze
     centre = scene.eyeball + np.float32(IRIS_DEPTH) * gaze

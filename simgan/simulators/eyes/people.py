@@ -1,4 +1,4 @@
-"""Who is in front of the camera, where they look, and under what light: a scene's parameters."""
+"""Persons before the camera, where they look, and the light: the parameters of a scene."""
 
 from __future__ import annotations
 
@@ -6,37 +6,35 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simgan.simulators.chance import Dice
-from simgan.simulators.eyes.geometry import DISTANCE, IRIS_DEPTH, Scene
+from simgan.simulators.base import Batch, Population
+from simgan.simulators.eyes.geometry import DISTANCE, IRIS_DEPTH, EyeScene
+from simgan.simulators.random_numbers import RandomNumbers
 
 _DEGREE = np.float32(np.pi / 180)
+# The same for all populations. (mean, deviation) of the head's angles, (low, high) of the eye's relative to half the
+# head's, in degrees; (mean, deviation) of how far the eye is open, 1 = relaxed.
+_HEAD_PITCH, _HEAD_YAW = (-3, 6), (0, 9)
+_EYE_PITCH, _EYE_YAW = (-20, 8), (-20, 20)
+_OPENNESS = (0.92, 0.12)
 
 
 @dataclass(frozen=True)
-class World:
-    """A population and how it sits before the camera: (low, high) is a uniform range, (mean, deviation) a bell."""
+class EyePopulation(Population):
+    """The looks of a population and its light; (low, high) of uniform draws unless said otherwise."""
 
-    stream: int
-    persons: int
-    prefix: str
-    head_pitch: tuple[float, float]  # degrees, bells
-    head_yaw: tuple[float, float]
-    eye_pitch: tuple[float, float]  # degrees relative to half the head's, ranges
-    eye_yaw: tuple[float, float]
-    openness: tuple[float, float]  # bell, 1 is a relaxed eye
-    pupil: tuple[float, float]  # mm, range
-    brow: tuple[float, float]  # row of its lower edge, bell
-    lash_width: tuple[float, float]  # px, range
-    skin: tuple[float, float]  # grey tones, ranges
+    pupil: tuple[float, float]  # radius in mm
+    brow: tuple[float, float]  # row of its lower edge: mean and deviation
+    lash_width: tuple[float, float]  # px
+    skin: tuple[float, float]  # grey tones
     iris: tuple[float, float]
     sclera: tuple[float, float]
     contrast: tuple[float, float]  # of light and shadow on the face
-    sideways: float  # how far light comes from the side at most, 1 = 45 degrees
+    sideways: float  # largest slope of the light to either side, 1 = 45 degrees
 
 
 @dataclass
-class Face:
-    """The looks of one person in one light, (N,) float32: tones in [0, 1], lengths in px of the crop."""
+class Face(Batch):
+    """The looks of persons in their light, (N,) float32: tones in [0, 1], lengths in px of the crop."""
 
     skin: np.ndarray
     iris: np.ndarray
@@ -44,7 +42,7 @@ class Face:
     light_x: np.ndarray  # slope of the light: > 0 comes from the right of the image
     light_y: np.ndarray  # > 0 comes from below
     contrast: np.ndarray
-    crease: np.ndarray  # height of the upper fold above the lid's margin
+    crease: np.ndarray  # height of the upper fold above the margin of the lid
     crease_depth: np.ndarray
     hollow: np.ndarray  # darkness between nose and brow
     brow: np.ndarray  # row of the brow's lower edge
@@ -53,47 +51,40 @@ class Face:
     lash_width: np.ndarray
     lower_lashes: np.ndarray
     bag: np.ndarray  # depth of the fold below the eye
-    bumps: np.ndarray  # (N, 4, 3): x, y, height of the face's own unevenness
+    bumps: np.ndarray  # (N, 4, 3): x, y, height of the face's own bumps
     glint: np.ndarray  # brightness of the light's image on the cornea
     fibres: np.ndarray  # contrast of the iris' fibres
-    turn: np.ndarray  # where around the iris they start, radians
-
-    def part(self, where: slice) -> Face:
-        """Some of the faces."""
-        return Face(**{name: value[where] for name, value in vars(self).items()})
+    turn: np.ndarray  # the angle around the iris at which they start, radians
 
 
-def populate(world: World, numbers: np.ndarray, seed: int) -> tuple[Scene, Face, np.ndarray]:
-    """The scenes, faces and names of images `numbers`: persons keep their looks from image to image."""
-    image = Dice(seed, world.stream, numbers)
-    who = image.integer(world.persons)
-    person = Dice(seed, world.stream + 1, who)
-    names = np.array([f"{world.prefix}{number:03}" for number in range(world.persons)])
-    return *_meet(world, person, image), names[who]
+def populate(population: EyePopulation, numbers: np.ndarray, seed: int) -> tuple[EyeScene, Face, np.ndarray]:
+    """Return scenes, faces and persons' names of images by number. Persons keep their looks from image to image."""
+    image, person, names = population.draw(numbers, seed)
+    return *_draw(population, person, image), names
 
 
-def _meet(world: World, person: Dice, image: Dice) -> tuple[Scene, Face]:
-    head_pitch, head_yaw = image.normal(*world.head_pitch), image.normal(*world.head_yaw)
-    eye_pitch, eye_yaw = image.uniform(*world.eye_pitch), image.uniform(*world.eye_yaw)
+def _draw(population: EyePopulation, person: RandomNumbers, image: RandomNumbers) -> tuple[EyeScene, Face]:
+    head_pitch, head_yaw = image.normal(*_HEAD_PITCH), image.normal(*_HEAD_YAW)
+    eye_pitch, eye_yaw = image.uniform(*_EYE_PITCH), image.uniform(*_EYE_YAW)
     half, limit = np.float32(0.5), np.float32(32)
     pitch = head_pitch + np.clip(eye_pitch - half * head_pitch, -limit, limit)
     yaw = head_yaw + np.clip(eye_yaw - half * head_yaw, -limit, limit)
-    up = np.float32(IRIS_DEPTH) * np.sin((pitch - head_pitch) * _DEGREE)  # how far the iris has risen in the head
+    up = np.float32(IRIS_DEPTH) * np.sin((pitch - head_pitch) * _DEGREE)  # mm that the iris has risen in the head
 
-    squint = image.normal(*world.openness)
+    openness = image.normal(*_OPENNESS)
     follows = person.uniform(0.65, 0.85)
     drop = person.normal(1.9, 0.5)
-    lift = np.maximum(person.normal(4.4, 0.6) * squint + follows * up + drop, np.float32(0.4))
-    sink = np.maximum(person.normal(5.2, 0.5) * (half + half * squint) - np.float32(0.3) * up - drop, np.float32(1.0))
+    lift = np.maximum(person.normal(4.4, 0.6) * openness + follows * up + drop, np.float32(0.4))
+    sink = np.maximum(person.normal(5.2, 0.5) * (half + half * openness) - np.float32(0.3) * up - drop, np.float32(1.0))
     shift = np.stack([image.normal(0, 0.45), image.normal(0, 0.45), np.zeros_like(up)], -1)
     place = np.stack([person.normal(0, 0.4), person.normal(-1.7, 0.4), np.full_like(up, DISTANCE)], -1)
-    scene = Scene(
+    scene = EyeScene(
         pitch=pitch * _DEGREE,
         yaw=yaw * _DEGREE,
         head_pitch=head_pitch * _DEGREE,
         head_yaw=head_yaw * _DEGREE,
         eyeball=place + shift,
-        pupil=image.uniform(*world.pupil),
+        pupil=image.uniform(*population.pupil),
         half_width=person.normal(14.4, 0.7),
         drop=drop,
         tilt=person.normal(0.03, 0.05),
@@ -104,19 +95,19 @@ def _meet(world: World, person: Dice, image: Dice) -> tuple[Scene, Face]:
     own = [person.normal(0, 1) for _ in range(12)]
     bumps = np.stack(own, -1).reshape(-1, 4, 3) * np.array([18, 12, 1.2], np.float32)
     face = Face(
-        skin=person.uniform(*world.skin) * image.uniform(0.75, 1.2),
-        iris=world.iris[0] + (world.iris[1] - world.iris[0]) * person.uniform() ** 1.7,
-        sclera=image.uniform(*world.sclera),
-        light_x=image.uniform(-world.sideways, world.sideways),
+        skin=person.uniform(*population.skin) * image.uniform(0.75, 1.2),
+        iris=population.iris[0] + (population.iris[1] - population.iris[0]) * person.uniform() ** 1.7,
+        sclera=image.uniform(*population.sclera),
+        light_x=image.uniform(-population.sideways, population.sideways),
         light_y=image.uniform(-1.0, 0.15),
-        contrast=image.uniform(*world.contrast),
+        contrast=image.uniform(*population.contrast),
         crease=np.maximum(person.normal(4.2, 1.5) - np.float32(0.5) * up, np.float32(0.8)),
         crease_depth=person.uniform(0.1, 0.45),
         hollow=person.uniform(0.0, 0.3),
-        brow=person.normal(*world.brow) + np.float32(0.2) * head_pitch,
+        brow=person.normal(*population.brow) + np.float32(0.2) * head_pitch,
         brow_tone=person.uniform(0.25, 0.75),
         lashes=person.uniform(0.45, 0.9),
-        lash_width=person.uniform(*world.lash_width),
+        lash_width=person.uniform(*population.lash_width),
         lower_lashes=person.uniform(0.05, 0.35),
         bag=person.uniform(0.0, 0.18),
         bumps=bumps,

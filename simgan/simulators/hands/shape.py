@@ -1,7 +1,7 @@
-"""Whose hand it is: bones, flesh around them, and the sphere mesh that both make; all of our own geometry.
+"""Shapes of hands: bones, the flesh around them, and the sphere mesh of both; our own geometry.
 
-The hand's frame in mm: x to the thumb's side (radial), y to the fingers (distal), z out of the palm; the wrist is its
-origin. It is a right hand, as NYU's are. Lengths of bones are Buryanov and Kotiuk's (2010) for adults.
+The hand's frame in mm: x to the thumb's side (radial), y to the fingers (distal), z out of the palm, origin at the
+wrist. It is a right hand, as in NYU's data. Lengths of bones are those of adults by Buryanov and Kotiuk (2010).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from simgan.simulators.chance import Dice
 from simgan.simulators.hands.raycast import Mesh
+from simgan.simulators.random_numbers import RandomNumbers
 
 FINGERS = ("index", "middle", "ring", "little")
 _PHALANGES = np.array([[39.8, 22.4, 15.8], [44.6, 26.3, 17.4], [41.4, 25.7, 17.3], [32.7, 18.1, 16.0]], np.float32)
@@ -26,7 +26,7 @@ _FINGER_RADII = np.array(
 )
 _THUMB_RADII = np.array([13.0, 11.6, 9.8, 8.0], np.float32)
 FOREARM = 230.0
-"""How much of the forearm there is, in mm: it leaves every crop."""
+"""Length of the forearm in mm, enough to reach the border of every crop."""
 
 NAMES = (
     *(f"{finger} {part}" for finger in FINGERS for part in ("root", "knuckle", "middle", "end", "tip", "web")),
@@ -86,20 +86,20 @@ MESH = _mesh()
 
 @dataclass
 class Hands:
-    """The measures of N hands in mm, float32: those of one person stay whatever the pose."""
+    """Measures of N hands in mm, float32. They belong to the person, not to the pose."""
 
-    roots: np.ndarray  # (N, 4, 3) where metacarpals begin, index to little
-    knuckles: np.ndarray  # (N, 4, 3) where fingers begin
+    roots: np.ndarray  # (N, 4, 3) starts of the metacarpals, index to little
+    knuckles: np.ndarray  # (N, 4, 3) starts of the fingers
     phalanges: np.ndarray  # (N, 4, 3) from joint to joint, the last to the centre of the tip's sphere
     thumb_root: np.ndarray  # (N, 3)
     thumb: np.ndarray  # (N, 3) metacarpal, first phalanx, from the last joint to the centre of the tip's sphere
-    wrist: np.ndarray  # (N,) from its middle to its two spheres
+    wrist: np.ndarray  # (N,) distance of its two spheres from its middle
     scale: np.ndarray  # (N,) 1 is an average adult
     radii: np.ndarray  # (N, P) of the spheres, in the order of `NAMES`
 
 
-def measure(person: Dice, size: tuple[float, float], girth: tuple[float, float]) -> Hands:
-    """Hands of persons: `size` (mean, deviation) is of the length, 1 = 188 mm; `girth` of the thickness to it."""
+def measure(person: RandomNumbers, size: tuple[float, float], girth: tuple[float, float]) -> Hands:
+    """Draw hands. (mean, deviation) of `size`, the length (1 = 188 mm), and of `girth`, thickness relative to it."""
     scale = np.clip(person.normal(*size), 0.78, 1.16).astype(np.float32)
     thick = scale * np.clip(person.normal(*girth), 0.82, 1.2).astype(np.float32)
     broad = scale * person.normal(1, 0.04)

@@ -1,4 +1,4 @@
-"""Random numbers by hashing: image i gets the same ones whatever batch it is drawn in, and no generator is set up."""
+"""Random numbers by hashing: those of image i are the same in any batch, and no generator is set up for an image."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from simgan.errors import ConfigError
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def numbers(indices: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Image numbers as a checked (N,) int64 array; anything but whole numbers from 0 on is a `ConfigError`."""
+def image_numbers(indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return image numbers as (N,) int64; `ConfigError` for anything but whole numbers from 0 on."""
     array = np.asarray(indices)
     if array.size == 0:
         return np.zeros(0, np.int64)
@@ -31,27 +31,28 @@ def _mix(value: np.ndarray) -> np.ndarray:
     return value ^ (value >> np.uint64(31))
 
 
-class Dice:
-    """Independent draws for each of N numbers, in a fixed order: every call throws once for all of them.
+class RandomNumbers:
+    """Independent random numbers for each of N keys, such as image numbers, in a fixed order of calls.
 
-    `stream` keeps apart what shares a seed (worlds; persons and images). All results are (N,) float32.
+    Every call returns one number for each key, (N,) float32 unless said otherwise. `stream` separates draws that share
+    a seed, such as those of persons and of images.
     """
 
-    def __init__(self, seed: int, stream: int, numbers: np.ndarray) -> None:
+    def __init__(self, seed: int, stream: int, keys: np.ndarray) -> None:
         start = np.array([seed & 0xFFFFFFFFFFFFFFFF, stream], np.uint64)
         key = _mix(_mix(start[:1] + _GOLDEN) + start[1:] * _GOLDEN)
-        self._state = _mix(key + numbers.astype(np.uint64) * _GOLDEN)
-        self._thrown = 0
+        self._state = _mix(key + keys.astype(np.uint64) * _GOLDEN)
+        self._calls = 0
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> np.ndarray:
         """Uniform in [low, high)."""
-        self._thrown += 1
-        throw = np.array([self._thrown], np.uint64)  # arrays wrap around without a warning, scalars do not
-        bits = _mix(self._state + throw * _GOLDEN) >> np.uint64(40)
+        self._calls += 1
+        call = np.array([self._calls], np.uint64)  # arrays wrap around without a warning, scalars do not
+        bits = _mix(self._state + call * _GOLDEN) >> np.uint64(40)
         return np.float32(low) + np.float32(high - low) * (bits.astype(np.float32) * np.float32(2**-24))
 
     def normal(self, mean: float, deviation: float) -> np.ndarray:
-        """Bell-shaped (Irwin-Hall, four throws), never further than 3.5 deviations from the mean."""
+        """About normal (Irwin-Hall, a sum of four), never further than 3.5 deviations from the mean."""
         total = self.uniform() + self.uniform() + self.uniform() + self.uniform() - np.float32(2)
         return np.float32(mean) + np.float32(deviation * 3**0.5) * total
 
