@@ -18,7 +18,7 @@ from simgan.images.arrays import to_tensor
 from simgan.losses import discriminator_loss, identity, realism_loss, refiner_loss, self_regularization
 from simgan.simulators.eyes import camera
 from simgan.simulators.eyes import renders as eyes
-from simgan.training.config import PRESETS, TrainingConfig
+from simgan.training.config import TrainingConfig, preset
 from simgan.training.step import Trainer, TrainingData, make_accelerator
 
 BATCH, STEPS = 32, 5
@@ -74,10 +74,10 @@ def main() -> None:
     images, real = eyes.render(np.arange(256))[0], camera.render(np.arange(256))[0]
     presets = {
         name: replace(
-            PRESETS[name],
+            preset(name),
             batch_size=BATCH,
             refiner_updates=2,
-            history_size=min(4096, PRESETS[name].history_size),
+            history_size=min(4096, preset(name).history_size),
             trackers=(),
         )
         for name in ("eyes-paper", "eyes", "eyes-large")

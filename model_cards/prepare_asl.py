@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from simgan.data.columns import as_dataset, features, image_cell
-from simgan.domains import DOMAINS
+from simgan.domains.hands import SIDE
 from simgan.images.depth import CUBE, find_window
 from simgan.images.files import decode
 
@@ -28,7 +28,7 @@ def hand(frame: np.ndarray) -> np.ndarray:
     """Keep the hand of a frame, uint16 (H, W) in mm, at the scale of a crop; no two readings are mixed."""
     near = find_window(frame).near
     kept = np.where((frame >= near) & (frame <= near + REACH), frame, 0).astype(np.uint16)
-    scale = np.median(kept[kept > 0]) * DOMAINS["hands"].width / (CUBE * FOCAL)
+    scale = np.median(kept[kept > 0]) * SIDE / (CUBE * FOCAL)
     size = [max(1, round(side * scale)) for side in frame.shape[::-1]]
     return cv2.resize(kept, size, interpolation=cv2.INTER_NEAREST)
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from simgan import Discriminator, Refiner
 from simgan.data import Crops, hold_out, load
-from simgan.domains import DOMAINS
+from simgan.domains.hands import SIDE
+from simgan.domains.iris import annotation_shift
 from simgan.hub.cards.model import model_card_data, render_model_card
 from simgan.hub.cards.records import read_records
 from simgan.hub.loading import CONFIG
@@ -27,7 +28,6 @@ from simgan.images.depth import find_window
 from simgan.images.depth import to_tensor as depth_tensor
 from simgan.measures.depth import measure_depth_realism, measure_surface_shift
 from simgan.measures.estimates import Estimate
-from simgan.measures.iris import annotation_shift
 from simgan.measures.patches import measure_realism
 from simgan.simulators.eyes import renders as eyes
 from simgan.simulators.hands import renders as hands
@@ -39,7 +39,6 @@ SHIPPED = HERE.parent / "simgan" / "pretrained"
 MOST = 400  # crops of a source that are measured
 SHOWN = 16  # renders on a sheet
 UNSEEN = 7  # seed of renders that training did not see: it draws by 1 and 2
-HANDS = DOMAINS["hands"]
 
 
 def held_out(source: str, share: float) -> np.ndarray:
@@ -59,7 +58,7 @@ def unseen_hands(source: str) -> np.ndarray:
 
 
 def _framed(frame: np.ndarray) -> np.ndarray:
-    size = HANDS.height, HANDS.width
+    size = SIDE, SIDE
     wide = np.pad(frame, [(max(0, -(-(side - own) // 2)),) * 2 for side, own in zip(size, frame.shape, strict=True)])
     top, left = ((own - side) // 2 for side, own in zip(size, wide.shape, strict=True))
     return wide[top : top + size[0], left : left + size[1]]

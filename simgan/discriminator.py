@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simgan.domains import EYES_DISCRIMINATOR, Layer, get_preset
+from simgan.domains import of_preset
+from simgan.domains.base import PATCHES, Layer
 from simgan.errors import ConfigError
 from simgan.hub.loading import Pretrained
 
@@ -31,7 +32,7 @@ class DiscriminatorConfig:
 
     domain: str = "eyes"
     channels: int = 1
-    layers: tuple[Layer, ...] = EYES_DISCRIMINATOR
+    layers: tuple[Layer, ...] = PATCHES
     scope: str = "local"
     whole: int = 0
     slope: float = 0.0
@@ -141,8 +142,8 @@ class Discriminator(Pretrained):
     @classmethod
     def from_preset(cls, name: str, *, channels: int = 1, scope: str = "local") -> "Discriminator":
         """Build the untrained discriminator of a preset; an unknown name raises `ConfigError`."""
-        preset = get_preset(name)
-        return cls(DiscriminatorConfig(domain=preset.domain, channels=channels, scope=scope, **preset.discriminator))
+        domain, recipe = of_preset(name)
+        return cls(DiscriminatorConfig(domain=domain.name, channels=channels, scope=scope, **recipe.discriminator))
 
     def forward(self, x: Tensor) -> Tensor:
         """Give the logits of a batch (B, C, H, W) in [−1, 1].

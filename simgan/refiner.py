@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from simgan.domains import get_preset
+from simgan.domains import of_preset
 from simgan.errors import ConfigError
 from simgan.hub.loading import Pretrained
 from simgan.preparation.noise import NOISE_MAPS, noise_maps
@@ -106,8 +106,8 @@ class Refiner(Pretrained):
     @classmethod
     def from_preset(cls, name: str, **changes: Any) -> "Refiner":
         """Build the untrained refiner of a preset, with `changes` of its `RefinerConfig`; `ConfigError` if unknown."""
-        preset = get_preset(name)
-        return cls(RefinerConfig(**{"domain": preset.domain, **preset.refiner, **changes}))
+        domain, recipe = of_preset(name)
+        return cls(RefinerConfig(**{"domain": domain.name, **recipe.refiner, **changes}))
 
     def forward(self, x: Tensor) -> Tensor:
         """Refine a batch (B, C, H, W) in [−1, 1]; `ConfigError` where C or the size does not fit."""

@@ -11,7 +11,7 @@ import torch
 from simgan import Discriminator, Refiner
 from simgan.simulators.eyes import renders as eyes
 from simgan.simulators.hands import renders as hands
-from simgan.training.config import PRESETS
+from simgan.training.config import preset as preset_of
 from simgan.training.sheets import write_sheet
 
 SECRET = "/home/somebody/secret place"  # of the machine; nothing that is published may tell it
@@ -41,7 +41,7 @@ def make_run(folder: Path, preset: str = "eyes", **settings: object) -> Path:
     for network in (Refiner.from_preset(preset), Discriminator.from_preset(preset)):
         network.save_pretrained(folder, metadata=HEADER | {"preset": preset})
     values = dict(zip(("synthetic", "real"), SOURCES[preset], strict=True)) | {"output": folder} | settings
-    dataclasses.replace(PRESETS[preset], **values).save(folder / "training.json")  # type: ignore[arg-type]
+    dataclasses.replace(preset_of(preset), **values).save(folder / "training.json")  # type: ignore[arg-type]
     rows = [{"step": 10, "discriminator": 1.3}, *(measure(step) for step in (0, 10, 20, 30))]
     rows[-1]["shift"] = math.nan
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

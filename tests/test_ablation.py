@@ -23,7 +23,7 @@ from simgan.experiments.ablation import runs as ablation
 from simgan.experiments.ablation.report import frontier
 from simgan.experiments.ablation.runs import VARIANTS, plan, recipe_of, updates
 from simgan.hub.cards.curves import as_png
-from simgan.training.config import PRESETS, from_command_line, to_command_line
+from simgan.training.config import from_command_line, to_command_line
 
 STAND_IN = """
 import os, pathlib, shutil, signal, sys

@@ -10,7 +10,7 @@ from datasets import load_from_disk
 from simgan import ConfigError, SourceError
 from simgan.cli import main
 from simgan.data import Crops, load
-from simgan.domains import JOINTS
+from simgan.domains.hands import JOINTS
 from simgan.preparation.triangulation import unlit
 from simgan.simulators.hands import camera as depth_camera
 from simgan.simulators.hands import renders as hands

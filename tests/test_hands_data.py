@@ -16,7 +16,7 @@ from simgan.data.adapters.msra import CORRESPONDING as MSRA
 from simgan.data.columns import as_dataset, features, image_cell, mirrored
 from simgan.data.crop import Crop
 from simgan.data.prepare import prepare
-from simgan.domains import JOINTS
+from simgan.domains.hands import JOINTS
 
 NYU = [0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32]
 SIZE = (224, 224)

@@ -12,7 +12,7 @@ from simgan.data.columns import as_dataset, features, image_cell
 from simgan.images.depth import Window
 from simgan.simulators.hands.camera import BASELINE, FOCAL, STEP
 from simgan.training.batches import Batches, generator
-from simgan.training.config import PRESETS
+from simgan.training.config import preset as preset_of
 from simgan.training.frames import Frames
 from simgan.training.loop import Run
 from simgan.training.measures import Hands
@@ -70,7 +70,7 @@ def test_the_surface_moves_by_what_it_was_moved():
 
 def test_a_refiner_of_hands_is_trained_and_refines_frames(tmp_path, monkeypatch):
     config = dataclasses.replace(
-        PRESETS["hands"],
+        preset_of("hands"),
         output=tmp_path / "run",
         limit=16,
         steps=2,
@@ -117,8 +117,8 @@ def test_a_sheet_shows_relief_moves_and_lost_readings_of_depth(tmp_path):
 
 def test_what_is_for_depth_is_refused_for_eyes():
     with pytest.raises(ConfigError, match=r"window is for depth, which eyes are not: leave it 0"):
-        dataclasses.replace(PRESETS["eyes"], window=32)
+        dataclasses.replace(preset_of("eyes"), window=32)
     with pytest.raises(ConfigError, match=r"triangulation is for depth, which eyes are not: leave it False"):
-        dataclasses.replace(PRESETS["eyes"], triangulation=True)
+        dataclasses.replace(preset_of("eyes"), triangulation=True)
     with pytest.raises(ConfigError, match=r"window must be 0 \(whole images\) or at least 16 pixels, not 8"):
-        dataclasses.replace(PRESETS["hands"], window=8)
+        dataclasses.replace(preset_of("hands"), window=8)

@@ -10,7 +10,8 @@ from PIL import Image
 
 from simgan import Discriminator, DiscriminatorConfig, Refiner, RefinerConfig
 from simgan.discriminator import ReceptiveField, receptive_field
-from simgan.domains import EYES_DISCRIMINATOR, HANDS_DISCRIMINATOR
+from simgan.domains.base import PATCHES
+from simgan.domains.hands import PAPER_LAYERS
 from simgan.simulators.eyes import renders as eyes
 from simgan.space.patch_map import PatchMap, draw, field_of, judge
 from simgan.space.preview import pair
@@ -18,7 +19,7 @@ from simgan.space.preview import pair
 OTHER = (("conv", 5, 3, 4), ("pool", 3, 2, 0), ("conv", 1, 1, 2))
 
 
-@pytest.mark.parametrize("layers", [EYES_DISCRIMINATOR, HANDS_DISCRIMINATOR, OTHER], ids=["eyes", "hands", "other"])
+@pytest.mark.parametrize("layers", [PATCHES, PAPER_LAYERS, OTHER], ids=["eyes", "hands", "other"])
 def test_exactly_the_patches_whose_field_holds_a_pixel_react_to_an_impulse_there(layers):
     height, width = 83, 121
     network = Discriminator(DiscriminatorConfig(layers=layers)).double()
@@ -43,7 +44,7 @@ def test_exactly_the_patches_whose_field_holds_a_pixel_react_to_an_impulse_there
 
 
 def test_the_field_of_the_papers_eye_discriminator_is_known():
-    assert receptive_field(EYES_DISCRIMINATOR) == ReceptiveField(first=-11, size=23, stride=4)
+    assert receptive_field(PATCHES) == ReceptiveField(first=-11, size=23, stride=4)
 
 
 def test_a_global_discriminator_has_one_patch_that_sees_all():
@@ -56,7 +57,7 @@ def test_the_page_draws_cells_in_the_middle_of_fields_on_one_scale():
     seen = np.zeros((35, 55), np.uint8)
     probability = np.zeros((9, 14), np.float32)
     probability[2, 3] = 1
-    field = receptive_field(EYES_DISCRIMINATOR)
+    field = receptive_field(PATCHES)
     page = draw({"Input": PatchMap(seen, probability), "Refined": PatchMap(seen, 1 - probability)}, (field, field))
     left, _, width, _ = map(float, re.findall(r"(?:left|top|width|height): ([-\d.]+)%", page)[:4])
     assert left / 100 * 55 == pytest.approx(0.5 - 2, abs=1e-3)  # patch 0 is centred on the middle of pixel 0

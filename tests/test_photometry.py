@@ -7,9 +7,9 @@ from torch.nn import functional as F
 from train_arrays import small
 
 from simgan import ConfigError, Refiner
+from simgan.domains.iris import annotation_shift
 from simgan.errors import SourceError
 from simgan.images.arrays import equalize, to_array, to_tensor
-from simgan.measures.iris import annotation_shift
 from simgan.preparation.photometry import LEVELS, _bands, _slopes, _strengths
 from simgan.refiner import RefinerConfig
 from simgan.simulators.eyes import camera

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from simgan import ImageError
+from simgan.domains.iris import _interval, annotation_shift, gaze_directions, iris_centres
 from simgan.images.arrays import equalize
-from simgan.measures.iris import _interval, annotation_shift, gaze_directions, iris_centres
 from simgan.simulators.eyes import camera
 from simgan.simulators.eyes import renders as eyes
 

@@ -9,11 +9,11 @@ from PIL import Image
 
 from simgan import Discriminator, Refiner
 from simgan.data import Crops, hold_out, load
+from simgan.domains.iris import annotation_shift
 from simgan.hub.cards.records import read_records
 from simgan.hub.loading import SHIPPED
 from simgan.images.arrays import equalize
 from simgan.measures.depth import edge_jaggedness, measure_surface_shift
-from simgan.measures.iris import annotation_shift
 from simgan.measures.two_sample import two_sample_test
 from simgan.simulators.eyes import camera
 from simgan.simulators.eyes import renders as eyes

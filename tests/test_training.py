@@ -23,7 +23,8 @@ from simgan import ConfigError, Discriminator, Refiner, SourceError, TrainingErr
 from simgan.training import checkpoints
 from simgan.training.augmentation import augment, draw
 from simgan.training.batches import Batches, generator
-from simgan.training.config import PRESETS, from_command_line
+from simgan.training.config import from_command_line
+from simgan.training.config import preset as preset_of
 from simgan.training.loop import Run
 from simgan.training.step import Trainer, make_accelerator
 
@@ -151,7 +152,7 @@ def test_the_best_refiner_and_its_discriminator_are_of_the_same_step(uninterrupt
     assert step == same_step
 
 
-LARGE = {"preset": "eyes-large", "photometry": False, "gradient_penalty": 1.0, "batch_size": 16, "updates": 3}
+LARGE = {"preset": "eyes-large", "preparation": False, "gradient_penalty": 1.0, "batch_size": 16, "updates": 3}
 
 
 @pytest.mark.parametrize("settings", [{"updates": 20}, LARGE], ids=["eyes", "eyes-large"])
@@ -226,7 +227,7 @@ def test_updates_of_the_refiner_lower_the_probability_of_being_refined():
 
 
 def test_the_discriminator_alone_learns_to_tell_both_sides_apart():
-    config = small(augment=[], learning_rate=1e-3, photometry=False)
+    config = small(augment=[], learning_rate=1e-3, preparation=False)
     trainer = Trainer(config, data(), make_accelerator(config))
     for _ in range(40):
         trainer.update_discriminator()
@@ -485,7 +486,7 @@ def test_the_most_real_refiner_within_the_bounds_is_the_best(tmp_path):
 
 
 def test_presets_keep_the_papers_values():
-    assert PRESETS["eyes-paper"].batch_size == PRESETS["hands-paper"].batch_size == 512
-    assert (PRESETS["eyes-paper"].refiner_warm_up, PRESETS["hands-paper"].refiner_warm_up) == (1000, 500)
+    assert preset_of("eyes-paper").batch_size == preset_of("hands-paper").batch_size == 512
+    assert (preset_of("eyes-paper").refiner_warm_up, preset_of("hands-paper").refiner_warm_up) == (1000, 500)
     config = from_command_line(["--preset", "eyes-paper", "--steps", "7"])
     assert (config.steps, config.discriminator_warm_up, config.refiner_updates) == (7, 200, 2)

@@ -5,7 +5,7 @@ import pytest
 
 from simgan import ConfigError, RefinerConfig
 from simgan.data import load
-from simgan.preparation.camera import learn_triangulation
+from simgan.preparation.shadows import learn_triangulation
 from simgan.preparation.triangulation import Triangulation, find_steps
 from simgan.simulators.hands import camera as depth_camera
 

@@ -82,9 +82,9 @@ def evaluate_shift(
         output: a JSON file for the figures.
     """
     from simgan import Refiner
+    from simgan.domains.iris import PAPER
     from simgan.experiments.compare import as_json, compare_shift, measured_on
     from simgan.measures.depth import SurfaceShift
-    from simgan.measures.iris import PAPER
 
     refiner = Refiner.from_pretrained(model)
     result = compare_shift(refiner, synthetic, limit=limit, seed=seed)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, Features, Image, Sequence, Value
 
-from simgan.domains import JOINTS
+from simgan.domains.hands import JOINTS
 from simgan.errors import SourceError
 
 Row = dict[str, Any]

@@ -8,9 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from datasets import Dataset
 
+from simgan.domains.weights import PointsWeight
 from simgan.errors import ImageError, SourceError
 
 
@@ -31,7 +31,8 @@ class Crops:
         order = dataset._indices  # what select, shuffle and filter leave; rows themselves stay where they are
         self._order = None if order is None else order.column(0).to_numpy()
         self._length = len(dataset)
-        self._iris = _iris_circles(dataset.data.table) if "iris" in dataset.column_names else None
+        self._table = dataset.data.table
+        self._circles: dict[str, np.ndarray] = {}
         first = self._decode(self._rows([0]))[0]
         self.shape: tuple[int, ...] = first.shape
         self.dtype: np.dtype[Any] = first.dtype
@@ -64,20 +65,23 @@ class Crops:
         """Give images by number, whatever their sizes."""
         return self._decode(self._rows(indices))
 
-    def iris_masks(self, indices: Sequence[int] | np.ndarray, *, grow: float = 1.5) -> np.ndarray:
-        """Give soft discs float32 (N, H, W) in [0, 1], 1 over the iris: its circle `grow` times as large.
+    def masks(self, indices: Sequence[int] | np.ndarray, weight: PointsWeight) -> np.ndarray:
+        """Return soft discs float32 (N, H, W) in [0, 1], 1 over the labelled points of a domain's `weight`.
 
-        The edge is 2 px wide; without landmarks the mask is zero.
+        The edge is 2 px wide; where an image has no points the mask is 0.
         """
         high, wide = self.shape[:2]
         rows = self._rows(indices)
-        if self._iris is None:
+        if weight.column not in self._table.column_names:
             return np.zeros((len(rows), high, wide), np.float32)
-        x, y, radius = (self._iris[rows, k, None, None] for k in range(3))
+        if weight.column not in self._circles:
+            self._circles[weight.column] = _circles(self._table.column(weight.column), weight.radius)
+        x, y, radius = (self._circles[weight.column][rows, :, k, None, None] for k in range(3))
         across = (np.arange(wide, dtype=np.float32) - x) ** 2
         down = (np.arange(high, dtype=np.float32)[:, None] - y) ** 2
-        mask = np.clip((radius * np.float32(grow) - np.sqrt(across + down)) / 2 + np.float32(0.5), 0, 1)
-        return np.where(radius > 0, mask, np.float32(0))
+        discs = np.clip((radius * np.float32(weight.grow) - np.sqrt(across + down)) / 2 + np.float32(0.5), 0, 1)
+        masks: np.ndarray = np.where(radius > 0, discs, np.float32(0)).max(1)
+        return masks
 
     def _rows(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         numbers = np.asarray(indices, np.int64)
@@ -109,16 +113,21 @@ def _bytes(chunk: pa.StructArray) -> tuple[np.ndarray, np.ndarray]:
     return np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8), starts
 
 
-def _iris_circles(table: pa.Table) -> np.ndarray:
-    """Centre and radius (half the longest diameter) of each row's landmarks, float32 (N, 3); radius 0 without any."""
-    circles = [np.zeros((0, 3), np.float32)]
-    for chunk in table.column("iris").chunks:
-        counts = pc.list_value_length(chunk).fill_null(0).to_numpy(zero_copy_only=False)
-        points = np.asarray(chunk.flatten().flatten(), np.float32).reshape(-1, 2)
-        row = np.repeat(np.arange(len(chunk)), counts)
-        sums = np.stack([np.bincount(row, points[:, axis], len(chunk)) for axis in (0, 1)], 1)
-        centres = sums / np.maximum(counts, 1)[:, None]
-        radii = np.zeros(len(chunk))
-        np.maximum.at(radii, row, np.linalg.norm(points - centres[row], axis=1))
-        circles.append(np.concatenate([centres, radii[:, None]], 1, dtype=np.float32, casting="same_kind"))
-    return np.concatenate(circles)
+def _circles(column: pa.ChunkedArray, radius: float | None) -> np.ndarray:
+    """Return circles of each row's points, float32 (N, M, 3): x, y, radius; radius 0 fills up rows with fewer.
+
+    Of that radius about every point; without a radius one about their mean, half as wide as their longest diameter.
+    """
+    rows = [
+        np.asarray(points, np.float32).reshape(-1, 2)[:, :2] if points else np.zeros((0, 2))
+        for points in column.to_pylist()
+    ]
+    most = 1 if radius is None else max((len(points) for points in rows), default=1)
+    circles = np.zeros((len(rows), max(most, 1), 3), np.float32)
+    for place, points in enumerate(rows):
+        if len(points) and radius is None:
+            centre = points.mean(0, dtype=np.float64)
+            circles[place, 0] = (*centre, np.linalg.norm(points - centre, axis=1).max())
+        elif len(points):
+            circles[place, : len(points)] = np.column_stack([points, np.full(len(points), radius)])
+    return circles

@@ -1,124 +1,77 @@
-"""What an image of a domain is, and the networks that each preset builds for it.
+"""Domains: all that differs between one kind of image and another. The rest of simgan asks them.
 
-The paper treats two domains, eyes (section 3.1) and hands (section 3.3); the layers are those of its appendix. A
-preset names the networks of a recipe: `eyes-paper` and `hands-paper` keep the paper's values, `eyes` and `hands` are
-what ships. How a preset trains is told by the preset of the same name in `simgan.training.config`.
+A domain of your own is one file in your own repository: `simgan.register(Domain(...))`, or an entry point of the group
+`simgan.domains` that names the `Domain`, in the `pyproject.toml` of your package:
+
+    [project.entry-points."simgan.domains"]
+    parts = "my_package.parts:PARTS"
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+import functools
+from importlib.metadata import entry_points
 
+from simgan.domains.base import Domain, Label, Preparation, Recipe, Terms, Words
+from simgan.domains.eyes import EYES
+from simgan.domains.hands import HANDS
+from simgan.domains.images import IMAGES
 from simgan.errors import ConfigError
 
+__all__ = ["Domain", "Label", "Preparation", "Recipe", "Terms", "Words", "all_domains", "find", "of_preset", "register"]
 
-@dataclass(frozen=True)
-class Domain:
-    """An image domain: size in pixels, channels, and the type that a stored pixel has."""
+DEFAULT_PRESET = DEFAULT_MODEL = "eyes"
+ENTRY_POINTS = "simgan.domains"
 
-    name: str
-    width: int
-    height: int
-    channels: int
-    stored: str  # "uint8" (grey, RGB) or "uint16" (depth in millimetres, 0 = no reading)
+_registered: dict[str, Domain] = {domain.name: domain for domain in (EYES, HANDS, IMAGES)}
 
 
-DOMAINS = {
-    "eyes": Domain("eyes", width=55, height=35, channels=1, stored="uint8"),
-    "hands": Domain("hands", width=224, height=224, channels=1, stored="uint16"),
-}
+def register(domain: Domain) -> Domain:
+    """Make a domain known to all of simgan, and return it.
 
-JOINTS = (
-    "little fingertip",
-    "little middle",
-    "ring tip",
-    "ring middle",
-    "middle tip",
-    "middle middle",
-    "index tip",
-    "index middle",
-    "thumb tip",
-    "thumb middle",
-    "thumb base",
-    "wrist left",
-    "wrist right",
-    "palm",
-)
-"""The joints of a hand in the order of every label: those 14 of NYU's 36 on which methods are compared."""
-
-# A layer of a discriminator: (kind, kernel size, stride, maps); a pool keeps its number of maps.
-Layer = tuple[str, int, int, int]
-
-EYES_DISCRIMINATOR: tuple[Layer, ...] = (
-    ("conv", 3, 2, 96),
-    ("conv", 3, 2, 64),
-    ("pool", 3, 1, 0),
-    ("conv", 3, 1, 32),
-    ("conv", 1, 1, 32),
-    ("conv", 1, 1, 2),
-)
-EYES_LARGE_DISCRIMINATOR: tuple[Layer, ...] = (
-    ("conv", 3, 1, 32),
-    ("conv", 4, 2, 64),
-    ("conv", 4, 2, 128),
-    ("conv", 3, 1, 128),
-    ("conv", 1, 1, 2),
-)
-HANDS_DISCRIMINATOR: tuple[Layer, ...] = (
-    ("conv", 7, 4, 96),
-    ("conv", 5, 2, 64),
-    ("pool", 3, 2, 0),
-    ("conv", 3, 2, 32),
-    ("conv", 1, 1, 32),
-    ("conv", 1, 1, 2),
-)
+    `ConfigError` where its name, or the name of one of its presets, belongs to another domain.
+    """
+    for other in _registered.values():
+        if other is domain:
+            return domain
+        if other.name == domain.name:
+            raise ConfigError(f"there is a domain {domain.name!r} already: choose another name")
+        if taken := sorted(set(other.recipes) & set(domain.recipes)):
+            raise ConfigError(f"the preset {taken[0]!r} belongs to the domain {other.name!r}: choose another name")
+    _registered[domain.name] = domain
+    return domain
 
 
-@dataclass(frozen=True)
-class Preset:
-    """The networks of a recipe, as the keyword arguments of their configurations."""
-
-    domain: str
-    refiner: dict[str, Any] = field(default_factory=dict)
-    discriminator: dict[str, Any] = field(default_factory=dict)
-
-
-PRESETS = {
-    "eyes-paper": Preset("eyes", {"width": 64, "kernel_size": 3, "blocks": 4}, {"layers": EYES_DISCRIMINATOR}),
-    "hands-paper": Preset("hands", {"width": 64, "kernel_size": 7, "blocks": 10}, {"layers": HANDS_DISCRIMINATOR}),
-    # 12 maps of 7×7 train about as fast as 24 of 3×3, but a pixel sees 55 px instead of 19, so it knows lid from cheek,
-    # and comes nearer to real images (the card of `eyes` has the figures). The residual starts as the identity, which
-    # makes the warm-up of the refiner needless; MPIIGaze's crops are histogram-equalized, so its rivals must be.
-    "eyes": Preset(
-        "eyes",
-        {"width": 12, "kernel_size": 7, "blocks": 4, "predict_residual": True, "equalize": True, "padding": "reflect"},
-        {"layers": EYES_DISCRIMINATOR},
-    ),
-    # For thousands of real images: noise gives each image a light and a grain of its own, and a discriminator that also
-    # judges the image as a whole holds the refiner to as many of them as the real ones have.
-    "eyes-large": Preset(
-        "eyes",
-        {
-            "width": 32,
-            "kernel_size": 5,
-            "blocks": 4,
-            "predict_residual": True,
-            "equalize": True,
-            "padding": "reflect",
-            "noise": True,
-        },
-        {"layers": EYES_LARGE_DISCRIMINATOR, "whole": 64, "slope": 0.2},
-    ),
-    # What a depth camera adds is a few pixels wide (jagged edges, holes, steps), so the patches are those of eyes.
-    "hands": Preset(
-        "hands",
-        {"width": 12, "kernel_size": 7, "blocks": 4, "predict_residual": True, "padding": "reflect"},
-        {"layers": EYES_DISCRIMINATOR},
-    ),
-}
+@functools.cache
+def _load_entry_points() -> None:
+    for entry in entry_points(group=ENTRY_POINTS):
+        try:
+            found = entry.load()
+        except Exception as error:  # of somebody else's module
+            raise ConfigError(f"the domain {entry.name!r} ({entry.value}) cannot be loaded: {error!r}") from error
+        if not isinstance(found, Domain):
+            raise ConfigError(f"the entry point {entry.name!r} ({entry.value}) is no Domain: name one")
+        register(found)
 
 
-def get_preset(name: str) -> Preset:
-    """Return the preset `name`; an unknown name raises `ConfigError` that lists the known ones."""
-    if name not in PRESETS:
-        raise ConfigError(f"unknown preset {name!r}: choose one of {', '.join(sorted(PRESETS))}")
-    return PRESETS[name]
+def all_domains() -> tuple[Domain, ...]:
+    """Return all registered domains, those of entry points included."""
+    _load_entry_points()
+    return tuple(_registered.values())
+
+
+def find(name: str) -> Domain:
+    """Return the domain of that name, or the general domain `images` where it is not registered here."""
+    _load_entry_points()
+    return _registered.get(name, IMAGES)
+
+
+def presets() -> dict[str, Recipe]:
+    """Return the recipes of all domains by the name of their preset."""
+    return {name: recipe for domain in all_domains() for name, recipe in domain.recipes.items()}
+
+
+def of_preset(name: str) -> tuple[Domain, Recipe]:
+    """Return the domain and the recipe of a preset; an unknown name raises `ConfigError` that lists the known ones."""
+    for domain in all_domains():
+        if name in domain.recipes:
+            return domain, domain.recipes[name]
+    raise ConfigError(f"unknown preset {name!r}: choose one of {', '.join(sorted(presets()))}")

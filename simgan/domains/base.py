@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+from torch import nn
+
+from simgan.domains.weights import PointsWeight, SurfaceWeight
+from simgan.images.arrays import Array
 
 Size = tuple[int, int]  # width and height in pixels
-Images = NDArray[Any]  # stored images of one size: uint8 (N, H, W) or (N, H, W, 3), or uint16 (N, H, W)
+Images = NDArray[Any]  # stored images of one size: uint8 (N, H, W) or (N, H, W, 3), or depth, uint16 (N, H, W) in mm
+Floats = NDArray[np.float64]
+Frames = Callable[[], Iterable[Array]]  # iterates over some images of a source, which may differ in size
+
+# A layer of a discriminator: (kind, kernel size, stride, maps); a pool keeps its number of maps.
+Layer = tuple[str, int, int, int]
+
+PATCHES: tuple[Layer, ...] = (
+    ("conv", 3, 2, 96),
+    ("conv", 3, 2, 64),
+    ("pool", 3, 1, 0),
+    ("conv", 3, 1, 32),
+    ("conv", 1, 1, 32),
+    ("conv", 1, 1, 2),
+)
+"""The paper's discriminator of small images: patches of 23 px, one every 4 px."""
 
 
 @dataclass(frozen=True)
@@ -80,3 +100,46 @@ class Words:
     def records(self) -> str:
         """The file in a model's folder that holds what networks trained on its images reached."""
         return f"{self.task}.json"
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is learnt in closed form before the network is trained, without labels.
+
+    `settings`: arguments of `RefinerConfig` that turn it on. `learn(synthetic, real)`: more of these arguments, from
+    images of both sides. `fit(module, synthetic, real)`: sets the buffers of the refiner's photometry, in place, from
+    stored images (N, H, W) or (N, H, W, C) of both sides; `SourceError` where they are of another kind.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    learn: Callable[[Frames, Frames], Mapping[str, Any]] | None = None
+    fit: Callable[[nn.Module, Images, Images], None] | None = None
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One kind of image.
+
+    Measures take stored images as the codec shows them to people: 8 bits, or depth in mm.
+    """
+
+    name: str
+    codec: str
+    """Of `simgan.images.codecs`: grey8, rgb8 or depth16."""
+    size: Size | None
+    """Of an image; None where images keep their own size."""
+    recipes: Mapping[str, Recipe]
+    """By the name of the preset."""
+    words: Words
+    realism: Callable[[Images, Images], float]
+    """Distance ≥ 0 of images from real ones, by which training chooses."""
+    shift: Callable[[Images, Images, Mapping[str, Any]], Floats]
+    """How far labelled parts moved between images before and after refining, with their labels by column: (N, 2),
+    median and 90th percentile of each image in the unit of `words`; NaN where it cannot be measured."""
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    """Columns that its sources may have."""
+    terms: Mapping[str, Terms] = field(default_factory=dict)
+    """Of its sources, by their kind."""
+    weight: PointsWeight | SurfaceWeight | None = None
+    """Where the label must not move: the self-regularization weighs more there."""
+    preparation: Preparation | None = None

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from simgan import __version__
 from simgan.data import Crops, load
-from simgan.domains import DOMAINS
+from simgan.domains import find
+from simgan.domains.iris import Shift, annotation_shift, gaze_directions
 from simgan.images.arrays import equalize
 from simgan.measures.depth import (
     DepthRealism,
@@ -25,7 +26,6 @@ from simgan.measures.depth import (
     measure_surface_shift,
 )
 from simgan.measures.estimates import Beside, Names
-from simgan.measures.iris import Shift, annotation_shift, gaze_directions
 from simgan.measures.patches import Realism, measure_realism
 from simgan.measures.two_sample import measure_two_sample
 from simgan.refiner import Refiner
@@ -129,13 +129,13 @@ def as_json(result: Any) -> dict[str, Any]:
 
 def _is_depth(refiner: Refiner) -> bool:
     """Whether what a refiner takes, and so all that is measured of it, is depth."""
-    return DOMAINS[refiner.config.domain].stored == "uint16"
+    return find(refiner.config.domain).codec == "depth16"
 
 
 def _images(refiner: Refiner, source: str, limit: int | None, seed: int) -> tuple[Images, dict[str, Sequence[Any]]]:
     """Crops of a source as the refiner sees them (equalized if it was trained so), and its labels by column."""
-    domain = DOMAINS[refiner.config.domain]
-    data = load(source, size=(domain.width, domain.height), limit=limit, seed=seed)
+    domain = find(refiner.config.domain)
+    data = load(source, size=domain.size, limit=limit, seed=seed)
     images: Images = Crops(data)[:]
     if refiner.config.equalize:
         images = np.stack([equalize(image) for image in images])

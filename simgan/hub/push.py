@@ -7,11 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from simgan.domains import all_domains
 from simgan.errors import ModelError, PublishError
 from simgan.hub.cards.curves import draw_curves
 from simgan.hub.cards.model import CURVES, render_model_card
 from simgan.hub.cards.records import Records, read_records, without_places
-from simgan.hub.cards.words import WORDS
 from simgan.hub.loading import CONFIG, WEIGHTS, local_folder
 from simgan.hub.uploading import CARD, Pushed, upload
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from simgan.hub.loading import Pretrained
 
 NETWORKS = tuple(f"{folder}{file}" for folder in ("", "discriminator/") for file in (CONFIG, WEIGHTS))
-RECORDS = ("metrics.jsonl", "training.json", *(words.records for words in WORDS.values()))
+RECORDS = ("metrics.jsonl", "training.json", *(domain.words.records for domain in all_domains()))
 OWNED = ("samples/", "figures/")
 SHEETS = 24  # sample sheets that are pushed, evenly spread over the steps
 

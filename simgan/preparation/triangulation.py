@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from simgan.domains import DOMAINS
 from simgan.errors import ConfigError
 from simgan.images.arrays import Array
 from simgan.images.depth import CUBE, find_window
@@ -24,7 +23,7 @@ from simgan.images.depth import CUBE, find_window
 FINEST, COARSEST = 1.0, 30.0  # mm, steps at the middle of the readings that are looked for
 COHERENCE = 0.2  # of readings with steps 0.3 and more, of readings to the millimetre 0.05
 _APART = 25.0  # between scales that are tried: from 400 mm to 2 m they drift a twentieth of a step apart
-_PIXELS = DOMAINS["hands"].width / CUBE  # a mm at the hand's distance
+_PIXELS = 224 / CUBE  # a mm at the median depth, as in all crops of depth here
 
 
 @dataclass(frozen=True)

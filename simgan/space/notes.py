@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from simgan.domains import DOMAINS
+from simgan.domains import find
 from simgan.images.arrays import Array, equalize, to_stored
 from simgan.images.depth import find_window, stored_depth
 from simgan.refining.engine import is_of_depth
@@ -38,14 +38,15 @@ def describe(model: Model, image: Image.Image, strength: float, seconds: float) 
 
 def warnings(model: Model, image: Image.Image) -> list[str]:
     """Say in which ways an image differs from those that the model was trained on."""
-    domain = DOMAINS.get(model.refiner.config.domain)
-    if domain is None:
+    domain = find(model.refiner.config.domain)
+    if domain.size is None:
         return []
     found = []
-    wide, high = image.width / domain.width, image.height / domain.height
+    width, height = domain.size
+    wide, high = image.width / width, image.height / height
     if max(wide, high) > SCALE or min(wide, high) < 1 / SCALE:
         found.append(
-            f"**Another size than the model knows.** It was trained on {domain.name} of {domain.width}×{domain.height} "
+            f"**Another size than the model knows.** It was trained on {domain.name} of {width}×{height} "
             "pixels. The image was refined all the same, but details of another scale are not to be trusted: crop it "
             "to one of them, and make that as large."
         )

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from simgan.domains.weights import PointsWeight
 from simgan.errors import SourceError
 from simgan.images.arrays import equalize
 
@@ -32,10 +33,10 @@ class ImagesOfAnySize(Images, Protocol):
 
 
 @runtime_checkable
-class ImagesWithIris(Images, Protocol):
-    """Images that also tell where the iris is: soft masks float32 (N, H, W) in [0, 1]."""
+class ImagesWithPoints(Images, Protocol):
+    """Images with labelled points: `masks` returns float32 (N, H, W) in [0, 1], 1 where the label must not move."""
 
-    def iris_masks(self, indices: NDArray[np.int64], /) -> NDArray[np.float32]:  # noqa: D102
+    def masks(self, indices: NDArray[np.int64], weight: PointsWeight, /) -> NDArray[np.float32]:  # noqa: D102
         ...
 
 
@@ -103,14 +104,14 @@ class Batches:
             images = np.stack([equalize_image(image) for image in images])
         return self._flip(images, number, part)
 
-    def iris_masks(self, number: int, part: slice = slice(None)) -> NDArray[np.float32]:
-        """Give the masks (n, H, W) of a part of batch `number`, 1 over the iris; 0 where a source does not tell it."""
+    def masks(self, weight: PointsWeight, number: int, part: slice = slice(None)) -> NDArray[np.float32]:
+        """Return the masks (n, H, W) of a part of batch `number`; 0 where a source has no points."""
         source, index = (values[part] for values in self.indices(number))
         masks = np.zeros((len(index), *self.sources[0][np.array([0])].shape[1:3]), np.float32)
         for s, images_of in enumerate(self.sources):
             mine = np.flatnonzero(source == s)
-            if isinstance(images_of, ImagesWithIris) and len(mine):
-                masks[mine] = images_of.iris_masks(index[mine])
+            if isinstance(images_of, ImagesWithPoints) and len(mine):
+                masks[mine] = images_of.masks(index[mine], weight)
         return self._flip(masks, number, part)
 
     def _of_each(self, number: int, part: slice) -> list[np.random.Generator]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import tyro
 
-from simgan.domains import DOMAINS, get_preset
+from simgan.domains import DEFAULT_PRESET, of_preset
 from simgan.errors import ConfigError
 from simgan.losses import get_transform
 
@@ -32,8 +32,7 @@ _BOUNDS = {
         "discriminator_warm_up",
         "history_size",
         "regularization_weight",
-        "iris_weight",
-        "surface_weight",
+        "label_weight",
         "gradient_penalty",
         "max_grad_norm",
         "push_every",
@@ -51,13 +50,13 @@ _CHOICES: dict[str, tuple[object, ...]] = {
 class TrainingConfig:
     """Train a refiner (Algorithm 1 of SimGAN)."""
 
-    preset: str = "eyes"
-    """Networks and defaults: eyes, eyes-large, hands, eyes-paper or hands-paper."""
-    synthetic: tuple[str, ...] = ("simulator:eyes",)
+    preset: str = DEFAULT_PRESET
+    """Networks and default settings: a preset of a domain (a wrong name lists them)."""
+    synthetic: tuple[str, ...] = ()
     """Sources of labelled synthetic images; each gives an equal share of a mini-batch."""
-    real: tuple[str, ...] = ("camera:eyes",)
+    real: tuple[str, ...] = ()
     """Sources of unlabelled real images; each gives an equal share of a mini-batch."""
-    output: Path = Path("runs/eyes")
+    output: Path = Path("runs") / DEFAULT_PRESET
     """Folder of the run: the best refiner at its root, checkpoints, samples, metrics."""
     limit: int | None = None
     """Take at most so many images of each source."""
@@ -67,7 +66,7 @@ class TrainingConfig:
     """Fixes everything that is random."""
 
     window: int = 0
-    """Train on windows of so many pixels about a random pixel of the hand; 0: on whole images. For depth alone."""
+    """Train on windows of so many pixels about a random reading; 0: on whole images. For depth alone."""
     steps: int = 900
     """Steps of Algorithm 1: K_g updates of the refiner, then K_d of the discriminator."""
     refiner_updates: int = 2
@@ -89,10 +88,8 @@ class TrainingConfig:
     """λ of eq. 1; where it is steered, its first value."""
     transform: str = "identity+gradients"
     """ψ of eq. 4: identity, channel-mean, gradients or identity+gradients."""
-    iris_weight: float = 5.0
-    """How much more the self-regularization weighs on the iris, where a source tells where it is."""
-    surface_weight: float = 0.0
-    """How much more the self-regularization weighs on surfaces of depth, away from its edges."""
+    label_weight: float = 5.0
+    """By how much more the self-regularization weighs pixels where the label must not move, as the domain defines."""
     reduction: str = "mean"
     """mean, or the paper's sum, over patches and pixels."""
     gradient_penalty: float = 0.0
@@ -118,13 +115,11 @@ class TrainingConfig:
     """Exponential moving average of the refiner's weights (Yazıcı et al. 2019), which is what ships; 0 turns it off."""
     augment: tuple[str, ...] = ("brightness", "contrast", "translation")
     """Differentiable augmentation (Zhao et al. 2020) of all that the discriminator sees; `distance` is
-    for depth whose hands were filmed nearer or farther than the simulator's."""
-    photometry: bool = True
-    """Give each synthetic image light, tones, sharpness of real ones first, in closed form; the network adds more."""
-    triangulation: bool = False
-    """Give depth the shadows and the steps of the real camera, learnt in closed form; the network adds more."""
+    for depth that was recorded nearer or farther than the simulator's."""
+    preparation: bool = True
+    """Apply the domain's closed forms (photometry, triangulation) before the network, learnt from the real images."""
     flip: bool = True
-    """Mirror half of the images, synthetic and real: left eyes and right eyes."""
+    """Mirror half of the images, synthetic and real."""
 
     holdout: float = 0.2
     """Share of each source that is held out for the measures: whole persons, or contiguous blocks."""
@@ -149,7 +144,7 @@ class TrainingConfig:
     """Push after every so many checkpoints too, in the background."""
 
     def __post_init__(self) -> None:
-        get_preset(self.preset)
+        domain, _ = of_preset(self.preset)
         get_transform(self.transform)
         for bound, names in _BOUNDS.items():
             for name in names:
@@ -171,10 +166,8 @@ class TrainingConfig:
             raise ConfigError(f"unknown augmentation {', '.join(unknown)}: choose of {', '.join(AUGMENTATIONS)}")
         if self.window and not self.window >= 16:
             raise ConfigError(f"window must be 0 (whole images) or at least 16 pixels, not {self.window}")
-        domain = DOMAINS[get_preset(self.preset).domain]
-        for name, off in (("window", 0), ("triangulation", False)):
-            if getattr(self, name) and domain.stored != "uint16":
-                raise ConfigError(f"{name} is for depth, which {domain.name} are not: leave it {off}")
+        if self.window and domain.codec != "depth16":
+            raise ConfigError(f"window is for depth, and {domain.name} are no depth: leave it 0")
         if self.push_to_hub is not None and not HUB_ID.fullmatch(self.push_to_hub):
             raise ConfigError(f"push_to_hub must be the id of a Hub repository (org/name), not {self.push_to_hub!r}")
         if self.push_every and self.push_to_hub is None:
@@ -187,96 +180,30 @@ class TrainingConfig:
         file.write_text(json.dumps(dataclasses.asdict(self), indent=2, default=str) + "\n")
 
 
-_PAPER = TrainingConfig(
-    preset="eyes-paper",
-    refiner_warm_up=1000,
-    discriminator_warm_up=200,
-    batch_size=512,
-    history_size=51_200,
-    learning_rate=1e-3,
-    betas=(0.9, 0.999),
-    regularization_weight=0.4,
-    transform="identity",
-    iris_weight=0.0,
-    photometry=False,
-    decay=0.0,
-    max_grad_norm=0.0,
-    ema_decay=0.0,
-    augment=(),
-    flip=False,
-    output=Path("runs/eyes-paper"),
-)
-PRESETS = {
-    "eyes": TrainingConfig(),
-    # For thousands of real images, and a GPU or an hour. Noise, and a discriminator that compares whole images (R1, and
-    # the momentum that goes with it, hold it), give images as many lights and grains as the real ones have, which
-    # photometry would even out. So many real images need no history, and no augmentation that hides their tones. The
-    # finder of irises is led astray by light and dark: between renders and photographs of the very same scenes by
-    # `camera:eyes` it tells 1.0 px on average and 0.77 px in the median. Hence the wider bounds.
-    "eyes-large": TrainingConfig(
-        preset="eyes-large",
-        output=Path("runs/eyes-large"),
-        steps=6000,
-        refiner_updates=1,
-        batch_size=32,
-        history_size=0,
-        regularization_weight=0.5,
-        gradient_penalty=0.4,
-        betas=(0.0, 0.999),
-        photometry=False,
-        augment=("translation",),
-        evaluate_every=500,
-        max_shift=1.2,
-        max_median_shift=0.8,
-    ),
-    # Half-way between hand and background every pixel looks wrong, so that a refiner hardly leaves the identity. So
-    # edges, where a sensor errs, are all but free, and the discriminator knows the worlds apart before the refiner
-    # begins. λ cannot be steered: surfaces do not move until it is far too low. Nothing is mirrored, as the
-    # projector stands to one side of the camera, and its shadows lie to one side of what is near.
-    "hands": TrainingConfig(
-        preset="hands",
-        synthetic=("simulator:hands",),
-        real=("camera:hands",),
-        output=Path("runs/hands"),
-        limit=4000,
-        window=64,
-        steps=800,
-        transform="identity",
-        discriminator_warm_up=500,
-        regularization_weight=0.1,
-        iris_weight=0.0,
-        surface_weight=50.0,
-        photometry=False,
-        triangulation=True,
-        flip=False,
-        max_shift=6.0,
-        max_median_shift=3.0,
-    ),
-    "eyes-paper": _PAPER,
-    "hands-paper": dataclasses.replace(
-        _PAPER, preset="hands-paper", refiner_warm_up=500, output=Path("runs/hands-paper")
-    ),
-}
+def preset(name: str) -> TrainingConfig:
+    """Return the settings of a preset; `ConfigError` where there is none of that name."""
+    _, recipe = of_preset(name)
+    return TrainingConfig(preset=name, **{"output": Path("runs") / name, **recipe.training})
 
 
 def from_command_line(arguments: Sequence[str] | None = None) -> TrainingConfig:
     """Read `--preset NAME` and the options that change its values; `ConfigError` where they do not fit."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    preset = "eyes"
+    name = DEFAULT_PRESET
     for i, argument in enumerate(arguments):
         if argument == "--preset" and i + 1 < len(arguments):
-            preset = arguments[i + 1]
+            name = arguments[i + 1]
         elif argument.startswith("--preset="):
-            preset = argument.split("=", 1)[1]
-    get_preset(preset)
-    return tyro.cli(TrainingConfig, default=PRESETS[preset], args=arguments)
+            name = argument.split("=", 1)[1]
+    return tyro.cli(TrainingConfig, default=preset(name), args=arguments)
 
 
 def to_command_line(config: TrainingConfig) -> list[str]:
     """Give the options that `from_command_line` reads as these settings: the preset, and what differs from it."""
     options = ["--preset", config.preset]
+    default = preset(config.preset)
     for name, value in vars(config).items():
-        if value == getattr(PRESETS[config.preset], name):
+        if value == getattr(default, name):
             continue
         option = name.replace("_", "-")
         if isinstance(value, bool):

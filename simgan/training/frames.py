@@ -1,4 +1,4 @@
-"""Depth frames of a source as a network sees them, whole or as windows about a pixel of the hand."""
+"""Depth frames of a source as a network sees them, whole or as windows about a random reading."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from simgan.data.loader import Crops
 from simgan.errors import SourceError
 from simgan.images.arrays import Array, to_array
-from simgan.images.depth import find_window, to_tensor
+from simgan.images.depth import Window, find_window, to_tensor
 from simgan.preparation.triangulation import Triangulation
 from simgan.training.batches import generator
 
@@ -20,30 +20,30 @@ Values = NDArray[np.uint16]
 class Frames:
     """Depth images, uint16 in mm, as stored values: uint16 that spread [−1, 1] of `simgan.images.depth.to_tensor`.
 
-    So they mix, flip, enter the history and are measured as any image. A reading moves by 0.003 mm at most.
+    In this form they are mixed, mirrored and kept in the history as any image. A reading changes by 0.003 mm at most.
     """
 
-    def __init__(self, dataset: Dataset, camera: Triangulation | None = None) -> None:
-        """Of a data set with depth images; what would lie in a camera's shadow is taken away."""
+    def __init__(self, dataset: Dataset, triangulation: Triangulation | None = None) -> None:
+        """Read a data set of depth images; readings in the shadows of `triangulation` are removed."""
         self._crops = Crops(dataset)
-        self._camera = camera or Triangulation()
+        self._triangulation = triangulation or Triangulation()
 
     def __len__(self) -> int:
         return len(self._crops)
 
     def __getitem__(self, indices: NDArray[np.int64]) -> Values:
-        """Give whole frames (N, H, W), which must be of one size."""
-        frames = np.stack([self._camera.shade(frame) for frame in self._crops[indices]])
+        """Return whole frames (N, H, W), which must be of one size."""
+        frames = np.stack([self._triangulation.shade(frame) for frame in self._crops[indices]])
         values: Values = to_array(to_tensor(frames), np.uint16)
         return values
 
     def depths(self, count: int) -> Iterator[Array]:
-        """Give so many frames, or all there are, evenly spread over the source, uint16 (H, W) in mm."""
+        """Return so many frames, or all there are, evenly spread over the source, uint16 (H, W) in mm."""
         for index in self._spread(count):
             yield self._frame(index)
 
     def spread(self, count: int, window: int) -> Values:
-        """Give as many as stored values: a window of each (N, window, window), or where that is 0, whole ones."""
+        """Return as many as stored values: a window of each (N, window, window), or where that is 0, whole ones."""
         chosen = self._spread(count)
         if not window:
             return self[chosen]
@@ -53,12 +53,12 @@ class Frames:
         return np.linspace(0, len(self) - 1, min(count, len(self))).astype(int)
 
     def _frame(self, index: int) -> Array:
-        return self._camera.shade(self._crops.each([index])[0])
+        return self._triangulation.shade(self._crops.each([index])[0])
 
     def windows(self, indices: Sequence[int] | NDArray[np.int64], size: int, rngs: Sequence[Generator]) -> Values:
-        """Give a window of each frame, (N, size, size), about a random pixel of the hand; frames may differ in size.
+        """Return a window of each frame, (N, size, size), about a random reading; frames may differ in size.
 
-        Hand and edge are a small part of a frame, and local losses (section 2.2) need no whole one. `SourceError`
+        Readings are a small part of a frame, and local losses (section 2.2) need no whole one. `SourceError`
         where a frame is smaller than a window.
         """
         windows = np.empty((len(indices), size, size), np.uint16)
@@ -69,10 +69,16 @@ class Frames:
                 raise SourceError(
                     f"frame {index} is {width}×{height} pixels, too small for a window of {size}: lower --window"
                 )
-            hand = np.flatnonzero(depths.holds(frame))  # never empty: it begins before the nearest reading
-            y, x = divmod(int(hand[rng.integers(len(hand))]), width)
+            readings = np.flatnonzero(depths.holds(frame))  # never empty: it begins before the nearest reading
+            y, x = divmod(int(readings[rng.integers(len(readings))]), width)
             top = min(max(y - size // 2, 0), height - size)
             left = min(max(x - size // 2, 0), width - size)
             part = frame[None, top : top + size, left : left + size]
             windows[place] = to_array(to_tensor(part, [depths]), np.uint16)[0]
         return windows
+
+
+def depths_of(values: Values) -> NDArray[np.uint16]:
+    """Return stored values (N, H, W) as depth images in mm whose windows all begin at 500 mm."""
+    window = Window(500.0)
+    return np.stack([window.to_depth(frame * np.float32(2 / 65535) - 1) for frame in values])

@@ -22,16 +22,17 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate.utils import broadcast_object_list
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from simgan import __version__
-from simgan.domains import get_preset
+from simgan.domains.base import Floats, Images
 from simgan.errors import TrainingError
 from simgan.images.arrays import to_array, to_tensor
 from simgan.training import checkpoints
 from simgan.training.batches import equalize_image
 from simgan.training.config import TrainingConfig
-from simgan.training.measures import DOMAIN_MEASURES, Images
+from simgan.training.measures import as_measured, summarize
 from simgan.training.publisher import Publisher
 from simgan.training.sheets import write_sheet
 from simgan.training.step import Trainer, TrainingData, make_accelerator
@@ -54,7 +55,7 @@ class Run:
         self.accelerator = make_accelerator(config)
         self.config = config = replace(config, mixed_precision=self.accelerator.mixed_precision)
         self.trainer = Trainer(config, data, self.accelerator)
-        self.measures = DOMAIN_MEASURES[get_preset(config.preset).domain]
+        self.domain = self.trainer.domain
         self.records: list[dict[str, Any]] = []
         self.stopped = False
         equalize = self.trainer.average.config.equalize
@@ -109,11 +110,12 @@ class Run:
             return
         table = pd.DataFrame(self.records)
         print("\n" + table.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
-        best = self.best()
+        best, words = self.best(), self.domain.words
         print(
             f"\nBest refiner: step {best['step']}, patch distance {best['realism']:.4f} "
             f"(untouched {best['realism_raw']:.4f}, between real images {best['realism_floor']:.4f}), "
-            f"{self.measures.moved.format(mean=best['shift'], median=best['shift_median'])}.\n"
+            f"{words.part} moved {best['shift']:.2f} {words.unit} ({words.short}), {best['shift_median']:.2f} "
+            f"{words.unit} in the median.\n"
             f"It is in {self.config.output}; its sample sheets are in {self.config.output / 'samples'}.\n"
             f'Next: python -c "from simgan import Refiner; '
             f"Refiner.from_pretrained('{self.config.output}').refine('IMAGE.png').save('refined.png')\""
@@ -226,17 +228,19 @@ class Run:
         after, entering = mapped
         discriminator = self.accelerator.unwrap_model(trainer.discriminator)
         maps = [discriminator.probability_real(to_tensor(images)).float().cpu().numpy() for images in (after, real)]
-        shifts = [self.measures.shift(before[k], after[k]) for k in self._each_source()]
+        shifts = [summarize(shift) for shift in self._shifts(before, after)]
         halves = [_mixed([images[k::2] for images in self.held_out_real], MEASURED // 2) for k in (0, 1)]
         sheet = self.config.output / "samples" / f"step-{trainer.counters.step:06d}.png"
         with checkpoints.writing(str(sheet)):
             shown = np.linspace(0, len(before) - 1, min(SHEET, len(before))).astype(int)  # of all sources
-            write_sheet(sheet, self.measures.shown(before[shown]), self.measures.shown(after[shown]), maps[0][shown])
+            write_sheet(
+                sheet, as_measured(self.domain, before[shown]), as_measured(self.domain, after[shown]), maps[0][shown]
+            )
         return {
             "step": trainer.counters.step,
             "realism": self._realism(after, real),
             "realism_raw": self._realism(before, real),
-            "realism_floor": self.measures.realism(*halves),
+            "realism_floor": self._distance(*halves),
             # of the source that it is worst for: labels of each have to stay, not of their mixture
             "shift": float(np.max([shift.trimmed_mean for shift in shifts])),
             "shift_median": float(np.max([shift.median for shift in shifts])),
@@ -251,7 +255,21 @@ class Run:
 
     def _realism(self, images: Images, real: Images) -> float:
         """Mean over the synthetic sources: each has to become real, not their mixture."""
-        return float(np.mean([self.measures.realism(images[k], real) for k in self._each_source()]))
+        return float(np.mean([self._distance(images[k], real) for k in self._each_source()]))
+
+    def _distance(self, images: Images, real: Images) -> float:
+        return self.domain.realism(*(as_measured(self.domain, side) for side in (images, real)))
+
+    def _shifts(self, before: Images, after: Images) -> Iterator[Floats]:
+        """Return how far the labelled parts of the images of each synthetic source moved, (N, 2)."""
+        labels = self.trainer.data.held_out_labels or [{}] * len(self.held_out_synthetic)
+        for k, (images, known) in enumerate(zip(self.held_out_synthetic, labels, strict=True)):
+            chosen = _evenly(len(images), len(before) // len(self.held_out_synthetic))
+            of_these = {name: [values[i] for i in chosen] for name, values in known.items()}
+            part = slice(k, None, len(self.held_out_synthetic))
+            yield self.domain.shift(
+                as_measured(self.domain, before[part]), as_measured(self.domain, after[part]), of_these
+            )
 
     def _each_source(self) -> list[slice]:
         """Where the held-out images of each synthetic source lie in their mixture."""
@@ -310,8 +328,12 @@ class Run:
 def _mixed(sources: Sequence[Images], count: int) -> Images:
     """Take images of all sources in turn, as a mini-batch does, evenly spread over each; few images come repeatedly."""
     share = -(-count // len(sources))
-    picked = [images[np.linspace(0, len(images), share, endpoint=False).astype(int)] for images in sources]
+    picked = [images[_evenly(len(images), share)] for images in sources]
     return np.stack(picked, 1).reshape(-1, *picked[0].shape[1:])
+
+
+def _evenly(length: int, count: int) -> NDArray[np.int64]:
+    return np.linspace(0, length, count, endpoint=False).astype(np.int64)
 
 
 def _step(line: str) -> int:

@@ -1,5 +1,8 @@
 """The images of a run: its sources loaded, a part of each held out."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
@@ -7,18 +10,18 @@ from numpy.typing import NDArray
 from simgan.data.loader import Crops
 from simgan.data.sources import load as load_source
 from simgan.data.splits import hold_out
-from simgan.domains import DOMAINS, get_preset
+from simgan.domains import Domain, of_preset
+from simgan.domains.weights import PointsWeight
 from simgan.errors import SourceError
-from simgan.measures.iris import iris_centres
-from simgan.preparation.camera import learn_triangulation
+from simgan.images.arrays import Array
 from simgan.training.config import TrainingConfig
 from simgan.training.frames import Frames
 from simgan.training.step import TrainingData
 
-SYNTHETIC_SEED, REAL_SEED = 1, 2  # of what a limit draws, and of a simulator's world: the same whatever a run's seed
-IRIS_RADIUS = 8.5  # px at 55 px width, as MPIIGaze's virtual camera sees it
+SYNTHETIC_SEED, REAL_SEED = 1, 2  # of limits and simulators: the same images whatever the run's seed
 MEASURED = 400  # images of a source that are held in memory for the measures
-PART = 4096  # images in memory while irises are sought
+PART = 4096  # images in memory while points are sought
+LEARNED_FROM = 256  # images of a side from which closed forms are learnt
 
 
 def load(config: TrainingConfig) -> TrainingData:
@@ -28,60 +31,77 @@ def load(config: TrainingConfig) -> TrainingData:
     """
     if not config.synthetic or not config.real:
         raise SourceError("give at least one source to --synthetic and one to --real")
+    domain, _ = of_preset(config.preset)
     synthetic = {name: split(name, config, SYNTHETIC_SEED) for name in config.synthetic}
     real = {name: split(name, config, REAL_SEED) for name in config.real}
-    if _is_depth(config):
-        camera = None
-        if config.triangulation:
-            shown, filmed = ([data for data, _ in side.values()] for side in (synthetic, real))
-            camera = learn_triangulation(shown, filmed)
+    learn = domain.preparation.learn if domain.preparation and config.preparation else None
+    learned: Mapping[str, Any] = {}
+    if learn:
+        sides = [[Frames(data) for data, _ in side.values()] for side in (synthetic, real)]
+        frames = [
+            lambda some=some: (f for one in some for f in one.depths(LEARNED_FROM // len(some))) for some in sides
+        ]
+        learned = learn(*frames)
+    if domain.codec == "depth16":
+        shadows = learned.get("triangulation")
         return TrainingData(
-            [Frames(synthetic[name][0], camera) for name in config.synthetic],
+            [Frames(synthetic[name][0], shadows) for name in config.synthetic],
             [Frames(real[name][0]) for name in config.real],
-            [Frames(synthetic[name][1], camera).spread(MEASURED, config.window) for name in config.synthetic],
+            [Frames(synthetic[name][1], shadows).spread(MEASURED, config.window) for name in config.synthetic],
             [Frames(real[name][1]).spread(MEASURED, config.window) for name in config.real],
-            camera,
+            learned=learned,
         )
-    if config.iris_weight:
-        synthetic = {name: (_with_irises(training), rest) for name, (training, rest) in synthetic.items()}
+    if config.label_weight and isinstance(domain.weight, PointsWeight):
+        synthetic = {
+            name: (_with_points(training, domain.weight), rest) for name, (training, rest) in synthetic.items()
+        }
     return TrainingData(
         [Crops(synthetic[name][0], channels=config.channels) for name in config.synthetic],
         [Crops(real[name][0], channels=config.channels) for name in config.real],
         [_spread(synthetic[name][1], config.channels) for name in config.synthetic],
         [_spread(real[name][1], config.channels) for name in config.real],
+        held_out_labels=[_labels(synthetic[name][1], domain) for name in config.synthetic],
+        learned=learned,
     )
 
 
 def split(source: str, config: TrainingConfig, seed: int) -> tuple[Dataset, Dataset]:
-    """Give what to train on and what is held out of a source, read with `SYNTHETIC_SEED` or `REAL_SEED`.
+    """Return what to train on and what is held out of a source, read with `SYNTHETIC_SEED` or `REAL_SEED`.
 
     The same images whatever the run's own seed; `SourceError` where the source is unknown or too small.
     """
-    domain = DOMAINS[get_preset(config.preset).domain]
-    size = None if config.window else (domain.width, domain.height)  # windows are cut from frames of any size
+    domain, _ = of_preset(config.preset)
+    size = None if config.window else domain.size  # windows are cut from frames of any size
     data = load_source(source, size=size, channels=config.channels, limit=config.limit, seed=seed)
     if len(data) < 2:
         raise SourceError(f"source {source!r} has one image: none is left to train on when it is held out")
     return hold_out(data, config.holdout)
 
 
+def _frames(sources: Sequence[Dataset]) -> Iterator[Array]:
+    return (frame for data in sources for frame in Frames(data).depths(LEARNED_FROM // len(sources)))
+
+
+def _measured(data: Dataset) -> NDArray[np.int64]:
+    """Return the numbers of images evenly spread over a source, `MEASURED` or all there are."""
+    return np.linspace(0, len(data) - 1, min(MEASURED, len(data))).astype(np.int64)
+
+
 def _spread(data: Dataset, channels: int) -> NDArray[np.uint8]:
-    """Take images evenly spread over a source, `MEASURED` or all there are."""
-    return Crops(data, channels=channels)[np.linspace(0, len(data) - 1, min(MEASURED, len(data))).astype(int)]
+    return Crops(data, channels=channels)[_measured(data)]
 
 
-def _is_depth(config: TrainingConfig) -> bool:
-    return DOMAINS[get_preset(config.preset).domain].stored == "uint16"
+def _labels(data: Dataset, domain: Domain) -> dict[str, Any]:
+    """Return the labels of the images that are measured, by column."""
+    some = data.select(_measured(data))
+    return {name: some[name][:] for name in domain.labels if name in data.column_names}
 
 
-def _with_irises(data: Dataset) -> Dataset:
-    """Add the column `iris` where a source does not label it: a circle around the centre that is found."""
-    if "iris" in data.column_names:
+def _with_points(data: Dataset, weight: PointsWeight) -> Dataset:
+    """Add the column of points where a source lacks it and the domain can find them."""
+    if weight.column in data.column_names or weight.find is None:
         return data
-    crops = Crops(data)
-    radius = IRIS_RADIUS * crops.shape[1] / DOMAINS["eyes"].width
-    centres = np.concatenate([iris_centres(crops[start : start + PART]) for start in range(0, len(crops), PART)])
-    found = [
-        [] if np.isnan(x) else [[x - radius, y], [x, y - radius], [x + radius, y], [x, y + radius]] for x, y in centres
-    ]
-    return data.add_column("iris", found)
+    crops, points = Crops(data), []
+    for start in range(0, len(crops), PART):
+        points += weight.find(crops[start : start + PART])
+    return data.add_column(weight.column, points)

@@ -7,9 +7,9 @@ run resumes in any number of processes.
 
 import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,12 @@ import torch.distributed.nn  # before there is a process group: its functions' d
 from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list, parse_flag_from_env, set_seed
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from simgan.discriminator import REFINED, Discriminator
-from simgan.domains import DOMAINS, get_preset
-from simgan.errors import ConfigError, SourceError
+from simgan.domains import of_preset
+from simgan.domains.weights import SurfaceWeight
+from simgan.errors import ConfigError
 from simgan.history import History
 from simgan.images.arrays import to_array, to_tensor
 from simgan.losses import (
@@ -35,17 +34,13 @@ from simgan.losses import (
     refiner_loss,
     self_regularization,
 )
-from simgan.measures.iris import iris_centres
-from simgan.preparation.photometry import LIGHTS, Photometry
-from simgan.preparation.triangulation import Triangulation
+from simgan.preparation.photometry import LIGHTS
 from simgan.refiner import Refiner
 from simgan.runtime import has_fast_bfloat16, keep_freed_pages
 from simgan.training.augmentation import augment, draw
 from simgan.training.batches import Batches, Images, generator
 from simgan.training.config import TrainingConfig
 
-EDGE = 0.12  # what depth changes by, 20 mm, within
-EDGE_REACH = 3  # px of an edge
 PENALIZED = 8  # updates of the discriminator from one with a penalty to the next
 
 
@@ -69,7 +64,8 @@ class TrainingData:
     real: Sequence[Images]
     held_out_synthetic: Sequence[NDArray[Any]] = ()
     held_out_real: Sequence[NDArray[Any]] = ()
-    triangulation: Triangulation | None = None  # of the camera of the real ones, already in the synthetic ones
+    held_out_labels: Sequence[Mapping[str, Any]] = ()  # of the held-out synthetic images, by column
+    learned: Mapping[str, Any] = field(default_factory=dict)  # settings of the refiner, already applied to the images
 
 
 class Trainer:
@@ -86,15 +82,17 @@ class Trainer:
         keep_freed_pages()
         set_seed(config.seed)
         layout: Any = {"memory_format": torch.channels_last}
-        learnt = {"photometry": config.photometry, "triangulation": data.triangulation}
-        refiner = Refiner.from_preset(config.preset, channels=config.channels, **learnt)
+        self.domain, _ = of_preset(config.preset)
+        preparation = self.domain.preparation if config.preparation else None
+        prepared = {**preparation.settings, **data.learned} if preparation else {}
+        refiner = Refiner.from_preset(config.preset, channels=config.channels, **prepared)
         refiner.to(**layout)
         equalize = refiner.config.equalize
         drawn: Any = {"seed": config.seed, "equalize": equalize, "flip": config.flip, "window": config.window}
         self.synthetic = Batches("synthetic", data.synthetic, config.batch_size, **drawn)
         self.real = Batches("real", data.real, config.batch_size, **drawn)
-        if isinstance(refiner.photometry, Photometry):
-            refiner.photometry.learn(*_alike(self.synthetic, self.real))
+        if preparation and preparation.fit:
+            preparation.fit(refiner.photometry, *_spread(self.synthetic, self.real))
         discriminator = Discriminator.from_preset(config.preset, channels=config.channels, scope=config.scope)
         self.average = Refiner(refiner.config).to(accelerator.device, **layout).eval().requires_grad_(False)
         self.average.load_state_dict(refiner.state_dict())
@@ -107,7 +105,7 @@ class Trainer:
         )
         self.transform = get_transform(config.transform)
         self.regularization_weight = config.regularization_weight
-        self.stored = DOMAINS[get_preset(config.preset).domain].stored
+        self.stored = "uint16" if self.domain.codec == "depth16" else "uint8"
         self.history: History | None = None
         self.counters = Counters()
         self.sums: dict[str, Tensor] = {}
@@ -210,18 +208,14 @@ class Trainer:
         return self._place(to_tensor(batches.draw(number, part)))
 
     def _weight(self, synthetic: Tensor) -> Tensor | None:
-        """Weights (B, 1, H, W) of the self-regularization of the present synthetic mini-batch, higher where it counts.
-
-        Where labels hang: on the iris of an eye, and on the surfaces of a hand, as a sensor errs at edges of depth.
-        """
-        if self.config.surface_weight:
-            reach: Any = {"kernel_size": 2 * EDGE_REACH + 1, "stride": 1, "padding": EDGE_REACH}
-            span = F.max_pool2d(synthetic, **reach) + F.max_pool2d(-synthetic, **reach)
-            return 1 + self.config.surface_weight * (span.amax(1, keepdim=True) < EDGE).to(synthetic)
-        if not self.config.iris_weight:
+        """Return weights (B, 1, H, W) of the self-regularization: higher where the label must not move."""
+        weight = self.domain.weight
+        if weight is None or not self.config.label_weight:
             return None
-        masks = self.synthetic.iris_masks(self.counters.synthetic, self._mine(self.config.batch_size))
-        return self._place(1 + self.config.iris_weight * torch.from_numpy(masks)[:, None])
+        if isinstance(weight, SurfaceWeight):
+            return 1 + self.config.label_weight * weight.masks(synthetic)
+        masks = self.synthetic.masks(weight, self.counters.synthetic, self._mine(self.config.batch_size))
+        return self._place(1 + self.config.label_weight * torch.from_numpy(masks)[:, None])
 
     def _draws(self, stream: str, number: int, *counts: int) -> Tensor:
         """Draw the augmentation of `counts` images, and give this process' slice of each count."""
@@ -300,24 +294,13 @@ class Trainer:
         self.accelerator.end_training()
 
 
-def _alike(synthetic: Batches, real: Batches) -> tuple[Tensor, Tensor]:
-    """Give pairs of eyes that look the same way, (N, C, H, W) each: `LIGHTS` real ones or a few more, without a label.
-
-    To each the synthetic one whose iris is found nearest: where eyes look is no difference of light or sharpness.
-    """
+def _spread(synthetic: Batches, real: Batches) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return images of all sources of both sides to learn photometry from: `LIGHTS` real ones or a few more."""
     drawn = []
     for batches, most in ((synthetic, 2 * LIGHTS), (real, LIGHTS)):
         count = min(most, len(batches.sources) * max(map(len, batches.sources)))  # no image again and again
         drawn.append(np.concatenate([batches.draw(number) for number in range(-(-count // batches.size))]))
-    grey = [images if images.ndim == 3 else images.mean(-1).round().astype(np.uint8) for images in drawn]
-    centres = [iris_centres(images) for images in grey]
-    usable = [np.flatnonzero(np.isfinite(places).all(1)) for places in centres]
-    if not all(map(len, usable)):
-        raise SourceError(
-            "no iris is found in the synthetic or the real images: give crops of eyes, or --no-photometry"
-        )
-    nearest = KDTree(centres[0][usable[0]]).query(centres[1][usable[1]])[1]
-    return to_tensor(drawn[0][usable[0][nearest]]), to_tensor(drawn[1][usable[1]])
+    return drawn[0], drawn[1]
 
 
 def as_stored(images: Tensor, dtype: str = "uint8") -> NDArray[np.generic]:

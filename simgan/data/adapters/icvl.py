@@ -39,7 +39,7 @@ CORRESPONDING = {
     "thumb base": 1,
     "palm": 0,
 }
-"""Names of `simgan.domains.JOINTS` and the numbers of the own joints that they are."""
+"""Names of `simgan.domains.hands.JOINTS` and the numbers of the own joints that they are."""
 LABELS = ("labels.txt", "test_seq_*.txt")
 FEATURES = features("image", "own_joints", "own_joints_mm", "file_name")
 

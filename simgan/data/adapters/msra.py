@@ -36,7 +36,7 @@ CORRESPONDING = {
     "thumb middle": 19,
     "thumb base": 18,
 }
-"""Names of `simgan.domains.JOINTS` and the numbers of the own joints that they are: tips, PIPs, and the thumb's."""
+"""Names of `simgan.domains.hands.JOINTS` and the numbers of MSRA's joints: tips, PIPs, and the thumb's."""
 LABELS = "joint.txt"
 FEATURES = features("image", "own_joints", "own_joints_mm", "person", "file_name")
 

@@ -23,7 +23,7 @@ from simgan.images.files import decode
 
 CAMERA = Camera(focal=(588.03, 587.07), centre=(320.0, 240.0))
 SUBSET = (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32)
-"""The numbers of `simgan.domains.JOINTS` among the 36."""
+"""The numbers of `simgan.domains.hands.JOINTS` among the 36."""
 COUNT = 36
 SYNTHETIC = "@synthetic"
 LABELS = "joint_data.mat"

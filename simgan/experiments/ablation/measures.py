@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from simgan.data import Crops, load
 from simgan.discriminator import Discriminator
-from simgan.domains import get_preset
+from simgan.domains import of_preset
+from simgan.domains.iris import annotation_shift
 from simgan.hub.cards.records import read_records
 from simgan.images.arrays import equalize, to_tensor
-from simgan.measures.iris import annotation_shift
 from simgan.measures.patches import patch_swd
 from simgan.refiner import Refiner
 from simgan.training.config import TrainingConfig
@@ -113,7 +113,7 @@ def _read(source: str, config: TrainingConfig, seed: int) -> tuple[Images, NDArr
         data = split(source, config, seed)[1]
         data = data.select(np.linspace(0, len(data) - 1, min(_MEASURED, len(data))).astype(int))
     images: Images = Crops(data)[:]
-    if get_preset(config.preset).refiner.get("equalize"):
+    if of_preset(config.preset)[1].refiner.get("equalize"):
         images = np.stack([equalize(image) for image in images])
     if "pupil" not in data.column_names:
         return images, None

@@ -28,13 +28,13 @@ from typing import Any
 import torch
 
 import simgan
-from simgan.domains import get_preset
 from simgan.errors import ConfigError, SourceError, reason
 from simgan.experiments.ablation.measures import Unseen
 from simgan.experiments.experiment import write_aside
 from simgan.runtime import has_fast_bfloat16
 from simgan.training.checkpoints import folder_of
-from simgan.training.config import PRESETS, TrainingConfig, to_command_line
+from simgan.training.config import TrainingConfig, to_command_line
+from simgan.training.config import preset as preset_of
 
 SCRIPT = Path(simgan.__file__).parents[1] / "train_accelerate.py"  # beside the package, installed or not
 BASELINE = "recipe"
@@ -92,8 +92,10 @@ VARIANTS = (
     Variant("λ × 16", "a much stronger self-regularization", factor=16),
     Variant("ψ identity", "self-regularization on the pixels, as the paper's eyes (eq. 4)", {"transform": "identity"}),
     Variant("ψ gradients", "self-regularization on image derivatives (2.1)", {"transform": "gradients"}),
-    Variant("no photometry", "the network has to do all, as in the paper", {"photometry": False}),
-    Variant("no iris weight", "the self-regularization weighs all pixels alike, as in the paper", {"iris_weight": 0.0}),
+    Variant("no preparation", "the network has to do all, as in the paper", {"preparation": False}),
+    Variant(
+        "no label weight", "the self-regularization weighs all pixels alike, as in the paper", {"label_weight": 0.0}
+    ),
     Variant("K_g = 1", "one update of the refiner for each of the discriminator", {"refiner_updates": 1}),
     Variant("K_g = 50", "the later revision of the paper, so fewer steps", {"refiner_updates": 50}),
     Variant("no augmentation of D", "the discriminator sees images as they are, as in the paper", {"augment": ()}),
@@ -142,8 +144,7 @@ def _warm_up(config: TrainingConfig) -> int:
 
 def recipe_of(preset: str, *, steps: int, **settings: Any) -> TrainingConfig:
     """Give the baseline of an ablation: a preset with λ not steered; `ConfigError` where settings do not fit."""
-    get_preset(preset)
-    return replace(PRESETS[preset], steps=steps, steer=False, trackers=(), keep_checkpoints=1, **settings)
+    return replace(preset_of(preset), steps=steps, steer=False, trackers=(), keep_checkpoints=1, **settings)
 
 
 def plan(recipe: TrainingConfig, folder: Path, names: Sequence[str] = (), *, seeds: int = 2) -> list[PlannedRun]:

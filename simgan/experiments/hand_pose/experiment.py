@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simgan.domains import JOINTS
+from simgan.domains.hands import JOINTS
 from simgan.experiments.experiment import ArmResult, Comparison, Task, pairs, run_arms
 from simgan.experiments.hand_pose.arms import Labelled, Material
 from simgan.experiments.hand_pose.training import (

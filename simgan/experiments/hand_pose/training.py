@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from simgan.domains import DOMAINS, JOINTS
+from simgan.domains.hands import JOINTS, SIDE
 from simgan.errors import ConfigError, ImageError
 from simgan.experiments.batches import batches
 from simgan.experiments.hand_pose.hourglass import SCALE, StackedHourglass, find_peaks, heat_loss
@@ -25,7 +25,6 @@ Floats = NDArray[np.floating]
 Augmentation = Literal["noise", "holes"]
 
 AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)  # in the order in which they are applied
-SIDE = DOMAINS["hands"].width
 WITHIN = 5.0  # px, of the paper's table
 _TURN, _ZOOM, _SHIFT = 20.0, 0.15, 12.0  # degrees, share and px, either way
 _NOISE, _HOLES = 6.0, 0.15  # mm, the greatest deviation; the greatest share of pixels

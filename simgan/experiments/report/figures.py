@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from simgan.domains import DOMAINS
+from simgan.domains import find
 from simgan.errors import SourceError
 from simgan.experiments.report.read import Experiment, Run
 from simgan.hub.cards.curves import BLACK, BLUE, GREY, ORANGE, WIDTH, as_png
@@ -70,9 +70,12 @@ def draw_strip(run: Run) -> bytes | None:
     sheets = {int(sheet.stem.rpartition("-")[2]): sheet for sheet in records.sheets}
     first = min(sheets)
     middle = min(sheets, key=lambda step: abs(2 * step - first - int(records.step or 0)))
-    domain = DOMAINS[records.network["domain"]]
+    domain = find(records.network["domain"])
     window = records.settings.get("window", 0)
-    sizes = [(domain.width, domain.height), *([(window, window)] if window else [])]  # whole frames, or what trained
+    sizes = [
+        *([domain.size] if domain.size else []),
+        *([(window, window)] if window else []),
+    ]
     kept = _sheet(records.sheet, sizes)
     rows = {"input": kept[0]}
     rows |= {f"step {step}": _sheet(sheets[step], sizes)[1] for step in (first, middle)}

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from simgan.domains import Words, find
 from simgan.errors import ModelError
 from simgan.hub.cards.terms import shown
-from simgan.hub.cards.words import WORDS, Words
 
 PLACES = ("synthetic", "real", "output", "train_real", "models")  # settings that name a place on the machine
 ABOUT_THE_RUN = ("output", "resume", "push_to_hub", "private", "hub_revision", "push_every")  # not about the model
@@ -30,7 +30,7 @@ class Records:
     @property
     def words(self) -> Words:
         """What is said of its domain."""
-        return WORDS[self.network["domain"]]
+        return find(self.network["domain"]).words
 
     @property
     def sources(self) -> list[str]:
@@ -85,7 +85,7 @@ def read_records(folder: Path) -> Records:
             parameters=parameters,
             settings=without_places(_json(folder / "training.json")),
             measures=_measures(folder / "metrics.jsonl"),
-            experiment=without_places(_json(folder / WORDS[network["domain"]].records)),
+            experiment=without_places(_json(folder / find(network["domain"]).words.records)),
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ModelError(f"the records in {folder} cannot be read: {error}") from error

@@ -2,33 +2,18 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from simgan.domains import Terms, all_domains
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w.-]+)?")
 EMBEDDED = ("simulator", "camera")
-KNOWN_SETS = ("mpiigaze", "syntheseyes", "unityeyes", "nyu", "msra", "icvl")
-KINDS = (*EMBEDDED, *KNOWN_SETS, "hub", "folder")  # of `simgan.data.sources`
+KINDS = (*EMBEDDED, "hub", "folder")  # of `simgan.data.sources`, beside those that domains know
 
 
-@dataclass(frozen=True)
-class Terms:
-    """What a kind of source is, and under which licence it may be used (an identifier of the Hub, or "research")."""
-
-    what: str
-    licence: str
-    told: str
-
-
-DRAWN = "Apache-2.0: drawn by simgan itself"
+RENDERED = "Apache-2.0: drawn by simgan itself"
 KNOWN = {
-    "simulator": Terms("clean renders of simgan's own simulator", "apache-2.0", DRAWN),
-    "camera": Terms("simgan's look-alike of a camera's images", "apache-2.0", DRAWN),
-    "mpiigaze": Terms("MPIIGaze (Zhang et al. 2015)", "cc-by-nc-sa-4.0", "CC BY-NC-SA 4.0: no commercial use"),
-    "syntheseyes": Terms("SynthesEyes (Wood et al. 2015)", "research", "for research"),
-    "unityeyes": Terms("UnityEyes (Wood et al. 2016)", "research", "for research"),
-    "nyu": Terms("NYU Hand Pose (Tompson et al. 2014)", "research", "for research"),
-    "msra": Terms("MSRA hand gestures (Sun et al. 2015)", "research", "for research"),
-    "icvl": Terms("ICVL hand postures (Tang et al. 2014)", "research", "for research"),
+    "simulator": Terms("clean renders of simgan's own simulator", "apache-2.0", RENDERED),
+    "camera": Terms("simgan's look-alike of a camera's images", "apache-2.0", RENDERED),
 }
 UNKNOWN = Terms("images of whoever trained it", "unknown", "unknown: not in the run's records")
 
@@ -53,7 +38,7 @@ def terms(source: str) -> Terms:
     kind, place = _kind(source)
     if kind == "hub" and HUB_ID.fullmatch(place):
         return Terms(f"{place} on the Hub", "unknown", "unknown: see its page")
-    return KNOWN.get(kind, UNKNOWN)
+    return (KNOWN | _data_sets()).get(kind, UNKNOWN)
 
 
 def licence(sources: Sequence[str]) -> dict[str, str]:
@@ -74,11 +59,16 @@ def datasets(sources: Sequence[str]) -> list[str]:
         kind, place = _kind(source)
         if kind == "hub" and HUB_ID.fullmatch(place):
             names.append(place.partition("@")[0])
-        elif kind in KNOWN_SETS:
+        elif kind in _data_sets():
             names.append(kind)
     return list(dict.fromkeys(names))
 
 
 def _kind(source: str) -> tuple[str, str]:
     kind, colon, place = source.partition(":")
-    return (kind, place) if colon and kind in KINDS else ("", source)
+    return (kind, place) if colon and kind in (*KINDS, *_data_sets()) else ("", source)
+
+
+def _data_sets() -> dict[str, Terms]:
+    """Return the terms of the data sets that domains know, by the kind of source."""
+    return {kind: terms for domain in all_domains() for kind, terms in domain.terms.items()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simgan.domains import DOMAINS, JOINTS
+from simgan.domains.hands import JOINTS, SIDE
 from simgan.images.depth import CUBE
 from simgan.simulators.base import Population
 from simgan.simulators.hands.pose import draw_pose, draw_view, settle, spheres
@@ -15,7 +15,7 @@ from simgan.simulators.hands.raycast import FOCAL, Rays, cast
 from simgan.simulators.hands.shape import MESH, PLACE, measure
 from simgan.simulators.random_numbers import image_numbers
 
-SIZE = DOMAINS["hands"].width
+SIZE = SIDE
 _DISTANCE = (450, 900)  # mm from the camera, uniform
 _JOINTS = [PLACE[name] for name in (
     "little tip", "little middle", "ring tip", "ring middle", "middle tip", "middle middle", "index tip",
@@ -96,7 +96,7 @@ def render(indices: Sequence[int] | np.ndarray, *, seed: int = 0) -> tuple[np.nd
 
     Returns images uint16 (N, 224, 224) in mm, 0 where there is nothing within the cube, and labels: joints (N, 14, 3)
     as u, v in pixels of the crop and depth in mm, joints_mm (N, 14, 3) in the camera's frame, in the order of
-    `simgan.domains.JOINTS`; person (N,) str. `ConfigError` if an index is negative or not a whole number.
+    `simgan.domains.hands.JOINTS`; person (N,) str. `ConfigError` if an index is negative or not a whole number.
     """
     numbers = image_numbers(indices)
     scene = populate(POPULATION, numbers, seed)
