@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from simgan.discriminator import Discriminator, DiscriminatorConfig
+    from simgan.domains import Domain, register
     from simgan.errors import (
         ConfigError,
         ImageError,
@@ -25,6 +26,7 @@ __all__ = [
     "ConfigError",
     "Discriminator",
     "DiscriminatorConfig",
+    "Domain",
     "ImageError",
     "ModelError",
     "PublishError",
@@ -33,6 +35,7 @@ __all__ = [
     "SimGANError",
     "SourceError",
     "TrainingError",
+    "register",
 ]
 
 
@@ -40,6 +43,8 @@ def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: PyTorch takes two seconds, `simgan --help` does not need it."""
     if name not in __all__:
         raise AttributeError(f"module 'simgan' has no attribute {name!r}")
+    if name in ("Domain", "register"):
+        return getattr(import_module("simgan.domains"), name)
     room = name.removesuffix("Config").lower() if name.startswith(("Refiner", "Discriminator")) else "errors"
     return getattr(import_module(f"simgan.{room}"), name)
 

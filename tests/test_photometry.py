@@ -127,7 +127,7 @@ def test_training_learns_it_first_and_holds_the_network_to_what_it_gives():
     assert torch.equal(trainer.average.photometry.tones, trainer.refiner.photometry.tones)
     trainer.update_refiner(adversarial=False)  # of a network that does nothing yet
     assert trainer.take_log()["regularization"] < 1e-6
-    assert not list(trainer_of(synthetic, real, photometry=False).refiner.photometry.buffers())
+    assert not list(trainer_of(synthetic, real, preparation=False).refiner.photometry.buffers())
 
 
 def test_tones_are_learnt_from_eyes_that_look_where_the_real_ones_look():
@@ -140,7 +140,7 @@ def test_tones_are_learnt_from_eyes_that_look_where_the_real_ones_look():
 
 
 def test_images_without_an_iris_are_told_of(monkeypatch):
-    monkeypatch.setattr("simgan.training.step.iris_centres", lambda images: np.full((len(images), 2), np.nan))
+    monkeypatch.setattr("simgan.domains.iris.iris_centres", lambda images: np.full((len(images), 2), np.nan))
     images = eyes.render(range(64))[0]
-    with pytest.raises(SourceError, match=r"no iris is found .*--no-photometry"):
+    with pytest.raises(SourceError, match=r"no iris is found .*--no-preparation"):
         trainer_of(images, images)

@@ -118,10 +118,7 @@ def _circles(column: pa.ChunkedArray, radius: float | None) -> np.ndarray:
 
     Of that radius about every point; without a radius one about their mean, half as wide as their longest diameter.
     """
-    rows = [
-        np.asarray(points, np.float32).reshape(-1, 2)[:, :2] if points else np.zeros((0, 2))
-        for points in column.to_pylist()
-    ]
+    rows = [np.asarray(points or [], np.float32).reshape(-1, 2) for points in column.to_pylist()]
     most = 1 if radius is None else max((len(points) for points in rows), default=1)
     circles = np.zeros((len(rows), max(most, 1), 3), np.float32)
     for place, points in enumerate(rows):

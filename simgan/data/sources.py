@@ -120,8 +120,9 @@ def load(
         gaze = (−cos p sin y, −sin p, −cos p cos y), `head_rotation` (3×3, row by row), `pupil` (x, y), `iris` and
         `lids` (lists of (x, y)) in pixels of the crop whose whole numbers are pixel centres, `person`. Of hands,
         depth in mm, 0 = no reading, `image` has 16 bits; `joints` are the 14 of `simgan.domains.hands.JOINTS` as
-        (u, v, d) in such pixels and mm, `joints_mm` the same as (x, y, z) in mm (x right, y down, z away from the camera). Sources
-        whose joints are others have `own_joints` and `own_joints_mm` instead; their adapters say which is which.
+        (u, v, d) in such pixels and mm, `joints_mm` the same as (x, y, z) in mm (x right, y down, z away from the
+        camera). Sources whose joints are others have `own_joints` and `own_joints_mm` instead; their adapters say
+        which is which.
 
     Raises:
         SourceError: the source is unknown, empty, or a label is broken. ImageError: an image is broken.

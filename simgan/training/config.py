@@ -182,8 +182,9 @@ class TrainingConfig:
 
 def preset(name: str) -> TrainingConfig:
     """Return the settings of a preset; `ConfigError` where there is none of that name."""
-    _, recipe = of_preset(name)
-    return TrainingConfig(preset=name, **{"output": Path("runs") / name, **recipe.training})
+    domain, recipe = of_preset(name)
+    settings = {"output": Path("runs") / name, "channels": 3 if domain.codec == "rgb8" else 1, **recipe.training}
+    return TrainingConfig(preset=name, **settings)
 
 
 def from_command_line(arguments: Sequence[str] | None = None) -> TrainingConfig:

@@ -37,11 +37,7 @@ def load(config: TrainingConfig) -> TrainingData:
     learn = domain.preparation.learn if domain.preparation and config.preparation else None
     learned: Mapping[str, Any] = {}
     if learn:
-        sides = [[Frames(data) for data, _ in side.values()] for side in (synthetic, real)]
-        frames = [
-            lambda some=some: (f for one in some for f in one.depths(LEARNED_FROM // len(some))) for some in sides
-        ]
-        learned = learn(*frames)
+        learned = learn(*(partial(_frames, [data for data, _ in side.values()]) for side in (synthetic, real)))
     if domain.codec == "depth16":
         shadows = learned.get("triangulation")
         return TrainingData(
@@ -51,10 +47,9 @@ def load(config: TrainingConfig) -> TrainingData:
             [Frames(real[name][1]).spread(MEASURED, config.window) for name in config.real],
             learned=learned,
         )
-    if config.label_weight and isinstance(domain.weight, PointsWeight):
-        synthetic = {
-            name: (_with_points(training, domain.weight), rest) for name, (training, rest) in synthetic.items()
-        }
+    weight = domain.weight
+    if config.label_weight and isinstance(weight, PointsWeight):
+        synthetic = {name: (_with_points(training, weight), rest) for name, (training, rest) in synthetic.items()}
     return TrainingData(
         [Crops(synthetic[name][0], channels=config.channels) for name in config.synthetic],
         [Crops(real[name][0], channels=config.channels) for name in config.real],
