@@ -12,6 +12,7 @@ from PIL import Image
 from simgan import ImageError, SourceError
 from simgan.data import Crops, hold_out, load
 from simgan.data.source import draw
+from simgan.domains.eyes import EYES
 
 
 def write(path, array):
@@ -153,14 +154,14 @@ def test_crops_follow_a_selection_and_count_from_the_end():
     assert len(some) == 3
     assert np.array_equal(some[[0, -1]], crops[[7, 5]])
     assert np.array_equal(some[:2], crops[[7, 2]])
-    assert np.array_equal(some.iris_masks([1]), crops.iris_masks([2]))
+    assert np.array_equal(some.masks([1], EYES.weight), crops.masks([2], EYES.weight))
     with pytest.raises(IndexError):
         some[[3]]
 
 
 def test_the_iris_mask_is_a_disc_over_the_landmarks():
     dataset = load("simulator:eyes", limit=20)
-    masks = Crops(dataset).iris_masks(range(20))
+    masks = Crops(dataset).masks(range(20), EYES.weight)
     iris = np.array(dataset["iris"])
     for mask, points in zip(masks, iris, strict=True):
         inside = np.round(points).astype(int)
@@ -174,7 +175,7 @@ def test_the_iris_mask_is_a_disc_over_the_landmarks():
 
 def test_without_landmarks_the_iris_mask_is_empty(tmp_path):
     write(tmp_path / "a.png", noise())
-    assert not Crops(load(str(tmp_path))).iris_masks([0]).any()
+    assert not Crops(load(str(tmp_path))).masks([0], EYES.weight).any()
 
 
 def test_a_broken_image_is_named_or_left_out_on_request(tmp_path):

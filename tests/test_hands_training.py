@@ -9,13 +9,14 @@ from PIL import Image
 
 from simgan import ConfigError, Discriminator, Refiner, SourceError
 from simgan.data.columns import as_dataset, features, image_cell
+from simgan.domains.hands import HANDS
 from simgan.images.depth import Window
 from simgan.simulators.hands.camera import BASELINE, FOCAL, STEP
 from simgan.training.batches import Batches, generator
 from simgan.training.config import preset as preset_of
-from simgan.training.frames import Frames
+from simgan.training.frames import Frames, depths_of
 from simgan.training.loop import Run
-from simgan.training.measures import Hands
+from simgan.training.measures import summarize
 from simgan.training.sheets import write_sheet
 from simgan.training.sources import load
 
@@ -61,11 +62,11 @@ def test_a_part_of_a_batch_of_windows_is_that_part():
 def test_the_surface_moves_by_what_it_was_moved():
     stored = Frames(dataset(ramp(64, 64)))[np.array([0])]
     moved = np.where(stored < 60000, stored + round(2 * 0.9 * 65535 / 300), stored).astype(np.uint16)
-    shift = Hands.shift(stored, moved)
+    before, after, gone = (depths_of(values) for values in (stored, moved, np.full_like(stored, 65535)))
+    shift = summarize(HANDS.shift(before, after, {}))
     assert (shift.median, shift.trimmed_mean, shift.failed) == (2, 2, 0)
-    assert Hands.realism(stored, stored) == 0
-    gone = np.full_like(stored, 65535)
-    assert Hands.shift(stored, gone).failed == 1
+    assert HANDS.realism(before, before) == 0
+    assert summarize(HANDS.shift(before, gone, {})).failed == 1
 
 
 def test_a_refiner_of_hands_is_trained_and_refines_frames(tmp_path, monkeypatch):
@@ -116,9 +117,7 @@ def test_a_sheet_shows_relief_moves_and_lost_readings_of_depth(tmp_path):
 
 
 def test_what_is_for_depth_is_refused_for_eyes():
-    with pytest.raises(ConfigError, match=r"window is for depth, which eyes are not: leave it 0"):
+    with pytest.raises(ConfigError, match=r"window is for depth, and eyes are no depth: leave it 0"):
         dataclasses.replace(preset_of("eyes"), window=32)
-    with pytest.raises(ConfigError, match=r"triangulation is for depth, which eyes are not: leave it False"):
-        dataclasses.replace(preset_of("eyes"), triangulation=True)
     with pytest.raises(ConfigError, match=r"window must be 0 \(whole images\) or at least 16 pixels, not 8"):
         dataclasses.replace(preset_of("hands"), window=8)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from simgan import Discriminator, Refiner, SourceError
+from simgan.domains.eyes import EYES
 from simgan.training.batches import Batches
 from simgan.training.config import TrainingConfig
 from simgan.training.sources import load
@@ -100,20 +101,20 @@ def test_both_sides_are_held_out_and_irises_are_known():
     assert len(data.synthetic[0]) + len(data.held_out_synthetic[0]) == 60
     assert len(data.real[0]) + len(data.held_out_real[0]) == 60
     batches = Batches("synthetic", data.synthetic, 16, seed=0, equalize=False, flip=True)
-    images, masks = batches.draw(3), batches.iris_masks(3)
+    images, masks = batches.draw(3), batches.masks(EYES.weight, 3)
     assert masks.shape == images.shape
     assert 0.05 < masks.mean() < 0.5
     plain = Batches("synthetic", data.synthetic, 16, seed=0, equalize=False, flip=False)
     turned = [not np.array_equal(a, b) for a, b in zip(images, plain.draw(3), strict=True)]
     assert 0 < sum(turned) < 16
-    for flipped, mask, upright in zip(turned, masks, plain.iris_masks(3), strict=True):
+    for flipped, mask, upright in zip(turned, masks, plain.masks(EYES.weight, 3), strict=True):
         assert np.array_equal(mask[:, ::-1] if flipped else mask, upright)  # a mask is mirrored with its image
 
 
 def test_irises_of_unlabelled_eyes_are_found(shared_data):
     source = f"folder:{shared_data / 'eyes_synthetic' / 'unityeyes'}"
     data = load(TrainingConfig(synthetic=(source,), limit=60))
-    masks = data.synthetic[0].iris_masks(np.arange(20))
+    masks = data.synthetic[0].masks(np.arange(20), EYES.weight)
     images = data.synthetic[0][np.arange(20)].astype(float)
     known = masks.max((1, 2)) > 0
     assert known.mean() > 0.7
@@ -124,5 +125,4 @@ def test_irises_of_unlabelled_eyes_are_found(shared_data):
 def test_a_source_that_leaves_nothing_to_train_on_is_refused():
     with pytest.raises(SourceError, match="has one image"):
         load(TrainingConfig(limit=1))
-    with pytest.raises(SourceError, match="at least one source"):
-        load(TrainingConfig(real=()))
+    assert TrainingConfig(real=()).real == ("camera:eyes",)  # those of the preset where none is given

@@ -8,6 +8,7 @@ from simgan.data import load
 from simgan.preparation.shadows import learn_triangulation
 from simgan.preparation.triangulation import Triangulation, find_steps
 from simgan.simulators.hands import camera as depth_camera
+from simgan.training.frames import Frames
 
 
 def surfaces(count=8, seed=0):
@@ -70,14 +71,14 @@ def test_what_is_near_throws_a_shadow_away_from_the_projector(baseline, columns)
 
 
 def test_the_look_alike_of_a_kinect_has_steps_and_shadows_and_renders_have_none():
-    renders, others, filmed = (
-        [load(source, size=None, limit=64, seed=seed)]
+    renders, others, recorded = (
+        Frames(load(source, size=None, limit=64, seed=seed))
         for source, seed in (("simulator:hands", 3), ("simulator:hands", 5), ("camera:hands", 3))
     )
-    found = learn_triangulation(renders, filmed)
+    found = learn_triangulation(lambda: renders.depths(64), lambda: recorded.depths(64))
     assert found.scale == pytest.approx(depth_camera.FOCAL * depth_camera.BASELINE / depth_camera.STEP, rel=0.01)
     assert 50 <= found.baseline <= 100
-    assert learn_triangulation(renders, others) == Triangulation()
+    assert learn_triangulation(lambda: renders.depths(64), lambda: others.depths(64)) == Triangulation()
 
 
 @pytest.mark.parametrize("wrong", [{"scale": -1.0}, {"scale": float("inf")}, {"phase": -1.0}, {"bridged": 0}])

@@ -53,9 +53,9 @@ class TrainingConfig:
     preset: str = DEFAULT_PRESET
     """Networks and default settings: a preset of a domain (a wrong name lists them)."""
     synthetic: tuple[str, ...] = ()
-    """Sources of labelled synthetic images; each gives an equal share of a mini-batch."""
+    """Sources of labelled synthetic images, each an equal share of a mini-batch; if not given the preset's."""
     real: tuple[str, ...] = ()
-    """Sources of unlabelled real images; each gives an equal share of a mini-batch."""
+    """Sources of unlabelled real images, each an equal share of a mini-batch; if not given the preset's."""
     output: Path = Path("runs") / DEFAULT_PRESET
     """Folder of the run: the best refiner at its root, checkpoints, samples, metrics."""
     limit: int | None = None
@@ -144,7 +144,9 @@ class TrainingConfig:
     """Push after every so many checkpoints too, in the background."""
 
     def __post_init__(self) -> None:
-        domain, _ = of_preset(self.preset)
+        domain, recipe = of_preset(self.preset)
+        for side in ("synthetic", "real"):
+            object.__setattr__(self, side, tuple(getattr(self, side) or recipe.training.get(side, ())))
         get_transform(self.transform)
         for bound, names in _BOUNDS.items():
             for name in names:

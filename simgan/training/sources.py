@@ -1,6 +1,7 @@
 """The images of a run: its sources loaded, a part of each held out."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
