@@ -86,20 +86,20 @@ class Words:
     short: str  # the same, in a legend
     missed: str  # what is so in the share `shift_failed` of pairs
     paper: str
-    task: str  # the experiment of `simgan evaluate` that its labels are for
-    tag: str
-    networks: str
-    labels: str
-    figure: str  # of a network, by which it is judged: a key of the experiment's rows by seed
-    metric: str
-    scale: float
-    sign: str
+    tag: str  # of the Hub
     limits: tuple[str, ...]
+    task: str = ""  # the experiment of `simgan evaluate` that its labels are for; without one the next six are empty
+    networks: str = ""
+    labels: str = ""
+    figure: str = ""  # of a network, by which it is judged: a key of the experiment's rows by seed
+    metric: str = ""
+    scale: float = 1
+    sign: str = ""
 
     @property
     def records(self) -> str:
-        """The file in a model's folder that holds what networks trained on its images reached."""
-        return f"{self.task}.json"
+        """The file in a model's folder that holds what networks trained on its images reached; "" without a task."""
+        return f"{self.task}.json" if self.task else ""
 
 
 @dataclass(frozen=True)

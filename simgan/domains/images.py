@@ -25,14 +25,7 @@ WORDS = Words(
     short="90th percentile",
     missed="No optical flow was found",
     paper="Median and percentile are over the edges of an image, by dense optical flow.",
-    task="",
     tag="image-to-image",
-    networks="networks",
-    labels="Error",
-    figure="error",
-    metric="error",
-    scale=1,
-    sign="",
     limits=("Annotation shift is measured by optical flow, which has errors of its own (about 0.1 px).",),
 )
 

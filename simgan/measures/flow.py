@@ -14,7 +14,7 @@ ENLARGE = 4
 SIGMA = 4.0  # px of the image: scale of the local mean and contrast
 RETURN = 0.5  # px: how far forward and backward flow may disagree
 EDGES = 0.25  # share of pixels with the steepest gradients that count
-LEAST = 0.1  # share of these pixels that must agree; else an image cannot be measured
+LEAST = 0.3  # share of these pixels that must agree; else an image cannot be measured
 
 
 def flow_shift(before: Array, after: Array) -> NDArray[np.float64]:
