@@ -1,75 +1,151 @@
-"""Image files: read whole as PIL images or arrays, and written in the format that they came in."""
+"""Image files: read whole as PIL images or arrays, and written in the format that they came in.
+
+Whatever a file holds, it is read or it raises `ImageError`. Decoders raise any exception on broken bytes, so this
+module catches them all.
+"""
 
 import io
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as npy
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import get_sampling
 from PIL.PngImagePlugin import PngInfo
 
 from simgan.errors import ImageError
-from simgan.images.arrays import Array, to_stored
+
+Array = np.ndarray[Any, Any]
 
 MAXIMUM_PIXELS = 64_000_000
+FRAMES = 8  # of a file; no more are counted, because a file of a few megabytes can hold a million
+SCANS = 100  # of a JPEG file; progressive ones have about 10, and each costs as much time as the whole image
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".jp2", ".pgm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
 ARRAYS = ".npy"
-# What Pillow decodes by itself; others start programs (EPS) or are no images that a refiner takes.
+# The formats that Pillow decodes by itself. Others start programs (EPS), or are no images that a refiner takes.
 FORMATS = ("PNG", "JPEG", "JPEG2000", "BMP", "GIF", "PPM", "TGA", "TIFF", "WEBP")
 
 
 def open_image(source: str | Path | bytes, name: str | None = None) -> Image.Image:
-    """Read a still image of 8 or 16 bits whole, from a file or its bytes; `ImageError` names one that is none."""
+    """Read a still image of 8 or 16 bits from a file or its bytes; `ImageError` says what is wrong with another one."""
     path = name or ("the image" if isinstance(source, bytes) else str(source))
+    with (
+        _decoding(path, "an image", source),
+        Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image,
+    ):
+        if image.width * image.height > MAXIMUM_PIXELS:
+            raise ImageError(f"{path} has {image.width}×{image.height} pixels, more than {MAXIMUM_PIXELS:,}")
+        if (frames := _count_frames(image)) > 1:
+            more = " or more" if frames == FRAMES else ""
+            raise ImageError(f"{path} is animated ({frames}{more} frames): save the frame to be refined")
+        if image.mode in ("LA", "RGB", "RGBA") and any(";16" in str(tile[3]) for tile in image.tile):
+            raise ImageError(f"{path} has 16 bits a channel, of which Pillow keeps 8: read it as an array instead")
+        if image.format == "JPEG" and (scans := _count_scans(image)) > SCANS:
+            raise ImageError(f"{path} is a JPEG file of {scans:,} scans, which takes too long to read: save it again")
+        image.load()
+        return image
+
+
+def read(source: str | Path | bytes, name: str | None = None) -> Image.Image | Array:
+    """Read a file or its bytes: a NumPy file as an array, any other as a PIL image; `ImageError` where it is neither.
+
+    A NumPy file is known by its suffix, bytes by their first ones.
+    """
+    is_array = source[:6] == npy.MAGIC_PREFIX if isinstance(source, bytes) else Path(source).suffix.lower() == ARRAYS
+    if not is_array:
+        return open_image(source, name)
+    path = name or ("the array" if isinstance(source, bytes) else str(source))
+    with (
+        _decoding(path, "a NumPy array"),
+        io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file,
+    ):
+        if file.read(2) == b"PK":
+            raise ImageError(f"{path} is an archive of arrays: save each as one .npy file")
+        file.seek(0)
+        shape, dtype = _read_header(file)
+        values, begin = math.prod(shape), file.tell()
+        if values > 4 * MAXIMUM_PIXELS:
+            raise ImageError(f"{path} has {values:,} values, more than {MAXIMUM_PIXELS:,} pixels of 4")
+        if values * dtype.itemsize > file.seek(0, io.SEEK_END) - begin:
+            raise ImageError(f"{path} ends before its {values:,} values of {dtype}: the file is truncated")
+        file.seek(0)
+        array: Array = np.load(file, allow_pickle=False)
+        return array
+
+
+def read_size(file: IO[bytes], name: str) -> tuple[int, int]:
+    """Return width and height of an image or a NumPy file by its header alone; `ImageError` where it is neither."""
+    with _decoding(name, "an image"):
+        is_array = file.read(6) == npy.MAGIC_PREFIX
+        file.seek(0)
+        if is_array:
+            height, width = _read_header(file)[0][:2]
+            return width, height
+        with Image.open(file, formats=FORMATS) as image:
+            return image.size
+
+
+@contextmanager
+def _decoding(path: str, kind: str, source: object = None) -> Iterator[None]:
+    """Turn all that a decoder raises into an `ImageError` that names the file."""
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-            if (frames := getattr(image, "n_frames", 1)) > 1:
-                raise ImageError(f"{path} is animated ({frames} frames): save the frame to be refined")
-            if image.width * image.height > MAXIMUM_PIXELS:
-                raise ImageError(f"{path} has {image.width}×{image.height} pixels, more than {MAXIMUM_PIXELS:,}")
-            if image.mode in ("LA", "RGB", "RGBA") and any(";16" in str(tile[3]) for tile in image.tile):
-                raise ImageError(f"{path} has 16 bits a channel, of which Pillow keeps 8: read it as an array instead")
-            image.load()
-            return image
+        yield
+    except ImageError:
+        raise
     except FileNotFoundError as error:
         raise ImageError(f"{path} does not exist") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path} has too many pixels: more than {MAXIMUM_PIXELS:,}") from error
-    except UnidentifiedImageError as error:
-        empty = not (source if isinstance(source, bytes) else Path(source).stat().st_size)
-        told = "it is empty" if empty else "it is of no known format, or has no pixels"
-        raise ImageError(f"{path} cannot be read as an image: {told}") from error
-    except ImageError:
-        raise
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"{path} cannot be read as an image: {error}") from error
+    except Exception as error:  # TypeError, OverflowError, struct.error, MemoryError and others, by format
+        reason = str(error) or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            is_empty = source == b"" or (isinstance(source, str | Path) and Path(source).stat().st_size == 0)
+            reason = "it is empty" if is_empty else "it is of no known format, or has no pixels"
+        raise ImageError(f"{path} cannot be read as {kind}: {reason}") from error
 
 
-def read(source: str | Path | bytes, name: str | None = None) -> Image.Image | Array:
-    """Read a file or its bytes: a NumPy file gives an array, all else a PIL image; `ImageError` names what is none."""
-    start = source[:6] if isinstance(source, bytes) else b""
-    if start != np.lib.format.MAGIC_PREFIX and (isinstance(source, bytes) or Path(source).suffix.lower() != ARRAYS):
-        return open_image(source, name)
-    path = name or ("the array" if isinstance(source, bytes) else str(source))
-    try:
-        array = np.load(io.BytesIO(source) if isinstance(source, bytes) else source, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise ImageError(f"{path} does not exist") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise ImageError(f"{path} cannot be read as a NumPy array: {error}") from error
-    if not isinstance(array, np.ndarray):
-        raise ImageError(f"{path} is an archive of arrays: save each as one .npy file")
-    if array.size > 4 * MAXIMUM_PIXELS:
-        raise ImageError(f"{path} has {array.size:,} values, more than {MAXIMUM_PIXELS:,} pixels of 4")
-    return array
+def _count_frames(image: Image.Image) -> int:
+    """Return how many frames an image has, at most `FRAMES`; its own `n_frames` walks through all of them."""
+    if not getattr(image, "is_animated", False):
+        return 1
+    for frame in range(1, FRAMES):
+        try:
+            image.seek(frame)
+        except EOFError:
+            return frame
+    return FRAMES
+
+
+def _count_scans(image: Image.Image) -> int:
+    """Return how many scans a JPEG file has: how often it holds the marker that begins one."""
+    file = image.fp  # type: ignore[attr-defined]
+    place = file.tell()
+    file.seek(0)
+    scans: int = file.read().count(b"\xff\xda")
+    file.seek(place)
+    return scans
+
+
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return shape and type of a NumPy file of plain numbers; `ValueError` where it is none."""
+    version = npy.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"its version {version} is none of plain numbers")
+    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read_header(file)
+    if dtype.hasobject or dtype.fields or dtype.itemsize == 0 or any(length < 0 for length in shape):
+        raise ValueError(f"it holds no plain numbers, but {dtype} of shape {shape}")
+    return shape, dtype
 
 
 def pictures(names: Iterable[str]) -> list[str]:
-    """Give those of some file names that are images, by suffix; NumPy files are where there is none with another.
+    """Return those file names whose suffix is an image's; names of NumPy files only if there are no others.
 
-    So arrays that lie beside images may be labels. Hidden files are none.
+    So arrays beside images may be labels. Hidden files are left out.
     """
     suffixes = {name: PurePosixPath(name).suffix.lower() for name in names}
     suffixes = {name: suffix for name, suffix in suffixes.items() if not PurePosixPath(name).name.startswith(".")}
@@ -79,22 +155,25 @@ def pictures(names: Iterable[str]) -> list[str]:
 
 def decode(data: bytes | str | Path, name: str | None = None) -> Array:
     """Read a file or its bytes as a stored image; `ImageError` names it (or `name`) where it is none."""
+    from simgan.images.arrays import to_stored  # needs PyTorch, which nothing else here does
+
     image = read(data, name)
-    told = name or ("the image" if isinstance(data, bytes) else str(data))
-    return image if isinstance(image, np.ndarray) else to_stored(image, told)
+    path = name or ("the image" if isinstance(data, bytes) else str(data))
+    with _decoding(path, "an image"):
+        return image if isinstance(image, np.ndarray) else to_stored(image, path)
 
 
 def encode_png(array: Array) -> bytes:
-    """Give a stored image, (H, W) or (H, W, C), alpha included, as the bytes of a PNG file."""
+    """Return a stored image, (H, W) or (H, W, C) with or without alpha, as the bytes of a PNG file."""
     file = io.BytesIO()
     Image.fromarray(array).save(file, "PNG")
     return file.getvalue()
 
 
 def encode_like(image: Image.Image | Array, source: Image.Image | Array, kind: str | None = None) -> bytes:
-    """Give `image` as a file of that kind, its source's if not told; an array as a NumPy file.
+    """Return the bytes of `image` in the format `kind`, by default that of `source`; those of an array as a NumPy file.
 
-    What a format holds beside pixels (profile, EXIF, texts) is the source's.
+    Profile, EXIF, texts, and the tables of a JPEG file are those of `source`.
     """
     if not isinstance(image, Image.Image) or not isinstance(source, Image.Image):
         file = io.BytesIO()

@@ -12,7 +12,6 @@ import re
 import shutil
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -223,7 +222,7 @@ def listing(source: Path) -> tuple[list[str], Callable[[str], bytes]]:
     else:
         try:
             names, read = _zip(source) if _archive(source) == "zip" else _tar(source)
-        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError) as error:
+        except Exception as error:  # broken archives raise any: IndexError, UnicodeDecodeError, NotImplementedError, …
             raise SourceError(f"{source} cannot be read as an archive: {error}") from error
     for name in names:
         if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
@@ -232,7 +231,7 @@ def listing(source: Path) -> tuple[list[str], Callable[[str], bytes]]:
     def opened(name: str) -> bytes:
         try:
             return read(name)
-        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError) as error:
+        except Exception as error:
             raise ImageError(f"{name} in {source} cannot be read: {error}") from error
 
     return [name for name in names if name != RECORD], opened

@@ -12,8 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from simgan.errors import ImageError, SourceError
-from simgan.images.files import pictures
-from simgan.refining.files import IMAGES
+from simgan.images.files import SUFFIXES, pictures
 from simgan.space import limits
 
 FILES = 2_000  # in an archive, or at once
@@ -55,12 +54,12 @@ def check_archive(file: Path, name: str) -> dict[str, int]:
             for image in pictures(entry.filename for entry in entries):
                 with archive.open(image) as member:
                     images[image] = limits.count_pixels(member, f"{image} in {name}")
-    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError) as error:
-        if isinstance(error, ImageError | SourceError):
-            raise
+    except (ImageError, SourceError):
+        raise
+    except Exception as error:  # broken archives raise any: zlib.error, IndexError, NotImplementedError, …
         raise SourceError(f"{name} cannot be read as a ZIP archive: {error}") from error
     if not images:
-        raise SourceError(f"{name} holds no images; their names end in {', '.join(sorted(IMAGES))}")
+        raise SourceError(f"{name} holds no images; their names end in {', '.join(sorted(SUFFIXES))}")
     return images
 
 
