@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from simgan.domains import of_preset
 from simgan.domains.base import PATCHES, Layer
 from simgan.errors import ConfigError
-from simgan.hub.loading import Pretrained
+from simgan.hub.pretrained import Pretrained
 
 REAL, REFINED = 0, 1  # the two output maps
 GROUP = 4  # images that are compared

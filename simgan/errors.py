@@ -8,7 +8,7 @@ import errno
 
 
 def reason(error: BaseException) -> str:
-    """Tell why something could not be written: a full disk in plain words, all else as the system says it."""
+    """Return why something could not be written: a full disk in plain words, all else in the system's words."""
     full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
     return "the disk is full: free some space" if full else str(error)
 
@@ -39,3 +39,7 @@ class TrainingError(SimGANError, RuntimeError):
 
 class PublishError(SimGANError, RuntimeError):
     """Nothing could be pushed to the Hub; says what the Hub answered and what to do."""
+
+
+class Stopped(SimGANError, RuntimeError):
+    """Work was stopped because the caller asked for it."""

@@ -10,29 +10,33 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from simgan.domains import of_preset
+from simgan.domains import find, of_preset
 from simgan.errors import ConfigError
-from simgan.hub.loading import Pretrained
+from simgan.hub.pretrained import Pretrained
+from simgan.images import codecs
+from simgan.images.arrays import MINIMUM_SIZE
+from simgan.images.codecs import Codec
 from simgan.preparation.noise import NOISE_MAPS, noise_maps
 from simgan.preparation.photometry import Photometry
 from simgan.preparation.triangulation import Triangulation
-
-MINIMUM_SIZE = 16
+from simgan.refining.engine import ShouldStop, refine
 
 
 @dataclass(frozen=True)
 class RefinerConfig:
     """All that rebuilds a refiner, and what its input must be.
 
-    `width` maps, `kernel_size` k and `blocks` N as in the paper's table. `predict_residual`: the network gives R(x) − x
-    and starts as the identity (the paper's gives R(x)). `equalize`: images are histogram-equalized before they enter,
-    as MPIIGaze's crops are; `Refiner.refine` does it, the caller need not. `padding`: zeros as in the paper, or
-    reflect, which draws no lines along the border. `noise`: the network takes noise beside the image, so that it gives
-    one of many that could be. `photometry`: light, tones and sharpness of real ones come first. `triangulation`: the
-    steps and shadows of a depth camera.
+    `domain`: the kind of image. `codec`: how such an image is stored and turned into a tensor, see
+    `simgan.images.codecs`; if it is not given, that of the domain, for that many `channels`. `width` maps,
+    `kernel_size` k and `blocks` N as in the paper's table. `predict_residual`: the network computes R(x) − x and starts
+    as the identity (the paper's computes R(x)). `equalize`: images are histogram-equalized first; `Refiner.refine` does
+    it. `padding`: zeros as in the paper, or reflect, which draws no lines along the border. `noise`: the network also
+    takes noise, so that its output is not the mean of all possible ones. `photometry`: light, tones and sharpness of
+    real images come first. `triangulation`: the steps and shadows of a depth camera.
     """
 
     domain: str = "eyes"
+    codec: str = ""
     channels: int = 1
     width: int = 64
     kernel_size: int = 3
@@ -47,10 +51,17 @@ class RefinerConfig:
     def __post_init__(self) -> None:
         if isinstance(self.triangulation, dict):  # as JSON holds it
             object.__setattr__(self, "triangulation", Triangulation(**self.triangulation))
-        if self.triangulation and self.domain != "hands":
-            raise ConfigError(f"triangulation is for depth, which {self.domain} are not")
         if self.channels not in (1, 3):
             raise ConfigError(f"a refiner takes 1 or 3 channels, not {self.channels}")
+        if not self.codec:
+            object.__setattr__(self, "codec", codecs.fitting(find(self.domain).codec, self.channels))
+        codec = codecs.get(self.codec)
+        if codec.channels != self.channels:
+            raise ConfigError(f"the codec {codec.name} needs channels = {codec.channels}, not {self.channels}")
+        if codec.unit and (self.equalize or self.noise or self.photometry):
+            raise ConfigError(f"equalize, noise and photometry are for brightness: they would change the {codec.unit}")
+        if self.triangulation and codec.unit != "mm":
+            raise ConfigError(f"triangulation is for depth, which images of the codec {codec.name} do not hold")
         for name in ("width", "kernel_size", "blocks"):
             if type(value := getattr(self, name)) is not int or value < 1:
                 raise ConfigError(f"{name} must be a whole number of at least 1, not {value!r}")
@@ -58,10 +69,6 @@ class RefinerConfig:
             raise ConfigError(f"kernel_size must be odd so that the size is kept, not {self.kernel_size}")
         if self.padding not in ("zeros", "reflect"):
             raise ConfigError(f"padding must be zeros or reflect, not {self.padding!r}")
-        if self.domain == "hands" and (self.channels != 1 or self.equalize or self.noise or self.photometry):
-            raise ConfigError(
-                "a refiner of hands takes depth in mm: it has 1 channel; equalize, noise or photometry would lose them"
-            )
 
 
 class ResidualBlock(nn.Module):
@@ -84,7 +91,7 @@ def _convolution(maps: int, width: int, kernel_size: int, padding: Literal["zero
 class Refiner(Pretrained):
     """R_θ(x): (B, C, H, W) float in [−1, 1] → the same shape, not clamped; any H × W ≥ 16 × 16.
 
-    `Refiner.from_preset("eyes")` builds it untrained, `Refiner.from_pretrained("eyes")` loads trained weights: a
+    `Refiner.from_preset(preset)` builds it untrained, `Refiner.from_pretrained(name)` loads trained weights: of a
     shipped name, a folder, or a Hub repository. `refine` takes images of every kind.
     """
 
@@ -116,28 +123,34 @@ class Refiner(Pretrained):
                 f"this refiner takes (B, {self.config.channels}, H, W) with H and W of at least {MINIMUM_SIZE}, "
                 f"not {tuple(x.shape)}"
             )
-        return self.retexture(self.prepare(x))
+        return self.convolve(self.prepare(x))
 
     def prepare(self, x: Tensor) -> Tensor:
-        """Do what takes the whole image: photometry, and noise beside it. Gives what the network takes."""
+        """Return the network's input for images (B, C, H, W): light, tones and sharpness changed, noise maps added."""
         x = self.photometry(x)
         return torch.cat([x, noise_maps(x)], 1) if self.config.noise else x
 
-    def retexture(self, prepared: Tensor) -> Tensor:
-        """Do what is left after `prepare`: the network itself, which sees the neighbourhood of a pixel alone."""
+    def convolve(self, prepared: Tensor) -> Tensor:
+        """Apply the convolutional network to a prepared input."""
         out: Tensor = self.head(self.blocks(torch.relu(self.stem(prepared))))
         return prepared[:, : self.config.channels] + out if self.config.predict_residual else out
 
-    def refine(self, images: Any, strength: float = 1.0, batch_size: int | None = None) -> Any:
+    @property
+    def codec(self) -> Codec:
+        """How its images are stored, turned into tensors, and shown."""
+        return codecs.get(self.config.codec)
+
+    def refine(
+        self, images: Any, strength: float = 1.0, batch_size: int | None = None, should_stop: ShouldStop = None
+    ) -> Any:
         """Make images look real; their labels stay true.
 
         `images`: a path, a PIL image, an array (uint8 or uint16, (H, W) or (H, W, 3)), a tensor ((C, H, W) or
-        (B, C, H, W) in [−1, 1]), or a list or iterator of them. Gives back the same kind, size, mode, bit depth and
-        order (a path gives a PIL image, that of a NumPy file an array). `strength` s blends x + s·(R(x) − x): 0 gives
+        (B, C, H, W) in [−1, 1]), or a list or iterator of them. Returns the same kind, size, mode, bit depth and
+        order (a path gives a PIL image, that of a NumPy file an array). `strength` s blends x + s · (R(x) − x): 0 gives
         the input back, 1 the refined image. A refiner of depth takes uint16 (H, W) in mm, 0 = no reading:
-        `simgan.refining.engine.refine_depth` says what becomes of it. Bad input raises `ImageError`, which names the
+        `simgan.images.codecs.Depth` says what becomes of it. `should_stop` is called between pieces of work, also
+        within a large image; once it returns True, `Stopped` is raised. Bad input raises `ImageError`, which names the
         image and what is wrong with it.
         """
-        from simgan.refining.engine import refine
-
-        return refine(self, images, strength=strength, batch_size=batch_size)
+        return refine(self, images, strength, batch_size, should_stop)

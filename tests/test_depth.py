@@ -68,12 +68,12 @@ def test_only_what_readings_reach_is_computed_and_nothing_changes(monkeypatch, p
     depth = np.where(hand, 700 + rows + columns, 0).astype(np.uint16)
     refiner = network(padding, predict_residual=residual)  # without the residual, background is no background
     window = find_window(depth)
-    whole = refining._network(refiner, to_tensor(depth[None], [window]))
+    whole = refining.run_network(refiner, to_tensor(depth[None], [window]))
     computed = []
-    retexture = refiner.retexture
-    monkeypatch.setattr(refiner, "retexture", lambda x: computed.append(x.shape[2] * x.shape[3]) or retexture(x))
-    part = refining._around_readings(refiner, to_tensor(depth[None], [window])[0, 0], {})
-    assert torch.allclose(part, whole[0, 0], atol=1e-6)
+    convolve = refiner.convolve
+    monkeypatch.setattr(refiner, "convolve", lambda x: computed.append(x.shape[2] * x.shape[3]) or convolve(x))
+    part = refining.run_on_readings(refiner, to_tensor(depth[None], [window])[0], 1.0, {})
+    assert torch.allclose(part, whole[0], atol=1e-6)
     assert (sum(computed) < depth.size / 2) == (radius < 20)
     assert np.array_equal(refiner.refine(depth), to_depth(whole, [window])[0])
 
@@ -82,9 +82,9 @@ def test_whole_images_as_a_gpu_takes_them_give_the_same_depths(monkeypatch):
     refiner, frames = network(), [scene(), scene()[::-1].copy()]
     told = refiner.refine(frames)
     shapes = []
-    retexture = refiner.retexture
+    convolve = refiner.convolve
     monkeypatch.setattr(refining, "_device", lambda refiner: "cuda")
-    monkeypatch.setattr(refiner, "retexture", lambda x: shapes.append(tuple(x.shape)) or retexture(x))
+    monkeypatch.setattr(refiner, "convolve", lambda x: shapes.append(tuple(x.shape)) or convolve(x))
     assert np.array_equal(refiner.refine(frames), told)
     assert shapes == [(2, 1, *frames[0].shape)]
 
@@ -93,7 +93,7 @@ def test_the_wall_stays_holes_are_0_and_depths_are_refined():
     depth, refiner = scene(), network()
     window = find_window(depth)
     seen = window.holds(depth)
-    value = refining._network(refiner, to_tensor(depth[None], [window]))[0, 0].numpy()
+    value = refining.run_network(refiner, to_tensor(depth[None], [window]))[0, 0].numpy()
     found = value <= 0.9
     out = refiner.refine(depth)
     assert (seen & ~found).any() and (seen & found).any() and (~seen & found).any() and (~seen & ~found).any()
@@ -228,6 +228,6 @@ def test_a_bad_file_is_named_and_left_out(tmp_path):
 
 def test_depth_has_one_channel_and_is_not_equalized():
     for settings in ({"channels": 3}, {"equalize": True}):
-        with pytest.raises(ConfigError, match="takes depth in mm"):
+        with pytest.raises(ConfigError, match=r"needs channels = 1|are for brightness"):
             RefinerConfig(domain="hands", **settings)
     check_depth(scene())

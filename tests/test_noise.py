@@ -68,5 +68,5 @@ def test_a_large_image_in_strips_gets_the_noise_of_the_whole(refiner, monkeypatc
 
 
 def test_depth_takes_no_noise():
-    with pytest.raises(ConfigError, match="noise or photometry would lose"):
+    with pytest.raises(ConfigError, match="noise and photometry are for brightness"):
         RefinerConfig(domain="hands", noise=True)

@@ -111,7 +111,7 @@ def test_what_was_learnt_is_saved_and_loaded(refiner, worlds, tmp_path):
 
 
 def test_depth_has_no_light():
-    with pytest.raises(ConfigError, match="photometry would lose"):
+    with pytest.raises(ConfigError, match="photometry are for brightness"):
         RefinerConfig(domain="hands", photometry=True)
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from simgan import ImageError, Refiner, RefinerConfig, refining
+from simgan import ImageError, Refiner, RefinerConfig
 from simgan.images.arrays import equalize, to_array, to_tensor
+from simgan.refining import engine as refining
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +200,7 @@ def test_strips_of_a_large_image_are_the_image_at_once(refiner, monkeypatch):
     monkeypatch.setattr(refining, "STRIP", 40 * 30)
     assert np.abs(refiner.refine(large).astype(int) - whole).max() <= 1
     tensor = to_tensor(large[None])
-    assert torch.allclose(refining._strips(refiner, tensor), refiner(tensor), atol=1e-5)
+    assert torch.allclose(refining.run_network(refiner, tensor), refiner(tensor), atol=1e-5)
 
 
 @pytest.mark.parametrize("fast", [False, True])

@@ -85,5 +85,5 @@ def test_the_look_alike_of_a_kinect_has_steps_and_shadows_and_renders_have_none(
 def test_a_camera_that_is_none_is_told(wrong):
     with pytest.raises(ConfigError, match=r"scale must be at least 0, phase within 0\.5, bridged"):
         RefinerConfig(domain="hands", triangulation=wrong)
-    with pytest.raises(ConfigError, match="triangulation is for depth, which eyes are not"):
+    with pytest.raises(ConfigError, match="triangulation is for depth, which images of the codec grey8 do not hold"):
         RefinerConfig(domain="eyes", triangulation={"scale": 300_000.0})

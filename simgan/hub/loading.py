@@ -1,18 +1,18 @@
-"""How both networks are stored and loaded: `config.json` and `model.safetensors`, nothing else.
+"""Find the two files of a network, in a folder or on the Hub, and read and write them.
 
-One folder or Hub repository holds one model: the refiner at its root, its discriminator under `discriminator/`, so both
-classes load from the same name. Loading is strict: only safetensors, never pickle; a missing configuration, an unknown
-key or a tensor that does not fit is an error with a sentence.
+Loading is strict: only safetensors, never pickle. A missing configuration, an unknown key or a tensor that does not fit
+is an error with a sentence.
 """
 
 import dataclasses
 import json
-import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, TypeVar
 
+import safetensors.torch
 import torch
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
@@ -25,120 +25,56 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import nn
-from typing_extensions import Self
 
-from simgan import __version__
 from simgan.errors import ModelError, SimGANError
-
-if TYPE_CHECKING:
-    from simgan.hub.uploading import Pushed
+from simgan.hub import VERSION
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 SHIPPED = Path(__file__).parents[1] / "pretrained"
+Loaded = TypeVar("Loaded", bound=nn.Module)
 
 
-class Pretrained(nn.Module):
-    """A network with a configuration, loaded and saved as a folder; the base of `Refiner` and `Discriminator`."""
+def load(cls: Callable[[Any], Loaded], config_class: type, name: str, subfolder: str, fetch: dict[str, Any]) -> Loaded:
+    """Build a network of `cls` and load its weights; `fetch` holds the arguments of `Pretrained.from_pretrained`.
 
-    config_class: ClassVar[type]
-    subfolder: ClassVar[str]
-    config: Any
-    metadata: dict[str, str] | None = None  # of the safetensors header that the weights came with
-    origin: str | None = None  # what they were loaded by: a folder, a shipped name, an id on the Hub
-    revision: str | None = None  # the commit, where they came from the Hub
+    `ModelError` where the name stands for no model, or the model cannot be loaded.
+    """
+    kind = cls.__name__.lower()
+    local = local_folder(name)
+    root = local or _snapshot(name, subfolder, kind, fetch)
+    folder = root / subfolder
+    place = str(folder) if local else _join(name, subfolder)
+    _check_files(place, [path.name for path in folder.glob("*")], kind)
+    network: Any = cls(_read_config(folder / CONFIG, place, config_class, kind))
+    network.metadata = _read_weights(network, folder / WEIGHTS, place, kind)
+    network.origin, network.revision = name, None if local else root.name
+    loaded: Loaded = network
+    return loaded
 
-    @classmethod
-    def from_pretrained(
-        cls,
-        name: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        token: str | bool | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
-    ) -> Self:
-        """Load trained weights from a folder, a shipped name ("eyes"), or a Hub repository ("org/simgan-eyes").
 
-        Of a Hub repository: `revision` is a branch, tag, commit or `refs/pr/N` (its main branch by default), `token` an
-        access token (by default that of the login; `False` sends none), `cache_dir` where downloads are kept. Without
-        a network, or with `local_files_only`, the cache is used. Both files are always those of one commit.
+def save(network: Any, target: Path, metadata: dict[str, str] | None) -> None:
+    """Write both files of a network into a folder, each aside and then renamed; the same network gives the same bytes.
 
-        The network comes in evaluation mode, float32, on the CPU. What cannot be loaded raises `ModelError`.
-        """
-        kind = cls.__name__.lower()
-        fetch = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
-        local = local_folder(str(name))
-        root = local or _snapshot(str(name), cls.subfolder, kind, fetch)
-        folder = root / cls.subfolder
-        place = str(folder) if local else _join(str(name), cls.subfolder)
-        _check_files(place, [path.name for path in folder.glob("*")], kind)
-        network = cls(_read_config(folder / CONFIG, place, cls.config_class, kind))
-        network.metadata = _read_weights(network, folder / WEIGHTS, place, kind)
-        network.origin, network.revision = str(name), None if local else root.name
-        return network.eval()
-
-    def save_pretrained(self, folder: str | os.PathLike[str], *, metadata: dict[str, str] | None = None) -> None:
-        """Write `config.json` and `model.safetensors` into `folder` (under `discriminator/` for a discriminator).
-
-        Each file is written aside and renamed. `metadata`, text by text, goes into the safetensors header; without it,
-        what the weights came with. The same weights and metadata give the same bytes.
-        """
-        target = Path(folder) / self.subfolder
-        target.mkdir(parents=True, exist_ok=True)
-        values = {name: value for name, value in dataclasses.asdict(self.config).items() if value is not None}
-        config = {"model_type": f"simgan-{type(self).__name__.lower()}", **values}
-        tensors = {key: value.detach().cpu().contiguous() for key, value in self.state_dict().items()}
-        aside = Path(tempfile.mkdtemp(prefix=".saving-", dir=target))
-        try:
-            (aside / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-            told = metadata or self.metadata or {"simgan_version": __version__}
-            (aside / WEIGHTS).write_bytes(_ordered(save(tensors, metadata={"format": "pt", **told})))
-            for file in (WEIGHTS, CONFIG):
-                (aside / file).replace(target / file)
-        finally:
-            shutil.rmtree(aside)
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        commit_message: str | None = None,
-        private: bool | None = None,
-        token: str | bool | None = None,
-        revision: str | None = None,
-        create_pr: bool = False,
-    ) -> "Pushed":
-        """Push this network to the Hub repository org/name, in one commit; `url` of what comes back is the commit's.
-
-        A refiner goes to the root, with a card where the repository has none; a discriminator under `discriminator/`.
-        A new repository is made `private` if asked for, a new branch `revision` from main. Nothing is sent that is
-        there already. `simgan push RUN org/name` pushes a run with its samples, figures and measures too.
-
-        Raises:
-            PublishError: the Hub refused it (its answer and the remedy are told), or was not reached.
-        """
-        from simgan.hub.push import push_network
-
-        return push_network(
-            self,
-            repo_id,
-            commit_message=commit_message,
-            private=private,
-            token=token,
-            revision=revision,
-            create_pr=create_pr,
-        )
-
-    @property
-    def number_of_parameters(self) -> int:
-        """How many numbers training learns."""
-        return sum(parameter.numel() for parameter in self.parameters())
+    `metadata` goes into the header of the weights; without it, what the weights came with.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    values = {name: value for name, value in dataclasses.asdict(network.config).items() if value is not None}
+    config = {"model_type": f"simgan-{type(network).__name__.lower()}", **values}
+    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    header = metadata or network.metadata or {"simgan_version": VERSION}
+    aside = Path(tempfile.mkdtemp(prefix=".saving-", dir=target))
+    try:
+        (aside / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        (aside / WEIGHTS).write_bytes(_ordered(safetensors.torch.save(tensors, metadata={"format": "pt", **header})))
+        for file in (WEIGHTS, CONFIG):
+            (aside / file).replace(target / file)
+    finally:
+        shutil.rmtree(aside)
 
 
 def local_folder(name: str) -> Path | None:
-    """Find a model in a folder or among the shipped ones; `None` if the name is a Hub repository's."""
+    """Return the folder of a model, given by its path or its shipped name; `None` if the name is a Hub repository's."""
     if not name:
         raise ModelError(_unknown(name))
     folder = Path(name)
@@ -165,7 +101,7 @@ def _join(*parts: str) -> str:
 
 
 def _snapshot(name: str, subfolder: str, kind: str, fetch: dict[str, Any]) -> Path:
-    """Fetch both files of a network into the cache, or find them there: in a folder that a commit gives its name."""
+    """Return the cached folder, named by its commit, that holds both files of a network; fetch what is missing."""
     wanted = [_join(subfolder, file) for file in (CONFIG, WEIGHTS)]
     try:
         snapshot = Path(snapshot_download(name, allow_patterns=wanted, library_name="simgan", **fetch))
@@ -181,7 +117,7 @@ def _snapshot(name: str, subfolder: str, kind: str, fetch: dict[str, Any]) -> Pa
 
 
 def _files_beside(name: str, commit: str, subfolder: str, fetch: dict[str, Any]) -> list[str]:
-    """List the files of a repository's folder, which tell what it is if it lacks those that were asked for."""
+    """Return the files of a repository's folder, which say what it is where it lacks those of a network."""
     prefix = f"{subfolder}/" if subfolder else ""
     if fetch["local_files_only"]:
         raise LocalEntryNotFoundError(f"only a part of {name} is in the cache")
@@ -195,7 +131,7 @@ def _files_beside(name: str, commit: str, subfolder: str, fetch: dict[str, Any])
 
 
 def _refusal(name: str, kind: str, revision: str | None, error: BaseException) -> str:
-    """Say in one sentence why the Hub did not give a model, and what to do."""
+    """Return a sentence that says why the Hub did not send a model, and what to do."""
     if isinstance(error, GatedRepoError):
         return f"{name} is gated: ask for access on its page, then log in with `hf auth login` or pass token="
     if isinstance(error, RepositoryNotFoundError):
@@ -240,7 +176,9 @@ def _read_config(file: Path, place: str, config_class: type, kind: str) -> Any:
     if found != f"simgan-{kind}":
         raise ModelError(f"{place}/{CONFIG} is not of a simgan {kind}: its model_type is {found!r}")
     fields = dataclasses.fields(config_class)
-    needed = {field.name for field in fields if field.default}  # what came later is off, and may be missing
+    needed = {
+        field.name for field in fields if field.default
+    }  # settings that are off by default may be missing: they came later
     unknown = sorted(values.keys() - {field.name for field in fields})
     missing = sorted(needed - values.keys())
     if unknown:
@@ -255,7 +193,7 @@ def _read_config(file: Path, place: str, config_class: type, kind: str) -> Any:
 
 
 def _ordered(weights: bytes) -> bytes:
-    """Sort the metadata in the header of safetensors, which come in another order every time."""
+    """Sort the metadata in the header of safetensors, whose order is otherwise random."""
     end = 8 + int.from_bytes(weights[:8], "little")
     header = json.loads(weights[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -265,7 +203,7 @@ def _ordered(weights: bytes) -> bytes:
 
 
 def _read_weights(network: nn.Module, file: Path, place: str, kind: str) -> dict[str, str]:
-    """Load weights into a network, and give the metadata of their header."""
+    """Load weights into a network, and return the metadata of their header."""
     try:
         with safe_open(file, "pt") as weights:
             metadata = weights.metadata() or {}

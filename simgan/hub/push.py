@@ -1,11 +1,12 @@
 """A trained model on the Hub, in one commit: both networks, the card, samples, figures and records."""
 
 import json
+import os
 import shlex
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 from simgan.domains import all_domains
 from simgan.errors import ModelError, PublishError
@@ -14,9 +15,6 @@ from simgan.hub.cards.model import CURVES, render_model_card
 from simgan.hub.cards.records import Records, read_records, without_places
 from simgan.hub.loading import CONFIG, WEIGHTS, local_folder
 from simgan.hub.uploading import CARD, Pushed, upload
-
-if TYPE_CHECKING:
-    from simgan.hub.loading import Pretrained
 
 NETWORKS = tuple(f"{folder}{file}" for folder in ("", "discriminator/") for file in (CONFIG, WEIGHTS))
 RECORDS = ("metrics.jsonl", "training.json", *(domain.words.records for domain in all_domains()))
@@ -98,7 +96,16 @@ def copy_model(folder: Path, target: Path) -> None:
         shutil.copytree(folder / "samples", target / "samples")
 
 
-def push_network(network: "Pretrained", repo_id: str, *, commit_message: str | None = None, **options: Any) -> Pushed:
+class Network(Protocol):
+    """What is needed of a network to push it; `simgan.hub.pretrained.Pretrained` has it."""
+
+    subfolder: ClassVar[str]
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write its files into a folder."""
+
+
+def push_network(network: Network, repo_id: str, *, commit_message: str | None = None, **options: Any) -> Pushed:
     """Push one network; a refiner brings a card where the repository has none. Options are those of `upload`."""
     kind = type(network).__name__
     with TemporaryDirectory() as folder:

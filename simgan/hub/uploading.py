@@ -22,8 +22,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from simgan import __version__
 from simgan.errors import PublishError
+from simgan.hub import VERSION
 from simgan.hub.cards.marks import is_rendered
 
 WAITS = (1, 2, 5)  # seconds before the next attempts, when the Hub is out of reach or out of order
@@ -80,7 +80,7 @@ def upload(
     """
     if repo_id.count("/") != 1:
         raise PublishError(f"{repo_id!r} is not the id of a repository: give org/name")
-    api = HfApi(token=token, library_name="simgan", library_version=__version__)
+    api = HfApi(token=token, library_name="simgan", library_version=VERSION)
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     where: dict[str, Any] = {"repo_type": repo_type, "revision": revision}
 

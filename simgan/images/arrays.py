@@ -7,7 +7,6 @@ would lose something on the way (colour palettes, 1 bit, CMYK, floats of unknown
 
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,6 +16,9 @@ from torch import Tensor
 from simgan.errors import ImageError
 
 Array = NDArray[Any]
+MINIMUM_SIZE = 16
+"""Pixels of the shorter side of an image that a refiner takes."""
+_PIECE = 2**20  # pixels
 MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 REMEDIES = {
     "P": "it has a colour palette, which refined colours do not fit: convert it to RGB",
@@ -60,19 +62,53 @@ def check_stored(array: Array, name: str = "the image") -> None:
         raise ImageError(f"{name} has type {array.dtype}: give uint8 or uint16 (or a tensor in [-1, 1])")
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (2, 3, 4)):
         raise ImageError(f"{name} has shape {array.shape}: give (H, W), (H, W, 3), or either with alpha")
-    if array.shape[0] < 16 or array.shape[1] < 16:
-        raise ImageError(f"{name} is {array.shape[1]}×{array.shape[0]} pixels: at least 16×16 are needed")
+    check_size(array, name)
+
+
+def check_size(array: Array, name: str) -> None:
+    """Raise `ImageError` where an array (H, W) or (H, W, C) is too small for a refiner."""
+    if min(array.shape[:2]) < MINIMUM_SIZE:
+        least = f"{MINIMUM_SIZE}×{MINIMUM_SIZE}"
+        raise ImageError(f"{name} is {array.shape[1]}×{array.shape[0]} pixels: at least {least} are needed")
 
 
 def equalize(array: Array) -> Array:
-    """Histogram-equalize (H, W), uint8 or uint16, as MPIIGaze's crops are; all but the identity when repeated."""
-    if array.dtype == np.uint8:
-        return cv2.equalizeHist(np.ascontiguousarray(array))
-    values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True)
-    if len(values) == 1:
-        return array.copy()
+    """Return (..., H, W), uint8 or uint16, each plane with its histogram equalized.
+
+    8 bits become what `cv2.equalizeHist` returns; 16 bits are spread over all of their range, and keep their order.
+    """
+    planes = array.reshape(-1, array.shape[-2] * array.shape[-1])
+    if array.dtype != np.uint8:
+        return np.stack([_equalize_deep(plane) for plane in planes]).reshape(array.shape)
+    counts = np.stack([_histogram(plane) for plane in planes])
+    rank = counts.cumsum(1)
+    rank -= np.take_along_axis(counts, (counts > 0).argmax(1)[:, None], 1)  # of the darkest level
+    scale = np.float32(255) / rank[:, -1:].clip(1).astype(np.float32)
+    tables = np.rint(rank.astype(np.float32) * scale).clip(0).astype(np.uint8)
+    tables[rank[:, -1] == 0] = np.arange(256)  # a plane of one level stays as it is
+    mapped = b"".join(plane.tobytes().translate(table.tobytes()) for plane, table in zip(planes, tables, strict=True))
+    return np.frombuffer(bytearray(mapped), np.uint8).reshape(array.shape)
+
+
+def _histogram(plane: Array) -> Array:
+    counts = np.zeros(256, np.int64)
+    for start in range(0, plane.size, _PIECE):  # as bincount needs 8 bytes for each pixel
+        counts += np.bincount(plane[start : start + _PIECE], minlength=256)
+    return counts
+
+
+def _equalize_deep(values: Array) -> Array:
+    found, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    if len(found) == 1:
+        return values.copy()
     rank = np.cumsum(counts) - counts[0]
-    return (rank * (65535 / rank[-1])).round().astype(array.dtype)[inverse].reshape(array.shape)
+    return (rank * (65535 / rank[-1])).round().astype(values.dtype)[inverse]
+
+
+def luminance(colours: Array) -> Array:
+    """Return the luminance (..., H, W) of RGB, uint8 or uint16 (..., H, W, 3), as `cv2.cvtColor` computes it."""
+    red, green, blue = (colours[..., channel].astype(np.uint32) for channel in range(3))
+    return ((red * 4899 + green * 9617 + blue * 1868 + 8192) >> 14).astype(colours.dtype)
 
 
 def to_tensor(planes: Array) -> Tensor:

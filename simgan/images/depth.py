@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from simgan.errors import ImageError
-from simgan.images.arrays import Array, to_stored
+from simgan.images.arrays import Array, check_size, to_stored
 
 CUBE = 300.0
 """Millimetres of the sides of the cube around a hand, and of a window."""
@@ -98,8 +98,7 @@ def check_depth(array: Array, name: str = "the image") -> None:
         raise ImageError(
             f"{name} is {array.dtype} of shape {array.shape}, where depth is due: give uint16 millimetres (H, W)"
         )
-    if min(array.shape) < 16:
-        raise ImageError(f"{name} is {array.shape[1]}×{array.shape[0]} pixels: at least 16×16 are needed")
+    check_size(array, name)
     farthest = int(array.max())
     if farthest == 0:
         raise ImageError(f"{name} has no reading, all of its pixels are 0: leave it out")

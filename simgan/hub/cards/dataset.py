@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from huggingface_hub import DatasetCardData
 
-from simgan import __version__
+from simgan.hub import VERSION
 from simgan.hub.cards.marks import signed
 from simgan.hub.cards.model import environment
 
@@ -20,7 +20,7 @@ class Made:
     revision: str | None
     digest: str
     strength: float
-    version: str = __version__
+    version: str = VERSION
 
 
 def render_dataset_card(
