@@ -42,7 +42,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import networks and domains when they are asked for: PyTorch takes two seconds, and `simgan --help` does not need it."""
+    """Import networks and domains when they are asked for: `simgan --help` need not wait two seconds for PyTorch."""
     if name not in __all__:
         raise AttributeError(f"module 'simgan' has no attribute {name!r}")
     from simgan import discriminator, domains, refiner
