@@ -13,7 +13,7 @@ from PIL import Image
 
 from simgan import Refiner
 from simgan.simulators.eyes import renders as eyes
-from simgan.space import build
+from simgan.space.page import build
 from simgan.space.samples import examples
 
 

@@ -1,6 +1,12 @@
 """A public Space: what is sent makes it ask nobody else, read no file of its own, keep nothing, and mix nobody up."""
 
+import asyncio
+import contextlib
+import functools
+import io
+import json
 import os
+import re
 import signal
 import threading
 import time
@@ -17,7 +23,8 @@ from starlette.middleware import Middleware
 
 from simgan import Refiner
 from simgan.simulators.eyes import renders as eyes
-from simgan.space.guard import BODY, Guard
+from simgan.space import guard
+from simgan.space.guard import Guard
 from simgan.space.storage import own_temporary_folder
 
 ADDRESS = "http://simgan.invalid/eye.png"  # a name that nobody has
@@ -91,28 +98,183 @@ def test_the_space_is_guarded(space):
     assert httpx.get(f"{space}gradio_api/deep_link?session_hash=s").status_code == 403
     assert httpx.get(f"{space}?deep_link=x").status_code == 403
     assert httpx.get(f"{space}gradio_api/run-history/buckets").status_code == 404
-    long = b'{"data": ["' + b"x" * BODY + b'"]}'
-    assert httpx.post(f"{space}gradio_api/call/refine", content=long).status_code == 413
+    assert httpx.post(f"{space}gradio_api/component_server", json={}).status_code == 404
     assert httpx.post(f"{space}gradio_api/call/refine", content=b"no JSON").status_code == 400
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", str(ROOT / "app.py"), str(ROOT / "simgan" / "cli.py")])
-def test_no_file_of_the_machine_can_be_read(space, path):
+@pytest.mark.parametrize("path", ["/etc/passwd", str(ROOT / "app.py"), str(ROOT / "simgan" / "space" / "guard.py")])
+def test_no_file_of_the_machine_is_served(space, path):
     assert httpx.get(f"{space}gradio_api/file={path}").status_code == 403
-    for meta in ({}, {"meta": {"_type": "gradio.FileData"}}):
-        call = {"data": [[{"image": {"path": path, **meta}, "caption": None}], "eyes", 1.0]}
-        event = httpx.post(f"{space}gradio_api/call/refine", json=call).json()["event_id"]
-        with httpx.stream("GET", f"{space}gradio_api/call/refine/{event}", timeout=30) as stream:
-            told = "".join(stream.iter_text())
-        assert told.startswith("event: error")
-        assert "root:" not in told and "import" not in told
+
+
+def named_in_many_ways(path, uploads):
+    """Return inputs that name one file, each of another form."""
+    link = uploads / "link.png"
+    link.unlink(missing_ok=True)
+    link.symlink_to(path)
+    meta = {"meta": {"_type": "gradio.FileData"}}
+    files = [
+        {"path": str(path)},
+        {"path": str(path), **meta},
+        {"path": str(path), "url": "http://127.0.0.1/gradio_api/file=eye.png", "orig_name": "eye.png", "size": 1},
+        {"path": str(path), "is_stream": True, **meta},
+        {"path": f"{uploads}/../{os.path.relpath(path, uploads.parent)}"},
+        {"path": os.path.relpath(path, ROOT)},
+        {"path": f"file://{path}"},
+        {"path": str(link)},
+        {"path": str(link), **meta},
+        {"path": None, "url": f"file://{path}"},
+        {"url": f"file://{path}", **meta},
+        {"path": {"path": str(path)}},
+        {"path": [str(path)]},
+        {"image": {"path": str(path)}},
+        str(path),
+        f"file://{path}",
+    ]
+    return files, [
+        wrap(file) for file in files for wrap in (lambda file: {"image": file}, lambda file: {"video": file})
+    ]
+
+
+def answer_of(url, name, data, way):
+    """Call an event in one of the ways that Gradio knows; return all that comes back, as text."""
+    if way in ("run", "api"):
+        return httpx.post(f"{url}gradio_api/{way}/{name}", json={"data": data}, timeout=60).text
+    if way == "call":
+        asked = httpx.post(f"{url}gradio_api/call/{name}", json={"data": data})
+        place = f"call/{name}/{asked.json().get('event_id')}"
+    else:
+        config = httpx.get(f"{url}config").json()
+        number = next(one["id"] for one in config["dependencies"] if one["api_name"] == name)
+        session = f"s{time.monotonic_ns()}"
+        asked = httpx.post(
+            f"{url}gradio_api/queue/join", json={"data": data, "fn_index": number, "session_hash": session}
+        )
+        place = f"queue/data?session_hash={session}"
+    if asked.status_code != 200:
+        return asked.text
+    lines = []
+    with httpx.stream("GET", f"{url}gradio_api/{place}", timeout=60) as stream:
+        for line in stream.iter_lines():
+            lines.append(line)
+            if "process_completed" in line:
+                break
+    return "\n".join(lines)
+
+
+def images_in(text):
+    """Yield every image that an answer names and that the server serves."""
+    for link in set(re.findall(r"http[^\"\\ ]*file=[^\"\\ ]*", text)):
+        with contextlib.suppress(OSError):
+            yield np.array(Image.open(io.BytesIO(httpx.get(link).content)))
+
+
+@pytest.mark.parametrize("name", ["refine", "show", "inspect", "refine_model", "inspect_model", "batch"])
+def test_no_file_outside_the_uploads_is_opened_whatever_the_form_of_a_call(server, tmp_path, name):
+    secret = tmp_path / "secret.png"
+    pixels = eyes.render([77])[0][0]
+    Image.fromarray(pixels).save(secret)
+    (uploads,) = server.temporary.glob("simgan-space-*/gradio")
+    files, images = named_in_many_ways(secret, uploads)
+    rest = {"refine": ["eyes", 0], "show": [0, "eyes", 0], "batch": ["eyes", 0, ""]}.get(name, ["eyes"])
+    for data in [[file] for file in (files if name == "batch" else images)] + [files[0]]:
+        text = answer_of(server.url, name, [data, *rest], "call")
+        assert any(
+            word in text for word in ("not a file that was uploaded here", "addresses are not", "event: error")
+        ), data
+        assert not any(np.array_equal(image, pixels) for image in images_in(text)), data
+
+
+@pytest.mark.parametrize("way", ["call", "queue", "run", "api"])
+def test_no_file_outside_the_uploads_is_opened_by_any_way_of_calling(server, tmp_path, way):
+    secret = tmp_path / "secret.png"
+    pixels = eyes.render([77])[0][0]
+    Image.fromarray(pixels).save(secret)
+    text = answer_of(server.url, "refine", [[{"image": {"path": str(secret)}}], "eyes", 0], way)
+    assert "not a file that was uploaded here" in text
+    assert not any(np.array_equal(image, pixels) for image in images_in(text))
+
+
+def test_an_upload_and_an_example_are_opened(server, tmp_path):
+    """The same calls as above give an image back for what was uploaded, without `meta` too."""
+    pixels = eyes.render([77])[0][0]
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    (path,) = httpx.post(f"{server.url}gradio_api/upload", files={"files": ("eye.png", file.getvalue())}).json()
+    text = answer_of(server.url, "refine", [[{"image": {"path": path}}], "eyes", 0], "queue")
+    assert any(np.array_equal(image, pixels) for image in images_in(text))
+
+
+def test_no_call_skips_the_queue(server):
+    assert "join the queue" in answer_of(server.url, "refine", [[], "eyes", 0], "run")
+
+
+# Bodies
+
+
+def sent(app, *, path="/gradio_api/call/refine", headers=(), messages=()):
+    """Return the status and body with which an ASGI app answers a POST of these messages, after which none comes."""
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": list(headers)}
+    answer, waiting = [], list(messages)
+
+    async def receive():
+        if waiting:
+            return {"type": "http.request", "more_body": True, **waiting.pop(0)}
+        return await asyncio.Event().wait()
+
+    async def send(message):
+        answer.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    return answer[0]["status"], b"".join(message.get("body", b"") for message in answer).decode()
+
+
+async def nobody(*_):
+    raise AssertionError("the request was handed on")
+
+
+def test_a_body_that_is_too_long_is_refused_before_it_is_read():
+    declared = [(b"content-length", str(guard.BODY + 1).encode())]
+    status, text = sent(Guard(nobody), headers=declared)
+    assert status == 413 and "A call may have 256 kB" in text
+    status, text = sent(Guard(nobody), messages=[{"body": b" " * 2**16}] * 5)  # not declared
+    assert status == 413 and "A call may have 256 kB" in text
+
+
+def test_a_body_that_never_ends_is_given_up(monkeypatch):
+    monkeypatch.setattr(guard, "SECONDS", 0.05)
+    status, text = sent(Guard(nobody), messages=[{"body": b'{"data"'}])
+    assert status == 408 and "did not arrive" in text
+
+
+@pytest.mark.parametrize("values", [[[]] * 50_000, functools.reduce(lambda inner, _: [inner], range(500), [])])
+def test_a_call_of_very_many_or_deeply_nested_values_is_refused(values):
+    body = json.dumps({"data": values}, separators=(",", ":")).encode()
+    assert len(body) < guard.BODY
+    status, text = sent(Guard(nobody), messages=[{"body": body, "more_body": False}])
+    assert status == 413 and "too many values" in text
+
+
+def test_the_server_answers_long_bodies_with_413(space):
+    long = b'{"data": ["' + b"x" * 15 * 2**20 + b'"]}'
+    assert httpx.post(f"{space}gradio_api/call/refine", content=long).status_code == 413
+    assert httpx.post(f"{space}gradio_api/queue/join", content=iter([long])).status_code == 413  # chunked
+
+
+def test_an_upload_is_bounded_with_all_its_files_and_leaves_nothing(server, monkeypatch):
+    declared = [(b"content-length", str(guard.UPLOAD + 1).encode())]
+    status, text = sent(Guard(nobody), path="/gradio_api/upload", headers=declared)
+    assert status == 413 and "An upload may have 288 MB" in text
+
+
+# The queue
 
 
 def test_uploads_and_results_are_deleted_after_a_while(monkeypatch, tmp_path):
-    from simgan.space import build, launch
+    from simgan.space.page import build, launch
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    monkeypatch.setattr("simgan.space.KEPT", (1, 1))
+    monkeypatch.setattr("simgan.space.page.KEPT", (1, 1))
     demo = build()
     _, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
     try:

@@ -18,7 +18,7 @@ import gradio as gr
 from simgan.errors import SimGANError, SourceError
 from simgan.refining.files import Refined, refine_path
 from simgan.space import archives, depths
-from simgan.space.events import told
+from simgan.space.events import show_errors
 from simgan.space.models import Model, Models
 from simgan.space.refine_tab import model_choice
 
@@ -39,7 +39,7 @@ Upload = tuple[str, str]  # where a file lies, and what the visitor calls it
 def add(models: Models) -> None:
     """Build the tab inside the current `gr.Tab`."""
 
-    @told
+    @show_errors
     def refine(
         files: Sequence[Upload] | None, model: str, strength: float, copy: str
     ) -> Iterator[tuple[str, str | None]]:

@@ -1,41 +1,42 @@
-"""What every event of the Space shares: one queue round the model, and errors told as a sentence."""
+"""What the events of the Space share: the queue of the model, and errors shown as a sentence."""
 
 import functools
 import html
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
 
 from simgan.errors import SimGANError
 
-# One event at a time uses the model: two would only share the same cores. Visitors see their place while they wait.
+# One event at a time uses the model, because two would share the same cores. Visitors see their place while they wait.
 MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
 
 
-def told(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn a `SimGANError` of `function` into a `gr.Error`, whose text alone reaches pages and clients.
+def show_errors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an event whose `SimGANError` becomes a `gr.Error`: of all errors, only that text reaches visitors.
 
-    The page renders that text as HTML, so what a visitor typed or named is escaped.
+    The page renders the text as HTML, so it is escaped.
     """
 
     @functools.wraps(function)
     def event(*arguments: Any, **keywords: Any) -> Any:
-        try:
+        with _shown():
             return function(*arguments, **keywords)
-        except SimGANError as error:
-            raise _sentence(error) from None
 
     @functools.wraps(function)
     def event_in_parts(*arguments: Any, **keywords: Any) -> Any:
-        try:
+        with _shown():
             yield from function(*arguments, **keywords)
-        except SimGANError as error:
-            raise _sentence(error) from None
 
     return event_in_parts if inspect.isgeneratorfunction(function) else event
 
 
-def _sentence(error: SimGANError) -> gr.Error:
-    return gr.Error(html.escape(str(error), quote=False), print_exception=False)
+@contextmanager
+def _shown() -> Iterator[None]:
+    try:
+        yield
+    except SimGANError as error:
+        raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None

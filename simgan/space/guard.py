@@ -1,23 +1,36 @@
-"""Keeps what a visitor sends from making the Space ask another server for something.
+"""ASGI middleware that checks each request before Gradio reads it.
 
-Gradio takes addresses where it takes files: `{"path": "https://…"}` in a call, and `/gradio_api/file=https://…`. Both
-make the server fetch them (from public hosts only), a proxy for whoever finds it. Nothing here needs that, so that such
-requests end before Gradio sees them, as do links to a saved state, which would be kept on disk for ever.
+Gradio opens any path of this machine that a call names without `meta`, fetches addresses that stand in place of files,
+keeps links to a saved state for ever, and parses bodies of any length. Each of these is refused here, for all events,
+with a status and a sentence. What is checked is written out again, so that Gradio reads just what was checked.
 """
 
+import asyncio
 import json
+import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
+from gradio.utils import get_upload_folder
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-BODY = 16 * 2**20  # bytes of a call; files come through /upload, where Gradio has a limit for each
+BODY = 256 * 1024  # bytes of a call
+VALUES = 10_000  # JSON values of a call: 256 kB of empty lists would fill 5 MB
+DEPTH = 20  # levels of its JSON
+SECONDS = 10.0  # until the body of a call has arrived
+UPLOAD = 288 * 2**20  # bytes of one upload with all its files; Gradio has a limit for each file
 FREE = 2**30  # bytes of disk that uploads may not take
-_ADDRESS = re.compile(r"\s*(https?|ftp|file):", re.IGNORECASE)
+_ADDRESS = re.compile(r"\s*[a-z][a-z+.-]+:", re.IGNORECASE)
 _ELSEWHERE = re.compile(r"/(file[=/]|proxy=)\s*https?:|/proxy=|/deep_link", re.IGNORECASE)
+_UPLOAD = re.compile(r"/gradio_api/upload/?$")
+_CALL = re.compile(r"/gradio_api/(queue/join|cancel|reset|(run|api|call(/v2)?)/[^/]+)/?$")
 
 
 class Guard:
@@ -27,66 +40,120 @@ class Guard:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a request that names an address, or hand it on with its body."""
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        if _ELSEWHERE.search(scope["path"]) or b"deep_link=" in scope["query_string"]:
-            return await _refuse(scope, receive, send, 403, "This server fetches nothing from elsewhere.")
-        if scope["method"] != "POST":
-            return await self.app(scope, receive, send)
-        if scope["path"].endswith("/gradio_api/upload"):
-            if shutil.disk_usage(tempfile.gettempdir()).free < FREE:
-                text = "There is no room for uploads now: try again in an hour, when those of others are deleted."
-                return await _refuse(scope, receive, send, 507, text)
-            return await self.app(scope, receive, send)
-        body = await _read(receive)
-        if body is None:
-            text = f"A call may have {BODY // 2**20} MiB: upload files first, and call with what that gives."
-            return await _refuse(scope, receive, send, 413, text)
-        try:
-            call = json.loads(body or b"null")
-        except (ValueError, RecursionError):
-            return await _refuse(scope, receive, send, 400, "A call is JSON.")
-        if _names_an_address(call):
-            text = "Files are taken, addresses are not: download the image and send the file."
-            return await _refuse(scope, receive, send, 400, text)
-        given = False
-
-        async def again() -> Message:
-            nonlocal given
-            if given:
-                return await receive()
-            given = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        return await self.app(scope, again, send)
+        """Answer a request that is refused, or hand it on."""
+        if scope["type"] == "http":
+            try:
+                scope, receive = await _checked(scope, receive)
+            except HTTPException as error:
+                headers = {"Connection": "close"} if error.status_code == 408 else None
+                return await JSONResponse({"detail": error.detail}, error.status_code, headers)(scope, receive, send)
+        return await self.app(scope, receive, send)
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:
-    await JSONResponse({"detail": text}, status)(scope, receive, send)
+async def _checked(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
+    """Return the scope of a request and its body as they are handed on; `HTTPException` where it is refused."""
+    path = scope["path"]
+    if _ELSEWHERE.search(path) or b"deep_link=" in scope["query_string"]:
+        raise HTTPException(403, "This server fetches nothing from elsewhere.")
+    if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        return scope, receive
+    length = Headers(scope=scope).get("content-length", "")
+    declared = int(length) if length.isdecimal() else 0
+    if _UPLOAD.search(path):
+        if declared > UPLOAD:
+            raise HTTPException(413, _TOO_MUCH)
+        if shutil.disk_usage(tempfile.gettempdir()).free < FREE:
+            raise HTTPException(
+                507, "There is no room for uploads now: try again in an hour, when older ones are gone."
+            )
+        return scope, _limited(receive)
+    if not _CALL.search(path):
+        raise HTTPException(404, "There is no such call: see `Use via API` at the foot of the page.")
+    if declared > BODY:
+        raise HTTPException(413, _TOO_LONG)
+    try:
+        body = await asyncio.wait_for(_read(receive), SECONDS)
+    except asyncio.TimeoutError:
+        raise HTTPException(408, f"The call did not arrive within {SECONDS:.0f} seconds: send it again.") from None
+    try:
+        call = json.loads(body or b"null")
+    except (ValueError, RecursionError):
+        raise HTTPException(400, "A call is JSON.") from None
+    for file in _paths(call):
+        _check_path(file)
+    return _with_body(scope, receive, json.dumps(call).encode())
 
 
-async def _read(receive: Receive) -> bytes | None:
-    """Give a request's whole body, None where it is too long."""
+_TOO_LONG = f"A call may have {BODY // 1024} kB: upload files first, then name them in the call; pack many as a ZIP."
+_TOO_MUCH = f"An upload may have {UPLOAD // 2**20} MB with all its files: send fewer at once."
+
+
+async def _read(receive: Receive) -> bytes:
+    """Return a request's whole body, which is empty where the client has gone."""
     body = bytearray()
-    while True:
-        message = await receive()
+    while (message := await receive())["type"] == "http.request":
         body += message.get("body", b"")
         if len(body) > BODY:
-            return None
+            raise HTTPException(413, _TOO_LONG)
         if not message.get("more_body", False):
             return bytes(body)
+    return b""
 
 
-def _names_an_address(call: Any) -> bool:
-    waiting = [call]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            path = value.get("path")
-            if isinstance(path, str) and _ADDRESS.match(path):
-                return True
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
-    return False
+def _limited(receive: Receive) -> Receive:
+    """Return `receive` that ends an upload which gets too long; Gradio then deletes what it has written of it."""
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > UPLOAD:
+            raise MultiPartException(f"{_TOO_MUCH} (maximum allowed size)")  # Gradio answers 413 to these words
+        return message
+
+    return counted
+
+
+def _with_body(scope: Scope, receive: Receive, body: bytes) -> tuple[Scope, Receive]:
+    """Return a request whose body is replaced."""
+    headers = [pair for pair in scope["headers"] if pair[0] != b"content-length"]
+    headers.append((b"content-length", str(len(body)).encode()))
+    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replaced() -> Message:
+        return first.pop() if first else await receive()
+
+    return {**scope, "headers": headers}, replaced
+
+
+def _paths(call: Any) -> Iterator[Any]:
+    """Yield what stands in a call, at any depth, where Gradio expects the path of a file."""
+    level, count = [call], 0
+    for _ in range(DEPTH):
+        count += len(level)
+        if count > VALUES:
+            break
+        dicts = [value for value in level if isinstance(value, dict)]
+        yield from (value["path"] for value in dicts if "path" in value)
+        inner = [list(value.values()) for value in dicts] + [value for value in level if isinstance(value, list)]
+        if not (level := [value for values in inner for value in values]):
+            return
+    raise HTTPException(413, "The call has too many values: send fewer files at once, or pack them as a ZIP.")
+
+
+def _check_path(path: Any) -> None:
+    """Raise `HTTPException` where a path is not that of a file in the folder of uploads and results."""
+    if path is None:
+        return
+    if isinstance(path, str) and _ADDRESS.match(path):
+        raise HTTPException(400, "Files are taken, addresses are not: download the image and send the file.")
+    folder = os.path.realpath(get_upload_folder())
+    try:  # links and `..` are followed first
+        inside = isinstance(path, str) and os.path.realpath(path).startswith(folder + os.sep)
+    except ValueError:  # a NUL
+        inside = False
+    if not inside:
+        raise HTTPException(
+            403, "This is not a file that was uploaded here: upload it first, then name the path that this returns."
+        )

@@ -10,7 +10,7 @@ from simgan.images import colours as depth_colours
 from simgan.images.depth import find_window, stored_depth
 from simgan.refining.engine import is_of_depth
 from simgan.space import depths, limits
-from simgan.space.events import MODEL_QUEUE, told
+from simgan.space.events import MODEL_QUEUE, show_errors
 from simgan.space.models import Model, Models
 from simgan.space.patch_map import draw, field_of, judge, judge_depth, report
 from simgan.space.refine_tab import NONE_YET, model_choice
@@ -33,7 +33,7 @@ Of depth, near is light, and no reading black.
 def add(models: Models) -> None:
     """Build the tab inside the current `gr.Tab`."""
 
-    @told
+    @show_errors
     def inspect(images: Upload, model: str) -> tuple[str, dict[str, Any]]:
         """Give the patch maps of an image and of its refined version, as HTML and as numbers."""
         if not images:

@@ -11,7 +11,7 @@ from PIL import Image
 from simgan.images.files import encode_like
 from simgan.refining.engine import is_of_depth
 from simgan.space import depths, limits, preview
-from simgan.space.events import MODEL_QUEUE, told
+from simgan.space.events import MODEL_QUEUE, show_errors
 from simgan.space.models import Model, Models
 from simgan.space.notes import describe
 from simgan.space.samples import Choice, Upload, examples, hand_examples, image_field
@@ -28,7 +28,7 @@ NONE_YET = "Upload an image, paste one, or pick an example."
 def add(models: Models) -> None:
     """Build the tab inside the current `gr.Tab`."""
 
-    @told
+    @show_errors
     def refine(images: Upload, model: str, strength: float) -> list[Any]:
         """Refine images: the last one before and after, the difference, a note, and all refined files."""
         if not images:
@@ -38,7 +38,7 @@ def add(models: Models) -> None:
         shown = gr.Dropdown(choices=numbered, value=len(paths) - 1, visible=len(paths) > 1)
         return [*_refine_files(models.get(model), paths, strength), shown]
 
-    @told
+    @show_errors
     def show(images: Upload, which: int | None, model: str, strength: float) -> list[Any]:
         """Show another one of several images before and after (`which` counts from 0)."""
         paths = _paths(images)

@@ -14,7 +14,7 @@ from simgan.images.arrays import Array
 from simgan.refining.engine import is_of_depth
 from simgan.simulators.eyes import renders as eyes
 from simgan.simulators.hands import renders as hands
-from simgan.space.events import told
+from simgan.space.events import show_errors
 from simgan.space.models import Models
 
 Upload = Sequence[tuple[str, str | None]] | None  # what a gallery gives: paths and captions
@@ -93,7 +93,7 @@ class Choice:
         """
         moment = gr.State(0)
 
-        @told
+        @show_errors
         def fit(images: Upload, model: str) -> list[Any]:
             """Show examples that a model takes: in the gallery too, where it has examples that it does not take."""
             of_hands = is_of_depth(models.get(model).refiner)

@@ -13,7 +13,7 @@ from PIL import Image
 from simgan.errors import ModelError
 from simgan.hub.cards.records import Records, read_records
 from simgan.hub.loading import SHIPPED
-from simgan.space.events import told
+from simgan.space.events import show_errors
 from simgan.space.models import Models
 
 ABOUT = """
@@ -36,14 +36,14 @@ def add(models: Models) -> None:
         if name not in models.shipped:
             raise ModelError(f"there are no records of {name!r}: choose one of {', '.join(models.shipped)}")
 
-    @told
+    @show_errors
     def choose(name: str) -> list[Any]:
         """Show a shipped model's curves, and the sheet of the step that ships."""
         check(name)
         note, realism, shift, trade, step, sheet, figures = _all(name)
         return [note, realism, shift, trade, gr.Slider(**step), sheet, figures]
 
-    @told
+    @show_errors
     def show(name: str, step: float) -> list[Any]:
         """Show the sheet nearest to a step, and what was measured there."""
         check(name)

@@ -4,6 +4,7 @@ Each image is real or refined by the toss of a coin, so that guessing is right h
 What it was stays on the server until the visitor has answered.
 """
 
+import math
 import random
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,13 +14,12 @@ from typing import Any
 import cv2
 import gradio as gr
 import numpy as np
-from scipy.stats import binomtest
 
 from simgan.errors import SimGANError
 from simgan.images.arrays import Array, equalize
 from simgan.simulators.eyes import camera
 from simgan.simulators.eyes import renders as eyes
-from simgan.space.events import MODEL_QUEUE, told
+from simgan.space.events import MODEL_QUEUE, show_errors
 from simgan.space.models import Models
 
 COUNT = 20  # images of a round
@@ -50,7 +50,7 @@ class Round:
 
 def p_value(right: int, count: int) -> float:
     """Probability of at least so many right answers by guessing: one-sided, exact, as the paper's 0.148."""
-    return float(binomtest(right, count, 0.5, alternative="greater").pvalue)
+    return sum(math.comb(count, k) for k in range(right, count + 1)) / 2**count
 
 
 def draw(refiner: Any, photographs: list[Array] | None, count: int, dice: random.Random) -> Round:
@@ -83,13 +83,13 @@ def add(models: Models, real: Path | None = None) -> None:
     model = models.get("eyes-simulated" if real is None else "eyes")
     photographs = None if real is None else read_photographs(real, equalized=model.refiner.config.equalize)
 
-    @told
+    @show_errors
     def start() -> list[Any]:
         """Draw a new round and show its first image."""
         # `random.Random()` takes its seed from the system: nobody else draws the same.
         return _show(draw(model.refiner, photographs, COUNT, random.Random()), "")
 
-    @told
+    @show_errors
     def answer(choice: str, state: Round | None) -> list[Any]:
         """Take an answer, "real" or "refined", about the image that is shown; tell the truth, and show the next."""
         if state is None or state.over:

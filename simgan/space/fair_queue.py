@@ -1,0 +1,90 @@
+"""The queue of the Space: a limit of waiting events for each visitor, and turns between visitors.
+
+Gradio's own queue is first come, first served, so one visitor with 200 events leaves no place to others. Here visitors
+take turns by start-time fair queueing (Goyal et al. 1996): an event gets a start tag, one more than the tag of the same
+visitor's event before it, and at least the tag of the event that started last. Events start in the order of their tags.
+Gradio computes the places and waiting times that it shows from the order of its list, which is the order of tags.
+"""
+
+import ipaddress
+import math
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from fastapi import HTTPException, Request
+from gradio.data_classes import PredictBodyInternal
+from gradio.queueing import Event, Queue
+
+SESSION = 20  # events of one open page or client that may wait and run at the same time
+ADDRESS = 60  # and of one address, which a classroom may share
+SHARE = 4  # sessions of one address that take turns as visitors of their own
+TOO_MANY = "{} of your calls are waiting, and at most {} are taken at a time: send more when some are done."
+
+
+class FairQueue(Queue):
+    """A queue with the settings of another one, a limit for each visitor, and turns."""
+
+    def __init__(self, queue: Queue) -> None:
+        super().__init__(
+            live_updates=queue.live_updates,
+            concurrency_count=queue.max_thread_count,
+            update_intervals=queue.update_intervals,
+            max_size=queue.max_size,
+            blocks=queue.blocks,
+            default_concurrency_limit=queue.default_concurrency_limit,
+        )
+        self._tags: WeakKeyDictionary[Event, float] = WeakKeyDictionary()
+        self._latest: dict[tuple[str | None, str], float] = {}  # tags by queue, and by session or address
+        self._started: dict[str | None, float] = {}  # tag of the event that started last, by queue
+
+    async def push(self, body: PredictBodyInternal, request: Request, username: str | None) -> Any:
+        """Put an event in its place; `HTTPException` 429 where its visitor has too many."""
+        address, events = address_of(request), list(self.event_ids_to_events.values())
+        for limit, own in (
+            (SESSION, sum(event.session_hash == body.session_hash for event in events)),
+            (ADDRESS, sum(address_of(event.request) == address for event in events)),
+        ):
+            if own >= limit:
+                raise HTTPException(429, TOO_MANY.format(own, limit))
+        pushed = await super().push(body, request, username)
+        event = self.event_ids_to_events.get(str(pushed[1]))
+        if event is not None:
+            self._put_in_place(event, address)
+        return pushed
+
+    def get_events(self) -> tuple[list[Event], bool, str] | None:
+        """Return the event to start next."""
+        found = super().get_events()
+        if found is not None:
+            event, name = found[0][0], found[2]
+            self._started[name] = max(self._started.get(name, 0), self._tags.get(event, 0))
+        return found
+
+    def _put_in_place(self, event: Event, address: str) -> None:
+        name, started = event.concurrency_id, self._started.get(event.concurrency_id, 0)
+        steps = {(name, f"session {event.session_hash}"): 1, (name, f"address {address}"): 1 / SHARE}
+        tag = max(started, *(self._latest.get(key, -math.inf) + step for key, step in steps.items()))
+        self._tags[event] = tag
+        self._latest = {key: latest for key, latest in self._latest.items() if key[0] != name or latest >= started}
+        self._latest |= dict.fromkeys(steps, tag)
+        waiting = self.event_queue_per_concurrency_id[name].queue
+        if any(self._tags.get(other, 0) > tag for other in waiting):
+            waiting.sort(key=lambda other: self._tags.get(other, 0))
+            self.broadcast_estimations(name)
+
+
+def address_of(request: Request) -> str:
+    """Return the address that a request came from: behind a proxy in a private network, the last public one it names.
+
+    A visitor can write addresses into the header too, but only before those that proxies append.
+    """
+    host = request.client.host if request.client else ""
+    named = request.headers.get("x-forwarded-for", "").split(",") if not _is_public(host) else []
+    return next((part.strip() for part in reversed(named) if _is_public(part.strip())), host)
+
+
+def _is_public(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        return False

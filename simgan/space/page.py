@@ -1,0 +1,83 @@
+"""The page: its tabs, its queue, and how it is launched."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from simgan.space import batch_tab, limits, patch_tab, refine_tab, training_tab, turing_tab
+from simgan.space.fair_queue import FairQueue
+from simgan.space.guard import Guard
+from simgan.space.models import Models
+
+HERE = Path(__file__).parent
+KEPT = (600, 3600)  # seconds: uploads and results are looked through so often, and deleted at that age
+WAITING = 200  # events at most that wait
+INTRODUCTION = """
+# Make synthetic {} look real
+
+A simulator gives labelled images that look fake. A *refiner* makes them look like a camera's **without moving what the
+labels say**, so that a network can be trained on them (SimGAN,
+[Shrivastava et al. 2017](https://arxiv.org/abs/1612.07828)).
+"""
+
+
+def build(models: Models | None = None, real: Path | None = None) -> gr.Blocks:
+    """Return the interface with shipped models loaded; `real` is a folder of real crops for the visual Turing test."""
+    models = models or Models()
+    with gr.Blocks(title="simgan", analytics_enabled=False, delete_cache=KEPT) as demo:
+        gr.Markdown(INTRODUCTION.format("eyes and hands" if models.of_hands else "eyes"), elem_id="introduction")
+        with gr.Tabs():
+            with gr.Tab("Refine", id="refine"):
+                refine_tab.add(models)
+            with gr.Tab("Where it looks fake", id="patches"):
+                patch_tab.add(models)
+            with gr.Tab("Batch", id="batch"):
+                batch_tab.add(models)
+            with gr.Tab("Can you tell?", id="turing"):
+                turing_tab.add(models, real)
+            with gr.Tab("Training", id="training"):
+                training_tab.add(models)
+    demo.queue(max_size=WAITING, default_concurrency_limit=4, api_open=False)  # no call skips the queue
+    demo._queue = FairQueue(demo._queue)
+    return demo
+
+
+def launch(demo: gr.Blocks, **options: Any) -> Any:
+    """Serve what `build` returned; `options` are those of `gr.Blocks.launch`."""
+    settings: dict[str, Any] = {
+        "theme": _theme(),
+        "css_paths": [HERE / "style.css"],
+        "max_file_size": limits.UPLOAD_BYTES,
+        "app_kwargs": {"middleware": [Middleware(Guard)]},
+        "run_history": False,  # it makes the server talk to the Hub
+        "enable_monitoring": False,
+        "mcp_server": False,
+        "head": f"<script>{(HERE / 'page.js').read_text()}</script>",
+        "footer_links": ["api"],
+        "ssr_mode": False,
+        "show_error": False,  # visitors read the text of `gr.Error` alone
+    }
+    return demo.launch(**(settings | options))
+
+
+def _theme() -> gr.Theme:
+    # Regular and bold of the font that Gradio serves itself; its semi-bold lacks most letters.
+    plex = gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700))
+    font: list[gr.themes.Font | str] = [plex, "system-ui", "sans-serif"]
+    theme = gr.themes.Base(primary_hue="blue", neutral_hue="slate", radius_size="lg", font=font)
+    return theme.set(
+        body_background_fill="*neutral_50",
+        block_label_text_color="*neutral_700",
+        block_label_text_color_dark="*neutral_200",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_600",
+        button_primary_text_color="white",
+        color_accent="*primary_700",
+        link_text_color="*primary_700",
+    )
