@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +17,9 @@ from safetensors import safe_open
 from simgan import Discriminator, PublishError, Refiner
 from simgan.cli import main
 from simgan.hub import uploading
+from simgan.hub.background import BackgroundPushes
 from simgan.hub.cards.records import read_records
 from simgan.hub.push import SHEETS, gather, push_model
-from simgan.training import publisher
-from simgan.training.config import TrainingConfig
-from simgan.training.publisher import Publisher
 
 SCRIPT = Path(__file__).parents[1] / "train_accelerate.py"
 STEPS = range(0, 40, 10)
@@ -214,32 +213,70 @@ def test_the_command_pushes_a_shipped_model_and_tells_what_is_wrong(hub, api, ca
         main(["push", str(tmp_path), "org/model"])
 
 
-def test_a_run_is_pushed_beside_its_training(hub, api, tmp_path, capsys):
+def test_a_run_is_pushed_while_it_trains(hub, api, tmp_path, capsys):
     run = make_run(tmp_path / "run")
-    config = TrainingConfig(output=run, push_to_hub="org/model", private=True, hub_revision="dev", push_every=2)
-    beside = Publisher(config)
-    beside.checkpoint()
-    assert beside.process is None
-    hub.fail("/api/repos/create", times=1, delay=2)
-    beside.checkpoint()
-    assert beside.process.poll() is None  # the Hub takes its time, training does not wait
-    assert beside.process.wait(300) == 0, (run / "push.log").read_text()
+    pushes = BackgroundPushes(run, "org/model", every=2, private=True, revision="dev")
+    pushes.checkpoint()
+    assert pushes.thread is None
+    held = hub.hold("/api/repos/create")
+    pushes.checkpoint()
+    first = pushes.thread
+    (run / "metrics.jsonl").write_text("half a li")  # training goes on; what is pushed is a copy
+    pushes.checkpoint()
+    pushes.checkpoint()
+    assert pushes.thread is first  # never two at a time
+    held.set()
+    first.join(60)
     assert api.model_info("org/model").private
     assert set(api.list_repo_files("org/model", revision="dev")) == PUSHED
-    beside.finish()
+    make_run(run)
+    pushes.finish()
     told = capsys.readouterr()
     assert told.out.splitlines()[-1].startswith("nothing new to push: ")  # what was copied is the run
     assert "warning" not in told.err
-    assert not (run / ".pushing").exists()
+    assert not list(run.glob(".pushing*"))
     assert commits(api, revision="dev") == 1
 
 
-def test_a_push_that_hangs_is_ended_and_the_command_for_later_is_the_last_line(hub, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(publisher, "PATIENCE", 1)
+def test_a_push_that_fails_while_training_is_a_warning_and_the_next_one_is_tried(hub, api, tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    pushes = BackgroundPushes(run, "org/model", every=1)
+    hub.fail("/api/repos/create", times=4, status=503)
+    pushes.checkpoint()
+    pushes.thread.join(60)
+    assert "warning: not pushed after this checkpoint: the Hub answered 503 for org/model" in capsys.readouterr().err
+    pushes.checkpoint()
+    pushes.thread.join(60)
+    assert set(api.list_repo_files("org/model")) == PUSHED
+    shutil.rmtree(run)
+    pushes.checkpoint()  # there is nothing to copy
+    assert "warning: not pushed after this checkpoint: " in capsys.readouterr().err
+
+
+HANGING = """
+import sys
+from pathlib import Path
+from simgan.hub import background
+background.PATIENCE = float(sys.argv[2])
+stopped = []
+background.BackgroundPushes(Path(sys.argv[1]), "org/model", revision="dev").finish(lambda: sys.argv[3] == "stopped")
+"""
+
+
+@pytest.mark.parametrize("path", ["/api/repos/create", "*/commit/*", "*/lfs/*"])
+def test_a_hub_that_does_not_answer_holds_up_no_process_and_the_command_is_the_last_line(hub, tmp_path, path):
+    """A process of its own, as its end is what is tested."""
     run = make_run(tmp_path / "my run")
-    hub.fail("/api/repos/create", delay=30)
-    Publisher(TrainingConfig(output=run, push_to_hub="org/model", hub_revision="dev")).finish()
-    assert capsys.readouterr().out.splitlines()[-1] == f"simgan push '{run}' org/model --revision dev"
+    held = hub.hold(path)
+    command = [sys.executable, "-c", HANGING, str(run), "3" if path != "/api/repos/create" else "1000"]
+    command += ["stopped" if path == "/api/repos/create" else "waiting"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    finally:
+        held.set()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2].startswith("The model was not pushed (it took too long). It is safe in ")
+    assert done.stdout.splitlines()[-1] == f"simgan push '{run}' org/model --revision dev"
 
 
 @pytest.mark.parametrize(
@@ -254,7 +291,7 @@ def test_a_push_that_hangs_is_ended_and_the_command_for_later_is_the_last_line(h
 def test_a_push_that_could_not_work_is_told_before_training(hub, tmp_path, capsys, monkeypatch, token, repo, sentence):
     monkeypatch.setenv("HF_TOKEN", token)
     hub.add_user("eve", token="hf_read", organizations=("org",), write=False)
-    Publisher(TrainingConfig(output=tmp_path, push_to_hub=repo))
+    BackgroundPushes(tmp_path, repo)
     assert sentence in capsys.readouterr().err
 
 

@@ -28,12 +28,12 @@ from tqdm import tqdm
 from simgan import __version__
 from simgan.domains.base import Floats, Images
 from simgan.errors import TrainingError
+from simgan.hub.background import BackgroundPushes
 from simgan.images.arrays import to_array, to_tensor
 from simgan.training import checkpoints
 from simgan.training.batches import equalize_image
 from simgan.training.config import TrainingConfig
 from simgan.training.measures import as_measured, summarize
-from simgan.training.publisher import Publisher
 from simgan.training.sheets import write_sheet
 from simgan.training.step import Trainer, TrainingData, make_accelerator
 
@@ -72,7 +72,15 @@ class Run:
             with checkpoints.writing(str(config.output)):
                 config.output.mkdir(parents=True, exist_ok=True)
                 config.save(config.output / "training.json")
-        self.publisher = Publisher(config) if config.push_to_hub and self.accelerator.is_main_process else None
+        self.pushes: BackgroundPushes | None = None
+        if config.push_to_hub and self.accelerator.is_main_process:
+            self.pushes = BackgroundPushes(
+                config.output,
+                config.push_to_hub,
+                every=config.push_every,
+                private=config.private,
+                revision=config.hub_revision,
+            )
         _commit()  # of the code as it is now, whatever happens to it while this runs
         self.accelerator.init_trackers("training")
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -120,8 +128,8 @@ class Run:
             f'Next: python -c "from simgan import Refiner; '
             f"Refiner.from_pretrained('{self.config.output}').refine('IMAGE.png').save('refined.png')\""
         )
-        if self.publisher:
-            self.publisher.finish(give_up=lambda: self.stopped)
+        if self.pushes:
+            self.pushes.finish(give_up=lambda: self.stopped)
 
     # In between
 
@@ -188,8 +196,8 @@ class Run:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             checkpoints.save(self.trainer, self.config.output, self.records, self._metadata())
-            if self.publisher and self.trainer.counters.step < self.config.steps:  # the last one is left to the end
-                self.publisher.checkpoint()
+            if self.pushes and self.trainer.counters.step < self.config.steps:  # the last one is left to the end
+                self.pushes.checkpoint()
         self.accelerator.wait_for_everyone()
 
     def _metadata(self) -> dict[str, str]:

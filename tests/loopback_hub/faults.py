@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
@@ -21,6 +22,7 @@ class Fault:
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
+    held: threading.Event | None = None
     cut_after: int | None = None
     cut_upload_after: int | None = None
     hits: int = 0
@@ -48,6 +50,8 @@ class Faults:
             await self.app(scope, receive, send)
             return
         await asyncio.sleep(fault.delay)
+        if fault.held is not None:
+            await asyncio.to_thread(fault.held.wait)
         if fault.cut_upload_after is not None:
             await _cut_upload(fault.cut_upload_after, receive, send)
         elif fault.status is not None:

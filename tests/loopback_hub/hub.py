@@ -105,6 +105,12 @@ class LoopbackHub:
         self.faults.append(fault)
         return fault
 
+    def hold(self, path: str) -> threading.Event:
+        """Let requests whose path matches wait until the event that is returned is set."""
+        held = threading.Event()
+        self.faults.append(Fault(path, held=held))
+        return held
+
     def clear(self) -> None:
         """Forget repositories, users, faults and the list of requests."""
         self.storage.clear()
