@@ -35,7 +35,7 @@ SECONDS = 25
 class Server:
     """`python app.py` of `place` on a port of its own, with a folder of its own for all temporary files."""
 
-    def __init__(self, folder, place=ROOT):
+    def __init__(self, folder, place=ROOT, **environment):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -44,10 +44,11 @@ class Server:
         self.temporary.mkdir(exist_ok=True)
         self.log = folder / "log.txt"
         settings = {
-            "PYTHONPATH": str(place),
+            "PYTHONPATH": os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])]),
             "GRADIO_SERVER_PORT": str(port),
             "TMPDIR": str(self.temporary),
             "HF_HUB_OFFLINE": "1",
+            **environment,
         }
         start = time.monotonic()
         with self.log.open("wb") as log:

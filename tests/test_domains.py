@@ -2,12 +2,17 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import Server, connect
+from gradio_client import handle_file
+from huggingface_hub import ModelCard
+from loopback_hub import LoopbackHub
 from PIL import Image
 
 from simgan import ConfigError, Domain, Refiner, domains, register
@@ -93,6 +98,33 @@ def test_it_is_measured_by_the_command_line(run: Path, capsys: pytest.CaptureFix
     assert "patch" in capsys.readouterr().out
     main(["evaluate", "shift", renders, "--model", str(run), "--limit", "16"])
     assert "px" in capsys.readouterr().out
+
+
+def test_its_card_is_pushed_and_loaded_and_the_space_refines_with_it(
+    run: Path, hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_anna")
+    main(["push", str(run), "org/plates"])
+    card = ModelCard.load("org/plates")
+    assert "pictures of plates" in card.text
+    assert "screws" in card.text
+    assert "object-detection" in card.data.tags
+    assert not re.search(r"\b(eyes?|iris|hands?|gaze|joints?)\b", card.text, re.IGNORECASE)
+    refiner = Refiner.from_pretrained("org/plates")
+    image = Image.open(run.parent / "renders/001.png")
+    expected = refiner.refine(image)
+    server = Server(tmp_path, HF_HUB_OFFLINE="0")
+    try:
+        client = connect(server.url)
+        sent = [{"image": handle_file(run.parent / "renders/001.png")}]
+        _, _, note, files, *_ = client.predict(sent, "org/plates", 1.0, api_name="/refine")
+        _, patches = client.predict(sent, "org/plates", api_name="/inspect")
+        client.close()
+    finally:
+        server.stop()
+    assert "96×72" in note and "colour" in note
+    assert np.abs(np.asarray(Image.open(files[0])).astype(int) - np.asarray(expected)).max() <= 1
+    assert 0 <= np.min(patches["refined"]["map"]) <= np.max(patches["refined"]["map"]) <= 1
 
 
 def test_a_name_that_is_taken_is_refused(installed: None) -> None:
