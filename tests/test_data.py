@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -9,10 +10,13 @@ import pytest
 from datasets import Dataset
 from PIL import Image
 
-from simgan import ImageError, SourceError
+from simgan import ImageError, SourceError, domains
 from simgan.data import Crops, hold_out, load
+from simgan.data.columns import mirrored
 from simgan.data.source import draw
+from simgan.domains import Label
 from simgan.domains.eyes import EYES
+from simgan.domains.weights import PointsWeight
 
 
 def write(path, array):
@@ -171,6 +175,38 @@ def test_the_iris_mask_is_a_disc_over_the_landmarks():
     radius = np.linalg.norm(iris - iris.mean(1, keepdims=True), axis=-1).max(1)
     whole = (iris.mean(1) > 13.5).all(1) & (iris.mean(1) < [40.5, 20.5]).all(1)
     assert np.allclose(masks.sum((1, 2))[whole], np.pi * (1.5 * radius[whole]) ** 2, rtol=0.02)
+
+
+@pytest.fixture
+def plates(monkeypatch, tmp_path):
+    """A domain with a label of its own, and a folder of images with it: two holes of a plate, or none."""
+    holes = {"holes": Label((-1, 2), in_pixels=True), "turn": Label(mirror=(-1.0,)), "axis": Label((2,))}
+    holes["axis"] = replace(holes["axis"], derive=(("turn",), lambda turn: [np.cos(turn), np.sin(turn)]))
+    monkeypatch.setitem(domains._registered, "plates", replace(domains.find("images"), name="plates", labels=holes))
+    write(tmp_path / "a.png", noise(70, 110))
+    write(tmp_path / "b.png", noise(35, 55))
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "holes": [[20, 30], [60.5, 40.5]], "turn": 0.5}')
+    return tmp_path
+
+
+def test_labels_of_a_registered_domain_move_are_checked_completed_and_mirrored(plates):
+    row, other = load(str(plates))
+    assert np.allclose(row["holes"], [[9.75, 14.75], [30, 20]])
+    assert np.allclose(row["axis"], [np.cos(0.5), np.sin(0.5)])
+    assert not other["holes"] and other["axis"] is None
+    turned = mirrored(row, 55)
+    assert np.allclose(turned["holes"], [[44.25, 14.75], [24, 20]]) and turned["turn"] == -0.5
+    (plates / "metadata.jsonl").write_text('{"file_name": "a.png", "holes": [[20, 30, 4]]}')
+    with pytest.raises(SourceError, match="a label holes that is not N × 2 numbers"):
+        load(str(plates))
+
+
+def test_each_labelled_point_gets_a_disc_of_the_radius_that_the_domain_names(plates):
+    masks = Crops(load(str(plates))).masks([0, 1], PointsWeight("holes", radius=4, grow=1))
+    assert masks[0, 15, 10] == masks[0, 20, 30] == 1
+    assert masks[0, 20, 20] == 0
+    assert masks[0].sum() == pytest.approx(2 * np.pi * 4**2, rel=0.03)
+    assert not masks[1].any()
 
 
 def test_without_landmarks_the_iris_mask_is_empty(tmp_path):

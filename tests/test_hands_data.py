@@ -10,7 +10,7 @@ from scipy.io import savemat
 
 from simgan import ConfigError, ImageError, SourceError
 from simgan.data import Crops, load
-from simgan.data.adapters.hand_crop import Camera, crop_hand
+from simgan.data.adapters.hands import Pinhole, crop_hand
 from simgan.data.adapters.icvl import CORRESPONDING as ICVL
 from simgan.data.adapters.msra import CORRESPONDING as MSRA
 from simgan.data.columns import as_dataset, features, image_cell, mirrored
@@ -166,12 +166,12 @@ def test_what_is_broken_gets_a_sentence(tmp_path):
 
 
 def test_a_cube_is_cut_out_and_joints_move_with_it():
-    camera = Camera((588.03, 587.07), (320.0, 240.0))
+    pinhole = Pinhole((588.03, 587.07), (320.0, 240.0))
     frame = np.full((480, 640), 2001, np.uint16)
     frame[200:280, 280:360] = 700
     frame[239:242, 319:322] = 850
     frame[248:253, 328:333] = 851
-    centre = camera.project(np.array([0.0, 0.0, 700.0]))
+    centre = pinhole.project(np.array([0.0, 0.0, 700.0]))
     image, box = crop_hand(frame, centre, 588.03)
     assert box.width == pytest.approx(300 * 588.03 / 700)
     assert set(np.unique(image)) == {0, 700, 850}  # no mixture, nor 851
@@ -180,7 +180,7 @@ def test_a_cube_is_cut_out_and_joints_move_with_it():
     corner = box.move_labels({"joints": [[320.0, 240.0, 850.0]]})["joints"][0]
     assert corner == pytest.approx([u, v, 850])
     points = np.array([[10.0, -20.0, 650.0]])
-    assert np.allclose(camera.lift(camera.project(points)), points)
+    assert np.allclose(pinhole.lift(pinhole.project(points)), points)
 
 
 @pytest.mark.parametrize("centre", [(900, 240, 700), (320, 240, 1200), (320, 240, 0), (np.nan, 240, 700)])
@@ -226,8 +226,8 @@ def test_a_frame_as_distributed_shows_the_hand_where_its_joints_are(shared_data)
     place = shared_data / "formats" / "nyu"
     depth = cv2.imread(str(place / "depth_1_0000001.png"))
     uvd = np.loadtxt(place / "joints36_uvd.txt")
-    camera = Camera((588.03, 587.07), (320.0, 240.0))
+    pinhole = Pinhole((588.03, 587.07), (320.0, 240.0))
     frame = depth[..., 1].astype(np.uint16) * 256 + depth[..., 0]
-    image, box = crop_hand(frame, uvd[32], camera.focal[0])
+    image, box = crop_hand(frame, uvd[32], pinhole.focal[0])
     apart = [abs(int(image[round(v), round(u)]) - d) for u, v, d in box.move(uvd[NYU])]
     assert np.median(apart) < 20  # joints lie inside of the hand, the surface before them

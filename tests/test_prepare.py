@@ -104,6 +104,12 @@ def test_a_limit_draws_by_seed_and_simulators_prepare_too(tmp_path):
     assert names[0] != names[1]
 
 
+def test_what_is_held_in_memory_is_prepared_too(tmp_path):
+    assert prepare("shuffled:camera:eyes", tmp_path / "out", limit=4, processes=1).count == 4
+    expected = Crops(load("shuffled:camera:eyes", limit=4))[:]
+    assert np.array_equal(Crops(load(str(tmp_path / "out")))[:], expected)
+
+
 def test_a_broken_file_stops_with_its_name_or_is_listed(tmp_path, capsys):
     write_images("simulator:eyes", tmp_path / "in", count=5, seed=0)
     (tmp_path / "in" / "simulator_0000003.png").write_bytes(b"broken")
@@ -177,7 +183,7 @@ def test_crops_by_geometry_need_little_correction(shared_data, real):
     found = align(*(mean_image(Crops(data)[:]) for data in (synthetic, target)))
     assert found.correction.scale == pytest.approx(1, abs=0.12)
     assert max(abs(found.correction.x), abs(found.correction.y)) < 3  # of 55: persons differ as much
-    assert "which is weak: look at both" in found.told  # SynthesEyes looks anywhere: its mean has no iris
+    assert "which is weak: look at both" in found.summary  # SynthesEyes looks anywhere: its mean has no iris
 
 
 def test_what_is_not_cut_from_frames_cannot_be_aligned(simulated, tmp_path):

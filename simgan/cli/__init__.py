@@ -130,7 +130,7 @@ def prepare(
     )
     print(f"{done.count} crops in {output}")
     if done.alignment is not None:
-        print(f"{done.alignment.told}; the mean images are in {output}-alignment.png")
+        print(f"{done.alignment.summary}; the mean images are in {output}-alignment.png")
     _tell_broken(done.broken)
 
 

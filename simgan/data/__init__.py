@@ -1,4 +1,4 @@
-"""Data sets: a source's name becomes a `datasets` data set of crops with their labels, prepared ones feed training."""
+"""Data sets: sources by name, read as `datasets` data sets of crops with their labels, and prepared for training."""
 
 from simgan.data.loader import Crops
 from simgan.data.sources import load, open_source

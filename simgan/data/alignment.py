@@ -1,8 +1,8 @@
-"""Alignment: scale and centre of a source's crops, checked against real ones without a label of either.
+"""Alignment: scale and centre of a source's crops are fitted to those of real ones, without labels.
 
-Crop, scale and centre decide more than any network: a pupil that sits 3 px off is a gaze that is 12° off. Means of many
-equalized crops show an eye at its usual place; the mean of the source is scaled and moved until it correlates best with
-the real one, and its crops are cut anew as that says.
+Scale and centre matter more than any network. The mean of many equalized crops shows the object at its usual place. The
+mean of the source is scaled and moved until its correlation with the real mean is largest; then crops are cut again
+with this correction.
 """
 
 from __future__ import annotations
@@ -21,26 +21,25 @@ from simgan.images.arrays import equalize
 
 Mean = NDArray[np.float32]
 SCALES = (0.75, 0.87, 1.0, 1.15, 1.33)
-LARGEST = (np.log(1.5), 10.0, 8.0)  # correction that is sought: of the scale, and in px along x and y at 55 px width
-LIGHT = 0.15  # of the width: what is smoother than this is light and shade, not the eye
-WEAK = 0.7  # correlation below which the finding is told with a warning
+LARGEST = (np.log(1.5), 10 / 55, 8 / 55)  # limits of the correction: log of the scale, shares of the width in x and y
+LIGHT = 0.15  # of the width: smoother structures are light and shade
+WEAK = 0.7  # correlation below which the summary warns
 MAGNIFY = 6
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """What was found: the correction, and how well the means correlate before and after it."""
+    """The correction that was found, and the correlation of the means before and after it."""
 
     correction: Correction
     before: float
     after: float
 
     @property
-    def told(self) -> str:
-        """One sentence for a person.
+    def summary(self) -> str:
+        """One sentence for a person, with a warning where the means correlate weakly.
 
-        It warns of means that hardly correlate: eyes that look anywhere leave a mean without an iris, and its corners
-        alone may tell a shift of 2 px that irises of eyes that look the same way do not have.
+        The mean of objects in many poses lacks their moving parts, and the rest alone may suggest a wrong shift.
         """
         c = self.correction
         warning = ", which is weak: look at both before you trust it" if self.after < WEAK else ""
@@ -51,23 +50,23 @@ class Alignment:
 
 
 def mean_image(images: NDArray[np.uint8]) -> Mean:
-    """Mean (H, W) of equalized crops, uint8 (N, H, W)."""
+    """Return the mean (H, W) of equalized crops, uint8 (N, H, W)."""
     mean: Mean = np.mean([equalize(image) for image in images], axis=0, dtype=np.float32)
     return mean
 
 
 def align(source: Mean, real: Mean) -> Alignment:
-    """Find the correction that brings crops with the mean `source` to those with the mean `real`, both (H, W).
+    """Find the correction that maps crops with the mean `source` to those with the mean `real`, both (H, W).
 
-    Light and shade are taken out of both; normalized cross-correlation over where both are known is maximized over
-    scale and centre (Powell's method) from several scales. Look at the means: half an eye correlates, too.
+    Light and shade are removed from both. The normalized cross-correlation where both are known is maximized over scale
+    and centre (Powell's method) from several scales. Look at the means: half an object correlates, too.
     """
-    unit = source.shape[1] / 55
-    limits = [(-largest, largest) for largest in (LARGEST[0], LARGEST[1] * unit, LARGEST[2] * unit)]
-    eyes = [mean - cv2.GaussianBlur(mean, (0, 0), LIGHT * mean.shape[1]) for mean in (source, real)]
+    wide = source.shape[1]
+    limits = [(-largest, largest) for largest in (LARGEST[0], LARGEST[1] * wide, LARGEST[2] * wide)]
+    flat = [mean - cv2.GaussianBlur(mean, (0, 0), LIGHT * mean.shape[1]) for mean in (source, real)]
 
     def loss(parameters: NDArray[np.float64]) -> float:
-        return -_correlation(eyes[0], eyes[1], *parameters)
+        return -_correlation(flat[0], flat[1], *parameters)
 
     starts = [(np.log(scale), 0.0, 0.0) for scale in SCALES]
     results = [minimize(loss, start, method="Powell", bounds=limits, options={"xtol": 1e-3}) for start in starts]
@@ -77,14 +76,14 @@ def align(source: Mean, real: Mean) -> Alignment:
 
 
 def write_means(path: Path, before: Mean, after: Mean, real: Mean) -> None:
-    """Show the means of the source, of the corrected source and of the real crops side by side, in a PNG."""
+    """Write the means of the source, of the corrected source and of the real crops side by side, as a PNG."""
     row = np.concatenate([np.pad(mean, 1) for mean in (before, after, real)], 1).round().astype(np.uint8)
     image = Image.fromarray(row)
     image.resize((row.shape[1] * MAGNIFY, row.shape[0] * MAGNIFY), Image.Resampling.NEAREST).save(path)
 
 
 def _correlation(source: Mean, real: Mean, logarithm: float, x: float, y: float) -> float:
-    """Correlation of `real` with what crops of a box exp(logarithm) as large and moved by (x, y) px would have."""
+    """Return the correlation of `real` with the mean of crops exp(logarithm) times as large and moved by (x, y) px."""
     scale = np.exp(logarithm)
     middle = (np.array(source.shape[::-1]) - 1) / 2
     offset = middle + np.array([x, y]) - scale * middle

@@ -1,4 +1,4 @@
-"""Crops for training: straight from Arrow's memory to arrays, without a Python object for each row."""
+"""Crops for training: from Arrow's memory to arrays, without a Python object for each row."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset
 
 from simgan.domains.weights import PointsWeight
@@ -15,10 +16,10 @@ from simgan.errors import ImageError, SourceError
 
 
 class Crops:
-    """The images of a data set, all of one size, by number; what the operating system maps stays on disk.
+    """The images of a data set, all of one size, by number; mapped files stay on disk.
 
-    `channels` 1 gives grey images, 3 colour ones, whatever is stored. Depth of 16 bits stays so: `dtype` is that of the
-    first image.
+    `channels` 1 returns grey images, 3 colour ones, whatever is stored. Depth keeps its 16 bits: `dtype` is that of
+    the first image.
     """
 
     def __init__(self, dataset: Dataset, *, channels: int = 1) -> None:
@@ -28,7 +29,7 @@ class Crops:
         chunks = dataset.data.column("image").chunks
         self._chunks = [_bytes(chunk) for chunk in chunks]
         self._starts = np.cumsum([0] + [len(chunk) for chunk in chunks])
-        order = dataset._indices  # what select, shuffle and filter leave; rows themselves stay where they are
+        order = dataset._indices  # of rows, after select, shuffle or filter; None where all are in place
         self._order = None if order is None else order.column(0).to_numpy()
         self._length = len(dataset)
         self._table = dataset.data.table
@@ -41,7 +42,7 @@ class Crops:
         return self._length
 
     def __getitem__(self, indices: Sequence[int] | np.ndarray | slice) -> np.ndarray:
-        """Give images uint8 (N, H, W) or (N, H, W, 3), or uint16 (N, H, W), by number.
+        """Return images uint8 (N, H, W) or (N, H, W, 3), or uint16 (N, H, W), by number.
 
         `ImageError` if one is broken, or of another size or depth than the first.
         """
@@ -62,7 +63,7 @@ class Crops:
         return images
 
     def each(self, indices: Sequence[int] | np.ndarray) -> list[np.ndarray]:
-        """Give images by number, whatever their sizes."""
+        """Return images by number, whatever their sizes."""
         return self._decode(self._rows(indices))
 
     def masks(self, indices: Sequence[int] | np.ndarray, weight: PointsWeight) -> np.ndarray:
@@ -105,7 +106,7 @@ class Crops:
 
 
 def _bytes(chunk: pa.StructArray) -> tuple[np.ndarray, np.ndarray]:
-    """Views of a chunk's image bytes: all of them uint8 (M,), and where each begins (N + 1,)."""
+    """Return views of a chunk's image bytes: all of them uint8 (M,), and the offset of each (N + 1,)."""
     cells = chunk.field("bytes")
     wide = pa.types.is_large_binary(cells.type)
     _, offsets, data = cells.buffers()
@@ -118,13 +119,30 @@ def _circles(column: pa.ChunkedArray, radius: float | None) -> np.ndarray:
 
     Of that radius about every point; without a radius one about their mean, half as wide as their longest diameter.
     """
-    rows = [np.asarray(points or [], np.float32).reshape(-1, 2) for points in column.to_pylist()]
-    most = 1 if radius is None else max((len(points) for points in rows), default=1)
-    circles = np.zeros((len(rows), max(most, 1), 3), np.float32)
-    for place, points in enumerate(rows):
-        if len(points) and radius is None:
-            centre = points.mean(0, dtype=np.float64)
-            circles[place, 0] = (*centre, np.linalg.norm(points - centre, axis=1).max())
-        elif len(points):
-            circles[place, : len(points)] = np.column_stack([points, np.full(len(points), radius)])
-    return circles
+    circles = [np.zeros((0, 1, 3), np.float32)]
+    for chunk in column.chunks:
+        row, points = _points(chunk)
+        counts = np.bincount(row, minlength=len(chunk))
+        if radius is None:
+            sums = np.stack([np.bincount(row, points[:, axis], len(chunk)) for axis in (0, 1)], 1)
+            found = np.zeros((len(chunk), 1, 3))
+            found[:, 0, :2] = sums / np.maximum(counts, 1)[:, None]
+            np.maximum.at(found[:, 0, 2], row, np.linalg.norm(points - found[row, 0, :2], axis=1))
+        else:
+            found = np.zeros((len(chunk), counts.max(initial=1), 3))
+            place = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
+            found[row, place, :2], found[row, place, 2] = points, radius
+        circles.append(found.astype(np.float32))
+    most = max(part.shape[1] for part in circles)
+    return np.concatenate([np.pad(part, [(0, 0), (0, most - part.shape[1]), (0, 0)]) for part in circles])
+
+
+def _points(chunk: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points of a chunk, float32 (P, 2), and the row of each (P,); rows hold a point or a list of points."""
+    numbers = np.arange(len(chunk))
+    if pa.types.is_nested(chunk.type.value_type):
+        counts = pc.list_value_length(chunk).fill_null(0).to_numpy(zero_copy_only=False)
+        row, cells = np.repeat(numbers, counts), chunk.flatten()
+    else:
+        row, cells = numbers[chunk.is_valid().to_numpy(zero_copy_only=False)], chunk
+    return row, np.asarray(cells.flatten(), np.float32).reshape(len(row), -1)[:, :2]

@@ -11,27 +11,31 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
-from datasets import Dataset
+from datasets import Dataset, Image
 from tqdm import tqdm
 
 from simgan.data.alignment import Alignment, Mean, align, mean_image, write_means
-from simgan.data.columns import as_dataset, as_table
-from simgan.data.crop import EYES, NONE, Correction, Size
+from simgan.data.columns import Row, as_dataset, as_table
+from simgan.data.crop import NONE, Correction
 from simgan.data.loader import Crops
-from simgan.data.source import Source, Task, draw, pick
+from simgan.data.source import Source, Task, draw
 from simgan.data.sources import load, open_source
 from simgan.data.tables import is_prepared
+from simgan.domains import DEFAULT
+from simgan.domains.base import Size
 from simgan.errors import ConfigError, SourceError, reason
 
 CHUNK = 64  # tasks that a process reads at a time
 ROUNDS = 3  # of alignment
-MEANS = 1000  # crops of either side that the alignment looks at
+MEANS = 1000  # crops of either side from which the alignment computes means
 SHARD = "200MB"
+
+Batch = tuple[pa.Table, list[str]]  # rows, and errors of broken files
 
 
 @dataclass
 class Prepared:
-    """What was written: how many crops, what was left out and why, and what the alignment found."""
+    """The result: the number of crops, errors of files that were left out, and the alignment."""
 
     count: int
     broken: list[str] = field(default_factory=list)
@@ -43,7 +47,7 @@ def prepare(
     output: Path,
     *,
     align: str | None = None,
-    size: Size = EYES,
+    size: Size | None = DEFAULT.size,
     channels: int = 1,
     limit: int | None = None,
     seed: int = 0,
@@ -53,11 +57,11 @@ def prepare(
 ) -> Prepared:
     """Write a source to a folder that `load` and `datasets.load_from_disk` map; memory does not grow with it.
 
-    `align` names a source of real crops whose scale and centre these are brought to, labels along; the means are shown
-    in `OUTPUT-alignment.png`. `processes` (all cores if not given) read at a time; they are spawned, so a script that
-    calls this with more than one does so under `if __name__ == "__main__":`. `overwrite` replaces what was prepared
-    before. Other arguments as for `simgan.data.load`. Written aside and renamed: a run that was killed leaves nothing
-    under `output`, and the next one clears up after it.
+    `align` names a source of real crops to whose scale and centre these are fitted, labels included; the means are
+    shown in `OUTPUT-alignment.png`. `processes` (all cores if not given) read at a time. They are spawned, so a script
+    that calls this with more than one does so under `if __name__ == "__main__":`. `overwrite` replaces what was
+    prepared before. Other arguments as for `simgan.data.load`. The folder is written aside and renamed: a killed run
+    leaves nothing under `output`, and the next one removes what it left.
 
     Raises:
         SourceError: the source, or one of its files (with `skip_bad` it is left out and listed); the folder exists, or
@@ -72,8 +76,8 @@ def prepare(
         alignment = None if align is None else _align(source, align, size, seed, aside / "means.png")
         correction = NONE if alignment is None else alignment.correction
         found = _open(source, size, channels, limit, seed, correction)
-        broken = list(found.broken) if skip_bad else []
-        _write(found, aside / "rows.arrow", limit, seed, broken if skip_bad else None, processes)
+        broken = list(found.broken) if skip_bad else None
+        _write(found, aside / "rows.arrow", limit, seed, broken, processes)
         dataset = Dataset.from_file(str(aside / "rows.arrow"))
         dataset = dataset.select(draw(range(len(dataset)), limit, seed))
         if not len(dataset):
@@ -88,17 +92,23 @@ def prepare(
         raise SourceError(f"{output} cannot be written ({reason(error)})") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return Prepared(len(dataset), broken, alignment)
+    return Prepared(len(dataset), broken or [], alignment)
 
 
 def _open(
-    source: str, size: Size, channels: int, limit: int | None, seed: int, correction: Correction = NONE
+    source: str, size: Size | None, channels: int, limit: int | None, seed: int, correction: Correction
 ) -> Source:
     found = open_source(
         source, size=size, channels=channels, limit=limit, seed=seed, correction=correction, mapped=False
     )
-    assert isinstance(found, Source)  # as it is not to be mapped
-    return found
+    if isinstance(found, Source):
+        return found
+    stored = found.cast_column("image", Image(decode=False))
+    return Source(source, range(len(found)), partial(_row, stored), found.features)
+
+
+def _row(stored: Dataset, number: int) -> list[Row]:
+    return [stored[number]]
 
 
 def _check(output: Path, overwrite: bool, processes: int | None) -> None:
@@ -110,8 +120,8 @@ def _check(output: Path, overwrite: bool, processes: int | None) -> None:
         raise SourceError(f"{output} holds something else than prepared crops and is left as it is: delete it yourself")
 
 
-def _align(source: str, real: str, size: Size, seed: int, picture: Path) -> Alignment:
-    """Register the means, cut the crops anew, and do so again: borders of the first cut mislead a little."""
+def _align(source: str, real: str, size: Size | None, seed: int, picture: Path) -> Alignment:
+    """Fit the means, cut the crops again, and repeat: the borders of the first crops distort the fit a little."""
     target = mean_image(Crops(load(real, size=size, limit=MEANS, seed=seed))[:])
     means = [_mean(source, size, seed, NONE)]
     steps = []
@@ -124,36 +134,29 @@ def _align(source: str, real: str, size: Size, seed: int, picture: Path) -> Alig
     return Alignment(correction, steps[0].before, steps[-1].after)
 
 
-def _mean(source: str, size: Size, seed: int, correction: Correction) -> Mean:
+def _mean(source: str, size: Size | None, seed: int, correction: Correction) -> Mean:
     found = _open(source, size, 1, MEANS, seed, correction)
-    rows = found.rows([found.tasks[number] for number in pick(len(found.tasks), MEANS, seed)])
-    return mean_image(Crops(as_dataset(rows, found.features))[:])
+    return mean_image(Crops(as_dataset(found.rows(found.drawn(MEANS, seed)), found.features))[:])
 
 
 def _write(
     source: Source, file: Path, limit: int | None, seed: int, broken: list[str] | None, processes: int | None
 ) -> None:
     """Read all tasks, some in each process, and write their rows in order."""
-    tasks = list(source.tasks)
-    if source.single:
-        tasks = [tasks[number] for number in pick(len(tasks), limit, seed)]
+    tasks = list(source.drawn(limit, seed))
     chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
-    count = min(processes or len(os.sched_getaffinity(0)), len(chunks))
-    schema = source.features.arrow_schema
     read = partial(_read, source, broken is not None)
     with (
         pa.OSFile(str(file), "wb") as sink,
-        pa.ipc.new_stream(sink, schema) as writer,
+        pa.ipc.new_stream(sink, source.features.arrow_schema) as writer,
         tqdm(total=len(tasks), desc="preparing") as bar,
     ):
+        count = min(processes or len(os.sched_getaffinity(0)), len(chunks))
         for (table, bad), chunk in zip(_in_order(read, chunks, count), chunks, strict=True):
             writer.write_table(table)
             if broken is not None:
                 broken.extend(bad)
             bar.update(len(chunk))
-
-
-Batch = tuple[pa.Table, list[str]]
 
 
 def _in_order(read: partial[Batch], chunks: list[list[Task]], processes: int) -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""`shuffled:SOURCE`: images whose pixels lie in no order, with the same tones: a control for what a refiner gains."""
+"""`shuffled:SOURCE`: images with their pixels in random order, a control for the gain of a refiner."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from datasets import Dataset
 from simgan.data.columns import as_dataset, features, image_cell
 from simgan.data.loader import Crops
 
-_KEPT = ("file_name", "person")  # labels are of the image that was
+_KEPT = ("file_name", "person")  # labels no longer fit
 
 
 def shuffled(data: Dataset, *, channels: int, seed: int) -> Dataset:
-    """Permute the pixels of each image, uint8 (H, W) or (H, W, 3) by `channels`, anew: whole pixels, by `seed`.
+    """Return a data set with the pixels of each image, (H, W) or (H, W, 3) by `channels`, permuted by `seed`.
 
-    Columns `image`, and `file_name` and `person` where they are known: no label of what was seen stays. `SourceError`
-    where there is no image, `ImageError` where one is broken or of another size.
+    It has the columns `image`, `file_name` and `person` and no label. `SourceError` where there is no image,
+    `ImageError` where one is broken or of another size.
     """
     crops = Crops(data, channels=channels)
     kept = [name for name in _KEPT if name in data.column_names]

@@ -16,24 +16,23 @@ from simgan.data.source import Source
 from simgan.errors import ConfigError, SourceError, reason
 from simgan.simulators import SIMULATORS
 
-DEFAULT_COUNT = 20_000
-"""Number of images of a simulated source without a limit."""
+DEFAULT_LIMIT = 20_000
+"""Number of images of a simulator without a limit."""
 
 
 def open_simulator(name: str, form: Format, limit: int | None, seed: int) -> Source:
-    """Open images 0 … limit − 1 of a simulator, with all of its labels; `SourceError` for an unknown name.
+    """Open images 0 … limit − 1 of a simulator with all of its labels; `SourceError` for an unknown name.
 
-    `ConfigError` where the format has another size or more channels than the simulator renders.
+    `SourceError` for another size than that of the simulator, `ConfigError` for 3 channels of depth.
     """
     if name not in SIMULATORS:
         raise SourceError(f"there is no simulator {name!r}: choose one of {', '.join(SIMULATORS)}")
     simulator = SIMULATORS[name]
-    if form.size is not None and form.size != simulator.size:
+    if form.size not in (None, simulator.size):
         wide, high = simulator.size
         raise SourceError(f"{name} renders {wide}×{high} pixels, not {form.size[0]}×{form.size[1]}: give that size")
-    kept = ("image", *simulator.labels, "person", "file_name")
-    count = DEFAULT_COUNT if limit is None else limit
-    return Source(name, _tasks(name, count), partial(_read, name, seed, form), features(*kept), single=False)
+    columns = features("image", *simulator.labels, "person", "file_name")
+    return Source(name, _tasks(name, limit or DEFAULT_LIMIT), partial(_read, name, seed, form), columns, single=False)
 
 
 def _tasks(name: str, count: int) -> list[range]:
@@ -47,7 +46,7 @@ def _read(name: str, seed: int, form: Format, indices: range) -> list[Row]:
         raise ConfigError(f"{name} renders depth, which has 1 channel: leave the channels at 1")
     columns: dict[str, Any] = {label: values.tolist() for label, values in labels.items()}
     return [
-        {"image": image_cell(form.tones(image)), "file_name": f"{name.partition(':')[0]}_{index:07}.png"}
+        {"image": image_cell(form.to_channels(image)), "file_name": f"{name.partition(':')[0]}_{index:07}.png"}
         | {label: values[place] for label, values in columns.items()}
         for place, (index, image) in enumerate(zip(indices, images, strict=True))
     ]

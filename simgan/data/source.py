@@ -1,4 +1,4 @@
-"""What an adapter gives: a list of things to read, and the function that reads one of them."""
+"""What an adapter returns: a list of things to read, and the function that reads one of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from datasets import Features
 
 from simgan.data.columns import Row, check_labels
+from simgan.data.crop import Format
 from simgan.errors import SimGANError, SourceError
 
 Task = Any
@@ -22,10 +23,10 @@ Read = Callable[[Task], Iterable[Row]]
 
 @dataclass(frozen=True)
 class Source:
-    """Where rows come from. Tasks and `read` can be pickled, so that other processes can do the reading.
+    """Where rows come from. Tasks and `read` can be pickled, so that other processes can read.
 
-    A task gives one row, or a few (`single` is False). `read` raises a `SimGANError` that names the broken file.
-    `broken` lists what was found unreadable while the tasks were listed.
+    A task results in one row, or in several where `single` is False. `read` raises a `SimGANError` that names the
+    broken file. `broken` lists files that turned out unreadable while the tasks were listed.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Source:
     broken: list[str] = field(default_factory=list)
 
     def rows(self, tasks: Iterable[Task], broken: list[str] | None = None) -> Iterator[Row]:
-        """Read tasks in their order. Broken ones are put on the list `broken`; without one they raise."""
+        """Yield the rows of tasks, in order. Errors are appended to the list `broken`; without one they are raised."""
         for task in tasks:
             try:
                 rows = [check_labels(row) for row in self.read(task)]
@@ -47,10 +48,23 @@ class Source:
                 continue
             yield from rows
 
+    def drawn(self, limit: int | None, seed: int) -> Sequence[Task]:
+        """Return the tasks of at most `limit` images; all tasks where one may have several images."""
+        return [self.tasks[number] for number in pick(len(self.tasks), limit if self.single else None, seed)]
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A kind of source: how it is opened, what follows its name and the colon, and whether it is cut from frames."""
+
+    open: Callable[[str, Format], Source]
+    usage: str
+    from_frames: bool = False
+
 
 @contextmanager
-def laid_out(file: Path | str, what: str) -> Iterator[None]:
-    """Read labels within this: whatever they lack or hold instead becomes a `SourceError` that names the file."""
+def parsing(file: Path | str, what: str) -> Iterator[None]:
+    """Turn any error of parsing labels, within this context, into a `SourceError` that names the file."""
     try:
         yield
     except SimGANError:
@@ -59,8 +73,18 @@ def laid_out(file: Path | str, what: str) -> Iterator[None]:
         raise SourceError(f"{file} is not laid out as {what} are: {error!r}") from error
 
 
+def read_mat(file: Path, what: str, **options: Any) -> dict[str, Any]:
+    """Read a MATLAB file (options of `scipy.io.loadmat`); `SourceError` where it is broken."""
+    from scipy.io import loadmat
+
+    try:
+        return loadmat(file, **options)
+    except Exception as error:  # scipy raises all kinds for a broken file
+        raise SourceError(f"{file} is not laid out as {what} are: {error!r}") from error
+
+
 def folder_of(path: str, source: str) -> Path:
-    """Check that a folder is there."""
+    """Return an existing folder; `SourceError` where there is none."""
     folder = Path(path).expanduser()
     if not path or not folder.is_dir():
         raise SourceError(f"{source}: there is no folder {path!r}; give the path of one")
@@ -68,9 +92,9 @@ def folder_of(path: str, source: str) -> Path:
 
 
 def draw(items: Iterable[Item], limit: int | None, seed: int) -> list[Item]:
-    """At most `limit` of the items, each as likely as any other, in their order (reservoir sampling, Vitter 1985).
+    """Return at most `limit` of the items, all equally likely, in their order (reservoir sampling, Vitter 1985).
 
-    No more than `limit` are held at a time, and which they are depends on the seed and on how many rows there are.
+    No more than `limit` are held in memory. The choice depends on the seed and on the number of items.
     """
     if limit is None:
         return list(items)
@@ -85,7 +109,7 @@ def draw(items: Iterable[Item], limit: int | None, seed: int) -> list[Item]:
 
 
 def pick(total: int, limit: int | None, seed: int) -> np.ndarray:
-    """Numbers of at most `limit` of `total` things, drawn evenly at random by seed, in ascending order."""
+    """Return at most `limit` of the numbers below `total`, drawn evenly by seed, in ascending order."""
     if limit is None or limit >= total:
         return np.arange(total)
     return np.sort(np.random.default_rng(seed).choice(total, limit, replace=False))

@@ -1,4 +1,4 @@
-"""Holding images out, so that a figure is about images, and where possible persons, that training never saw."""
+"""Held-out images: of other persons than those trained on, where persons are known."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _PERSONS = 3
 def hold_out(dataset: Dataset, share: float, *, seed: int = 0) -> tuple[Dataset, Dataset]:
     """Split into (train, held out), about that share held out; both keep their order, and neither is empty.
 
-    With a column `person` of at least 3 persons, whole persons are held out: as many as come closest to the share.
-    Else contiguous blocks of file order are, 5 of them at random places: frames next to each other look alike,
-    so that single images drawn at random would have a near copy in training.
+    With a column `person` of at least 3 persons, whole persons are held out, the number of them that is closest to the
+    share. Else 5 contiguous blocks of the file order at random places are held out: neighbouring frames are similar, so
+    that single images drawn at random would have a near copy in training.
     """
     if not 0 < share < 1:
         raise ConfigError(f"a share of {share} cannot be held out: give more than 0 and less than 1")
@@ -46,7 +46,9 @@ def _blocks(total: int, share: float, draw: np.random.Generator) -> np.ndarray:
     blocks = min(_BLOCKS, wanted, total - wanted)
     sizes = np.full(blocks, wanted // blocks) + (np.arange(blocks) < wanted % blocks)
     kept = total - wanted
-    gaps = np.sort(draw.choice(kept + 1, blocks, replace=False))  # where, among what is kept, a block comes in
+    gaps = np.sort(
+        draw.choice(kept + 1, blocks, replace=False)
+    )  # kept images before each block
     mask = np.zeros(total, bool)
     for before, gap, size in zip(np.cumsum(sizes) - sizes, gaps, sizes, strict=True):
         mask[gap + before : gap + before + size] = True

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, Features, Image, load_dataset, load_from_disk
 from datasets.exceptions import DatasetNotFoundError
 
-from simgan.data.columns import COLUMNS, Row
+from simgan.data.columns import Row, column_types, derivable
 from simgan.data.crop import Format
 from simgan.data.folder import crop_row
 from simgan.data.source import Source
@@ -20,46 +20,43 @@ from simgan.images.files import decode as decode_image
 
 
 def is_prepared(path: Path) -> bool:
-    """Tell whether a folder holds a `datasets` data set as saved to disk, `simgan prepare`'s among them."""
+    """Return whether a folder holds a `datasets` data set as saved to disk, such as those of `simgan prepare`."""
     return (path / "state.json").is_file() or (path / "dataset_dict.json").is_file()
 
 
 def open_table(name: str, form: Format, *, mapped: bool) -> Dataset | Source:
     """Open a folder saved to disk, a `.parquet` file, or a repository of the Hub (`org/name` or `org/name@split`).
 
-    One whose images have the size already is given back as it is, mapped from its files, unless not `mapped`; others
-    become a source that reads every row, cuts it as `folder:` does, and moves the labels along.
+    One whose images have the size already is returned as it is, mapped from its files, unless not `mapped`. Others
+    become a source that reads every row, crops it as `folder:` does, and moves the labels along.
     """
     dataset = _open(name)
     if "image" not in dataset.column_names:
         raise SourceError(f"{name} has no column image: it has {', '.join(dataset.column_names)}")
     if not len(dataset):
         raise SourceError(f"{name} is empty")
-    kinds = dict(dataset.features)
-    derived = {"pitch", "yaw"} <= kinds.keys() and "gaze" not in kinds
+    types, columns = column_types(), dict(dataset.features)
+    derived = derivable(columns)
     dataset = dataset.cast_column("image", Image(decode=False))
     if mapped and not derived and _fits(dataset[0]["image"], form):
         return dataset.cast_column("image", Image())
-    known = {key: COLUMNS.get(key, kind) for key, kind in kinds.items()}
-    if derived:
-        known["gaze"] = COLUMNS["gaze"]
-    if "file_name" not in known:
-        known["file_name"] = COLUMNS["file_name"]
-    return Source(name, range(len(dataset)), partial(_read, dataset, form, name), Features(known))
+    columns = {key: types.get(key, kind) for key, kind in columns.items()}
+    columns |= {key: types[key] for key in (*derived, "file_name") if key not in columns}
+    return Source(name, range(len(dataset)), partial(_read, dataset, form, name), Features(columns))
 
 
 def _fits(cell: dict[str, Any] | None, form: Format) -> bool:
-    """Tell whether an image is stored as training takes it: its bytes, not a path, and of the size."""
+    """Return whether an image is stored as training reads it: as bytes, not a path, and with the size."""
     if cell is None or cell["bytes"] is None:
         return False
     try:
         return form.size in (None, decode(cell, "").shape[1::-1])
-    except ImageError:  # whoever reads the rows will tell
+    except ImageError:  # raised again, with its name, when the rows are read
         return False
 
 
 def decode(cell: dict[str, Any] | None, name: str) -> np.ndarray:
-    """Decode what an image column holds to a stored image; `ImageError` names one that cannot be."""
+    """Return what an image column holds as a stored image; `ImageError` names a broken one."""
     if cell is None or (cell["bytes"] is None and cell["path"] is None):
         raise ImageError(f"{name} holds no image")
     if cell["bytes"] is None:
@@ -83,7 +80,7 @@ def _open(name: str) -> Dataset:
             f"{name} is no folder or file here, and no data set of the Hub that you may read: check the name; for a "
             "private or gated one log in with `hf auth login`"
         ) from error
-    except Exception as error:  # broken files and connections raise what their libraries have, with no common base
+    except Exception as error:  # broken files and connections raise errors of many libraries
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise SourceError(f"{name} cannot be opened, neither as a folder or file nor on the Hub: {reason}") from error
 
@@ -100,5 +97,5 @@ def _read(dataset: Dataset, form: Format, source: str, number: int) -> list[Row]
     row = dataset[number]
     path = (row["image"] or {}).get("path")
     name = row.get("file_name") or Path(path or f"{number:06}.png").name
-    told = f"{name} (row {number} of {source})"
-    return [crop_row(decode(row["image"], told), row | {"file_name": name}, form, told)]
+    where = f"{name} (row {number} of {source})"
+    return [crop_row(decode(row["image"], where), row | {"file_name": name}, form, where)]

@@ -19,6 +19,8 @@ from simgan.errors import ConfigError
 __all__ = ["Domain", "Label", "Preparation", "Recipe", "Terms", "Words", "all_domains", "find", "of_preset", "register"]
 
 DEFAULT_PRESET = DEFAULT_MODEL = "eyes"
+DEFAULT = EYES
+"""The domain whose size crops have where none is given."""
 ENTRY_POINTS = "simgan.domains"
 
 _registered: dict[str, Domain] = {domain.name: domain for domain in (EYES, HANDS, IMAGES)}

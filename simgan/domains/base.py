@@ -38,12 +38,14 @@ class Label:
 
     `shape` of one row; −1 is any number. `in_pixels`: the first two numbers of the last axis are x and y in pixels of
     the image (whole numbers are pixel centres), so that the label moves with the crop. `mirror`: the factors by which
-    its numbers are multiplied where the image is mirrored; x of a label in pixels becomes width − 1 − x.
+    its numbers are multiplied where the image is mirrored; x of a label in pixels becomes width − 1 − x. `derive`: the
+    columns from which it can be computed where a source lacks it, and the function of their values.
     """
 
     shape: tuple[int, ...] = ()
     in_pixels: bool = False
     mirror: tuple[float, ...] = ()
+    derive: tuple[tuple[str, ...], Callable[..., Any]] | None = None
 
 
 @dataclass(frozen=True)

@@ -93,9 +93,16 @@ RECIPES = {
     ),
 }
 
+
+
+def gaze_direction(pitch: float, yaw: float) -> list[float]:
+    """Return the unit vector (−cos p sin y, −sin p, −cos p cos y) of angles in radians."""
+    return [-np.cos(pitch) * np.sin(yaw), -np.sin(pitch), -np.cos(pitch) * np.cos(yaw)]
+
+
 _FLIP = (-1.0, 1.0, 1.0)  # x changes sides
 LABELS = {
-    "gaze": Label((3,), mirror=_FLIP),
+    "gaze": Label((3,), mirror=_FLIP, derive=(("pitch", "yaw"), gaze_direction)),
     "pitch": Label(),
     "yaw": Label(mirror=(-1.0,)),
     "head_rotation": Label((9,), mirror=tuple(np.outer(_FLIP, _FLIP).ravel())),

@@ -15,8 +15,9 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from simgan.data import hold_out, load
-from simgan.data.crop import EYES, Size
 from simgan.data.source import pick
+from simgan.domains import DEFAULT
+from simgan.domains.base import Size
 from simgan.errors import ConfigError
 from simgan.images.arrays import equalize
 from simgan.refiner import Refiner
@@ -108,7 +109,7 @@ class Material(ABC, Generic[L]):
     _kept: dict[object, L] = field(default_factory=dict, repr=False, kw_only=True)
     _refiners: dict[str, Refiner] = field(default_factory=dict, repr=False, kw_only=True)
 
-    size: ClassVar[Size] = EYES
+    size: ClassVar[Size | None] = DEFAULT.size
     arm: ClassVar[type[Arm]] = Arm
 
     def __post_init__(self) -> None:

@@ -12,17 +12,20 @@ from typing import Any
 
 import cv2
 import numpy as np
-from scipy.io import loadmat
 
-from simgan.data.columns import Row, angles, features, image_cell, mirrored
+from simgan.data.adapters.eyes import angles, eye_size
+from simgan.data.columns import Row, features, image_cell, mirrored
 from simgan.data.crop import Crop, Format
-from simgan.data.source import Source, folder_of, laid_out
+from simgan.data.source import Source, folder_of, parsing, read_mat
 from simgan.errors import SourceError
 
-FEATURES = features("image", "gaze", "pitch", "yaw", "head_rotation", "person", "file_name")
+COLUMNS = ("image", "gaze", "pitch", "yaw", "head_rotation", "person", "file_name")
 NORMALIZED = Path("Data") / "Normalized"
 LISTS = Path("Evaluation Subset") / "sample list for eye image"
 EVALUATION = "@evaluation"
+WHAT = "MPIIGaze's normalized data"
+
+Chosen = dict[tuple[str, str], set[tuple[str, str]]]  # images (file, side) by (person, day)
 
 
 def open_mpiigaze(path: str, form: Format) -> Source:
@@ -34,19 +37,14 @@ def open_mpiigaze(path: str, form: Format) -> Source:
     chosen = _lists(folder) if path.endswith(EVALUATION) else None
     if chosen is not None:
         days = [day for day in days if (day.parent.name, day.stem) in chosen]
-    return Source(f"mpiigaze:{path}", days, partial(_read, form, chosen), FEATURES, single=False)
-
-
-Chosen = dict[tuple[str, str], set[tuple[str, str]]]
+    return Source(f"mpiigaze:{path}", days, partial(_read, form, chosen), features(*COLUMNS), single=False)
 
 
 def _lists(folder: Path) -> Chosen:
-    """Images of the Evaluation Subset, (file, side) by (person, day); lines are `day01/0005.jpg left`."""
+    """Return the images of the Evaluation Subset; lines are `day01/0005.jpg left`."""
     chosen: Chosen = {}
     for file in sorted((folder / LISTS).glob("p*.txt")):
-        for line in file.read_text().splitlines():
-            if not line.strip():
-                continue
+        for line in filter(str.strip, file.read_text().splitlines()):
             try:
                 name, side = line.split()
                 day, image = name.split("/")
@@ -60,12 +58,9 @@ def _lists(folder: Path) -> Chosen:
 
 def _read(form: Format, chosen: Chosen | None, day: Path) -> list[Row]:
     person = day.parent.name
+    content = read_mat(day, WHAT, struct_as_record=False, squeeze_me=True)
     rows = []
-    try:
-        content = loadmat(day, struct_as_record=False, squeeze_me=True)
-    except Exception as error:  # scipy raises all kinds for a broken file
-        raise SourceError(f"{day} is not laid out as MPIIGaze's normalized data are: {error}") from error
-    with laid_out(day, "MPIIGaze's normalized data"):
+    with parsing(day, WHAT):
         names = np.atleast_1d(content["filenames"])
         for side in ("left", "right"):
             eyes: Any = getattr(content["data"], side)
@@ -80,8 +75,8 @@ def _read(form: Format, chosen: Chosen | None, day: Path) -> list[Row]:
 
 
 def _row(image: np.ndarray, gaze: np.ndarray, pose: np.ndarray, side: str, form: Format) -> Row:
-    crop = Crop.fitting((image.shape[1], image.shape[0]), form.eye_size)
+    crop = Crop.fitting((image.shape[1], image.shape[0]), eye_size(form))
     labels: Row = {**angles(gaze), "head_rotation": cv2.Rodrigues(pose)[0].ravel().tolist()}
     if side == "right":
         image, labels = np.ascontiguousarray(image[:, ::-1]), mirrored(labels, image.shape[1])
-    return {"image": image_cell(form.tones(crop.cut(image.astype(np.uint8)))), **labels}
+    return {"image": image_cell(form.to_channels(crop.cut(image.astype(np.uint8)))), **labels}

@@ -7,29 +7,22 @@ green and blue hold the mm. `joint_data.mat` has 36 joints a frame, of which the
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 
-from simgan.data.adapters.hand_crop import Camera, hand_row
-from simgan.data.columns import Row, features
-from simgan.data.crop import Format, Size
-from simgan.data.source import Source, folder_of, laid_out
+from simgan.data.adapters.hands import Hand, Pinhole, hand_source
+from simgan.data.crop import Format
+from simgan.data.source import Source, folder_of, parsing, read_mat
 from simgan.errors import ImageError, SourceError
 from simgan.images.depth import unpack
 from simgan.images.files import decode
 
-CAMERA = Camera(focal=(588.03, 587.07), centre=(320.0, 240.0))
+KINECT = Pinhole(focal=(588.03, 587.07), centre=(320.0, 240.0))
 SUBSET = (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32)
 """The numbers of `simgan.domains.hands.JOINTS` among the 36."""
-COUNT = 36
 SYNTHETIC = "@synthetic"
 LABELS = "joint_data.mat"
-FEATURES = features("image", "joints", "joints_mm", "file_name")
-
-Task = tuple[Path, np.ndarray]
 
 
 def open_nyu(path: str, form: Format) -> Source:
@@ -42,36 +35,33 @@ def open_nyu(path: str, form: Format) -> Source:
     if not (folder / LABELS).is_file():
         raise SourceError(f"nyu: {folder} has no {LABELS}; it is distributed with the frames, put it beside them")
     joints = _joints(folder / LABELS)
-    tasks: list[Task] = []
+    hands: list[Hand] = []
     for file in files:
-        with laid_out(file, "NYU's frames"):
+        with parsing(file, "NYU's frames"):
             kinect, number = (int(part) - 1 for part in file.stem.split("_")[1:])
         if not (0 <= kinect < len(joints) and 0 <= number < joints.shape[1]):
             views, frames = joints.shape[:2]
             raise SourceError(f"{folder / LABELS} has joints of {views} × {frames} frames, and none of {file.name}")
-        tasks.append((file, joints[kinect, number]))
-    return Source(f"nyu:{path}", tasks, partial(_read, form.hand_size), FEATURES)
+        hands.append((file, joints[kinect, number], {"file_name": file.name}))
+    return hand_source(f"nyu:{path}", hands, _frame, form, KINECT, "joints")
 
 
 def _joints(file: Path) -> np.ndarray:
-    """Joints of all frames (Kinects, frames, 14, 3) in mm, y downwards."""
-    try:
-        joints = loadmat(file, variable_names=["joint_xyz"])["joint_xyz"]
-    except Exception as error:  # scipy raises all kinds for a broken file
-        raise SourceError(f"{file} is not laid out as NYU's joints are: {error!r}") from error
-    if joints.ndim != 4 or joints.shape[2:] != (COUNT, 3):
+    """Return the joints of all frames (Kinects, frames, 14, 3) in mm, y downwards."""
+    content = read_mat(file, "NYU's joints", variable_names=["joint_xyz"])
+    with parsing(file, "NYU's joints"):
+        joints = content["joint_xyz"]
+    if joints.ndim != 4 or joints.shape[2:] != (36, 3):
         raise SourceError(
-            f"{file} has joint_xyz of shape {joints.shape}, where Kinects × frames × {COUNT} joints × 3 are due: take "
-            "the file that is distributed"
+            f"{file} has joint_xyz of shape {joints.shape}, where Kinects × frames × 36 joints × 3 are due: take the "
+            "file that is distributed"
         )
     chosen: np.ndarray = joints[:, :, SUBSET].astype(np.float32) * np.array([1, -1, 1], np.float32)
-    return chosen
+    return chosen.astype(float)
 
 
-def _read(size: Size, task: Task) -> list[Row]:
-    path, joints = task
+def _frame(path: Path) -> np.ndarray:
     frame = decode(path)
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
         raise ImageError(f"{path} is no depth of NYU's: a colour image of 8 bits holds the mm in green and blue")
-    with laid_out(f"{LABELS} at {path.name}", "NYU's joints"):
-        return [hand_row(unpack(frame), joints, CAMERA, size, str(path), "joints") | {"file_name": path.name}]
+    return unpack(frame)
