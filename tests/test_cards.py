@@ -11,7 +11,6 @@ from publishing_runs import SECRET, make_run, measure
 from simgan import ModelError, Refiner
 from simgan.hub.cards import terms
 from simgan.hub.cards.curves import draw_curves
-from simgan.hub.cards.marks import is_rendered, signed
 from simgan.hub.cards.model import render_model_card
 from simgan.hub.cards.records import read_records
 from simgan.hub.push import push_model
@@ -129,15 +128,6 @@ def test_a_source_is_named_without_its_place_and_with_its_licence(source, shown,
     assert terms.licence([source])["license"] == licence
     assert terms.licence([source, "camera:eyes"])["license"] == licence
     assert terms.licence([source, "folder:x"])["license"] == "unknown"
-
-
-def test_an_edited_card_is_told_from_a_rendered_one():
-    card = signed("---\nlicense: mit\n---\n\n# Model\n")
-    assert is_rendered(card)
-    assert is_rendered(card.replace("\n", "\r\n"))
-    assert not is_rendered(card.replace("mit", "apache-2.0"))
-    assert not is_rendered(card + "More.\n")
-    assert not is_rendered("# Model\n")
 
 
 @pytest.mark.parametrize("file", ["config.json", "training.json", "model.safetensors"])

@@ -144,29 +144,32 @@ def test_a_hub_that_stays_out_of_order_is_given_up(run, hub):
     assert fault.hits == 4
 
 
-def test_an_edited_card_stays_and_a_rendered_one_is_replaced(run, hub, api, tmp_path):
-    push_model("eyes", "org/model")
-    api.delete_file("README.md", "org/model")
+def test_a_card_on_the_hub_stays_until_it_is_to_be_replaced(run, hub, api, tmp_path, capsys):
     push_model(run, "org/model")
-    later = make_run(tmp_path / "later", seed=7)
-    assert not push_model(later, "org/model").card_kept
-    assert "| seed | 7 |" in ModelCard.load("org/model").text
     mine = ModelCard.load("org/model").content.replace("## Limits", "## Limits, says Anna")
     api.upload_file(repo_id="org/model", path_in_repo="README.md", path_or_fileobj=mine.encode())
-    again = push_model(run, "org/model")
-    assert again.card_kept
-    assert "README.md was edited there and stays" in str(again)
+    later = make_run(tmp_path / "later", seed=7)
+    main(["push", str(later), "org/model"])
+    assert "(the README.md there stays; pass --replace-card to replace it)" in capsys.readouterr().out
     assert ModelCard.load("org/model").content == mine
+    main(["push", str(later), "org/model", "--replace-card"])
+    assert "README.md" not in capsys.readouterr().out
+    assert "| seed | 7 |" in ModelCard.load("org/model").text
+    assert "says Anna" not in ModelCard.load("org/model").text
 
 
-def test_sheets_that_a_run_has_no_more_go_and_the_files_of_others_stay(run, hub, api, tmp_path):
+def test_sheets_that_a_run_has_no_more_go_unless_the_card_shows_them(run, hub, api, tmp_path):
     push_model(run, "org/model")
+    mine = "![in between](samples/step-000000.png)"
+    api.upload_file(repo_id="org/model", path_in_repo="README.md", path_or_fileobj=mine.encode())
     api.upload_file(repo_id="org/model", path_in_repo="notes.txt", path_or_fileobj=b"mine")
     other = make_run(tmp_path / "run")
-    (other / "samples" / "step-000010.png").unlink()
-    push_model(other, "org/model")
+    for step in (0, 10):
+        (other / "samples" / f"step-{step:06}.png").unlink()
+    assert push_model(other, "org/model").card_kept
     assert set(api.list_repo_files("org/model")) == PUSHED - {"samples/step-000010.png"} | {"notes.txt"}
-    assert commits(api) == 3
+    assert not push_model(other, "org/model", replace_card=True).card_kept
+    assert "samples/step-000000.png" not in api.list_repo_files("org/model")
 
 
 def test_of_many_sheets_some_are_pushed_first_last_and_the_model_s_own_among_them(tmp_path):
@@ -228,14 +231,16 @@ def test_a_run_is_pushed_while_it_trains(hub, api, tmp_path, capsys):
     held.set()
     first.join(60)
     assert api.model_info("org/model").private
-    assert set(api.list_repo_files("org/model", revision="dev")) == PUSHED
+    assert set(api.list_repo_files("org/model", revision="dev")) == PUSHED - {"README.md"}
     make_run(run)
+    hub.requests.clear()
     pushes.finish()
     told = capsys.readouterr()
-    assert told.out.splitlines()[-1].startswith("nothing new to push: ")  # what was copied is the run
+    assert told.out.splitlines()[-1].startswith("pushed: ")  # the card; what was copied is the run
+    assert [path for method, path in hub.requests if method == "PUT"] == []
     assert "warning" not in told.err
     assert not list(run.glob(".pushing*"))
-    assert commits(api, revision="dev") == 1
+    assert set(api.list_repo_files("org/model", revision="dev")) == PUSHED
 
 
 def test_a_push_that_fails_while_training_is_a_warning_and_the_next_one_is_tried(hub, api, tmp_path, capsys):
@@ -247,7 +252,7 @@ def test_a_push_that_fails_while_training_is_a_warning_and_the_next_one_is_tried
     assert "warning: not pushed after this checkpoint: the Hub answered 503 for org/model" in capsys.readouterr().err
     pushes.checkpoint()
     pushes.thread.join(60)
-    assert set(api.list_repo_files("org/model")) == PUSHED
+    assert api.file_exists("org/model", "model.safetensors")
     shutil.rmtree(run)
     pushes.checkpoint()  # there is nothing to copy
     assert "warning: not pushed after this checkpoint: " in capsys.readouterr().err

@@ -162,7 +162,7 @@ def test_a_data_set_comes_back_with_its_columns_and_splits(hub, model, images, t
     assert pushes(hub) == []
 
 
-def test_the_card_tells_what_refined_it_and_stays_when_it_was_edited(hub, model, images, tmp_path):
+def test_the_card_tells_what_refined_it_and_stays_until_it_is_to_be_replaced(hub, model, images, tmp_path):
     commit = push_model(model, "org/model").url.rsplit("/", 1)[-1]
     refiner = Refiner.from_pretrained("org/model")
     output = as_files(tmp_path / "out", images)
@@ -181,6 +181,8 @@ def test_the_card_tells_what_refined_it_and_stays_when_it_was_edited(hub, model,
     api.upload_file(repo_id="org/data", repo_type="dataset", path_in_repo="README.md", path_or_fileobj=edited.encode())
     assert push_data(output, "org/data", made_by(refiner, 1.0)).card_kept
     assert DatasetCard.load("org/data").content == edited
+    assert not push_data(output, "org/data", made_by(refiner, 1.0), replace_card=True).card_kept
+    assert "## My terms" not in DatasetCard.load("org/data").content
 
 
 def test_fewer_shards_leave_none_of_the_old_ones(hub, model, images, tmp_path, monkeypatch):

@@ -34,6 +34,7 @@ def refine(
     copy: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
     push_to_hub: str | None = None,
     private: bool = False,
+    replace_card: bool = False,
 ) -> None:
     """Make images look real. Labels, names, formats and bit depths stay; an interrupted run goes on where it was.
 
@@ -48,6 +49,7 @@ def refine(
         copy: pattern of images that are labels, such as "masks/*": copied as they are. May be given several times.
         push_to_hub: push what was refined, now or before, as a data set with its labels to this Hub id (org/name).
         private: make a new repository private.
+        replace_card: replace a card (README.md) that is there already.
     """
     from simgan import Refiner
     from simgan.refining.files import refine_path
@@ -81,7 +83,8 @@ def refine(
     if push_to_hub is not None:
         note_refined(output, refiner, strength, copy)
         try:
-            print(push_data(output, push_to_hub, made_by(refiner, strength), leave_out=copy, private=private or None))
+            made, where = made_by(refiner, strength), {"private": private, "replace_card": replace_card}
+            print(push_data(output, push_to_hub, made, leave_out=copy, **where))
         except PublishError as error:
             raise PublishError(f"{error}; {output} is whole, and the same command pushes it later") from error
 
@@ -162,6 +165,7 @@ def push(
     revision: str | None = None,
     create_pr: bool = False,
     private: bool = False,
+    replace_card: bool = False,
     token: str | None = None,
 ) -> None:
     """Push a trained model to the Hub in one commit: networks, card, samples, figures, measures. Again: only changes.
@@ -172,11 +176,13 @@ def push(
         revision: a branch; main if not given.
         create_pr: propose it as a pull request.
         private: make a new repository private.
+        replace_card: replace a card (README.md) that is there already.
         token: of the Hub; if not given HF_TOKEN, or that of `hf auth login`.
     """
     from simgan.hub.push import push_model
 
-    print(push_model(run, repository, revision=revision, create_pr=create_pr, private=private or None, token=token))
+    where: dict[str, Any] = {"revision": revision, "create_pr": create_pr, "private": private, "token": token}
+    print(push_model(run, repository, replace_card=replace_card, **where))
 
 
 def space_push(

@@ -49,7 +49,10 @@ class BackgroundPushes:
             _warn(f"a push to {repo_id} would fail now: {problem}")
 
     def checkpoint(self) -> None:
-        """Push a copy of the run as it is now, if it is time to and no push is running."""
+        """Push a copy of the run as it is now, if it is time to and no push is running.
+
+        The card is left to `finish`: once there, a card is not replaced.
+        """
         self.checkpoints += 1
         if not self.every or self.checkpoints % self.every or (self.thread and self.thread.is_alive()):
             return
@@ -62,7 +65,7 @@ class BackgroundPushes:
 
         def push() -> None:
             with copy:
-                self._push(Path(copy.name))
+                self._push(Path(copy.name), card=False)
             if not self._pushed:
                 _warn(f"not pushed after this checkpoint: {self._outcome}")
 
@@ -75,7 +78,7 @@ class BackgroundPushes:
         """
         deadline = time.monotonic() + PATIENCE
         if self._wait(deadline, give_up):
-            self._start(lambda: self._push(self.run))
+            self._start(lambda: self._push(self.run, card=True))
             if self._wait(deadline, give_up) and self._pushed:
                 print(self._outcome, flush=True)
                 return
@@ -87,11 +90,11 @@ class BackgroundPushes:
         self.thread = threading.Thread(target=push, daemon=True)
         self.thread.start()
 
-    def _push(self, folder: Path) -> None:
+    def _push(self, folder: Path, *, card: bool) -> None:
         self._pushed = False
         try:
-            self._outcome = str(push_model(folder, self.repo_id, private=self.private or None, revision=self.revision))
-            self._pushed = True
+            pushed = push_model(folder, self.repo_id, card=card, private=self.private, revision=self.revision)
+            self._outcome, self._pushed = str(pushed), True
         except PublishError as error:
             self._outcome = str(error)
         except Exception as error:  # whatever it is, the run goes on

@@ -23,19 +23,13 @@ SHEETS = 24  # sample sheets that are pushed, evenly spread over the steps
 
 
 def push_model(
-    source: str | Path,
-    repo_id: str,
-    *,
-    revision: str | None = None,
-    create_pr: bool = False,
-    private: bool | None = None,
-    token: str | bool | None = None,
-    commit_message: str | None = None,
+    source: str | Path, repo_id: str, *, card: bool = True, commit_message: str | None = None, **options: Any
 ) -> Pushed:
     """Push a run, the folder of a model, or a shipped model; a second push of the same sends nothing.
 
-    Arguments are those of `simgan.hub.uploading.upload`. `ModelError` where `source` holds no refiner, `PublishError`
-    where the Hub refuses it or is out of reach.
+    `card`: with its card. `options` are those of `simgan.hub.uploading.upload`: revision, create_pr, private, token,
+    replace_card. `ModelError` where `source` holds no refiner, `PublishError` where the Hub refuses it or is out of
+    reach.
     """
     found = local_folder(str(Path(source).expanduser()))
     if found is None:
@@ -44,19 +38,12 @@ def push_model(
     with TemporaryDirectory() as folder:
         try:
             gather(records, Path(folder), repo_id)
+            if not card:
+                (Path(folder) / CARD).unlink()
         except OSError as error:
             raise PublishError(f"{source} cannot be gathered to be pushed: {error}") from error
         step = f" of step {records.step}" if records.step is not None else ""
-        return upload(
-            Path(folder),
-            repo_id,
-            message=commit_message or f"Refiner{step}",
-            revision=revision,
-            create_pr=create_pr,
-            private=private,
-            token=token,
-            owned=OWNED,
-        )
+        return upload(Path(folder), repo_id, message=commit_message or f"Refiner{step}", owned=OWNED, **options)
 
 
 def gather(records: Records, target: Path, repo_id: str) -> None:
@@ -112,7 +99,7 @@ def push_network(network: Network, repo_id: str, *, commit_message: str | None =
         network.save_pretrained(folder)
         if not network.subfolder:
             (Path(folder) / CARD).write_text(render_model_card(read_records(Path(folder)), repo_id))
-        return upload(Path(folder), repo_id, message=commit_message or kind, replace_card=False, **options)
+        return upload(Path(folder), repo_id, message=commit_message or kind, **options)
 
 
 def push_command(run: Path, repo_id: str, *, private: bool = False, revision: str | None = None) -> str:

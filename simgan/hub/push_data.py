@@ -69,21 +69,12 @@ def _note_of(output: Path) -> Path | None:
     return output / RECORD if (output / "dataset_dict.json").is_file() or is_dataset(output) else None
 
 
-def push_data(
-    output: Path,
-    repo_id: str,
-    made: Made,
-    *,
-    leave_out: Sequence[str] = (),
-    revision: str | None = None,
-    create_pr: bool = False,
-    private: bool | None = None,
-    token: str | bool | None = None,
-) -> Pushed:
+def push_data(output: Path, repo_id: str, made: Made, *, leave_out: Sequence[str] = (), **options: Any) -> Pushed:
     """Push what was refined into `output`: a folder or archive of images, a `datasets` folder or a `.parquet` file.
 
     `load_dataset(repo_id)` gives it back. Pushing the same again sends nothing. `leave_out`: patterns of images that
-    are labels, as for `refine_path`; like all other files of a folder they are not pushed. Other arguments: `upload`.
+    are labels, as for `refine_path`; like all other files of a folder they are not pushed. `options` are those of
+    `simgan.hub.uploading.upload`.
     `SourceError` where there is nothing to push, `PublishError` where the Hub refuses it or is out of reach.
     """
     with TemporaryDirectory() as place:
@@ -108,17 +99,8 @@ def push_data(
             column=_image_column(features, output),
         )
         (folder / CARD).write_text(card)
-        return upload(
-            folder,
-            repo_id,
-            message=f"{sum(counts.values())} images refined by {made.refiner}",
-            repo_type="dataset",
-            revision=revision,
-            create_pr=create_pr,
-            private=private,
-            token=token,
-            owned=("data/",),
-        )
+        message = f"{sum(counts.values())} images refined by {made.refiner}"
+        return upload(folder, repo_id, message=message, repo_type="dataset", owned=["data/"], **options)
 
 
 def _splits(output: Path, cache: Path, leave_out: Sequence[str]) -> dict[str, Iterator[Dataset]]:

@@ -1,6 +1,6 @@
 """A folder becomes one commit on the Hub: created, checked, retried; what is there already is not sent again.
 
-Nothing here knows what the folder holds, except that its README.md is a card (`simgan.hub.cards.marks`).
+Nothing here knows what the folder holds, except that its README.md is a card.
 """
 
 import logging
@@ -24,7 +24,6 @@ from huggingface_hub.errors import (
 
 from simgan.errors import PublishError
 from simgan.hub import VERSION
-from simgan.hub.cards.marks import is_rendered
 
 WAITS = (1, 2, 5)  # seconds before the next attempts, when the Hub is out of reach or out of order
 AGAIN = {408, 409, 412, 425, 429}  # refusals that another attempt may not meet
@@ -35,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a push did: where it can be seen, whether the Hub got anything new, whether an edited card stayed."""
+    """What a push did: its address, whether anything was new, and whether another card was there and stays."""
 
     url: str
     changed: bool
@@ -44,7 +43,7 @@ class Pushed:
     def __str__(self) -> str:
         told = f"pushed: {self.url}" if self.changed else f"nothing new to push: {self.url}"
         if self.card_kept:
-            told += f" (its {CARD} was edited there and stays as it is; delete it there to get the rendered one)"
+            told += f" (the {CARD} there stays; pass --replace-card to replace it)"
         return told
 
 
@@ -59,7 +58,7 @@ def upload(
     private: bool | None = None,
     token: str | bool | None = None,
     owned: Sequence[str] = (),
-    replace_card: bool = True,
+    replace_card: bool = False,
 ) -> Pushed:
     """Commit all files of a folder, once, and create repository and branch where there are none.
 
@@ -72,8 +71,9 @@ def upload(
         create_pr: propose the commit as a pull request.
         private: make a new repository private; one that exists and is public is refused.
         token: as everywhere in `huggingface_hub`.
-        owned: folders ("samples/") of the repository whose files are deleted where `folder` has them no more.
-        replace_card: replace a card there that nobody edited; otherwise one is only sent where there is none.
+        owned: folders ("samples/") of the repository whose files are deleted where `folder` has them no more, unless
+            a card that stays there names them.
+        replace_card: replace the card there; otherwise a card is only sent where there is none.
 
     Raises:
         PublishError: the Hub refused it, or was not reached after a few attempts; what is there is whole.
@@ -96,16 +96,13 @@ def upload(
             before = api.repo_info(repo_id, **where)
         if private and not before.private:
             raise PublishError(f"{repo_id} exists and is public: make it private in its settings, or do not ask for it")
-        sent, edited = dict(files), False
-        if CARD in files:
-            there = _card(api, repo_id, where)
-            if there is not None and there != files[CARD].read_text():
-                edited = not is_rendered(there)
-                if edited or not replace_card:
-                    del sent[CARD]
-        kept = edited and replace_card
-        there_are = api.list_repo_files(repo_id, **where) if owned and not kept else []
-        gone = [name for name in there_are if name.startswith(tuple(owned)) and name not in sent]
+        sent = dict(files)
+        card = _card(api, repo_id, where) if CARD in files and not replace_card else None
+        kept = card if card is not None and card != files[CARD].read_text() else ""
+        if kept:
+            del sent[CARD]
+        stored = api.list_repo_files(repo_id, **where) if owned else []
+        gone = [name for name in stored if name.startswith(tuple(owned)) and name not in sent and name not in kept]
         commit = api.create_commit(
             repo_id,
             [
@@ -116,7 +113,7 @@ def upload(
             create_pr=create_pr,
             **where,
         )
-        return Pushed(commit.pr_url or commit.commit_url, commit.oid != before.sha, kept)
+        return Pushed(commit.pr_url or commit.commit_url, commit.oid != before.sha, bool(kept))
 
     return persistently(attempt, repo_id)
 

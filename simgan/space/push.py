@@ -14,7 +14,6 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from simgan.errors import SourceError
-from simgan.hub.cards.marks import signed
 from simgan.hub.uploading import Pushed, upload
 
 PACKAGE = Path(__file__).parents[1]
@@ -54,6 +53,7 @@ def push_space(
             private=private,
             token=token,
             owned=["simgan/"],
+            replace_card=True,  # it holds the Space's settings, such as the version of Gradio
         )
 
 
@@ -75,7 +75,7 @@ def write_space(folder: Path, *, models: Sequence[str] = ()) -> None:
         colorTo="gray",
         pinned=False,
     )
-    (folder / "README.md").write_text(signed(f"---\n{card.to_yaml()}\n---\n{README}"))
+    (folder / "README.md").write_text(f"---\n{card.to_yaml()}\n---\n{README}")
     shutil.copytree(PACKAGE, folder / "simgan", ignore=shutil.ignore_patterns("__pycache__", "*.pyi", ".*"))
 
 

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from huggingface_hub import DatasetCardData
 
 from simgan.hub import VERSION
-from simgan.hub.cards.marks import signed
 from simgan.hub.cards.model import environment
 
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
@@ -42,15 +41,5 @@ def render_dataset_card(
         ],
         refined_by=asdict(made),
     )
-    card = environment().get_template("dataset.md.jinja")
-    return signed(
-        card.render(
-            card_data=data.to_yaml(),
-            name=name,
-            made=made,
-            count=count,
-            splits=splits,
-            columns=columns,
-            column=column,
-        )
-    )
+    facts = {"made": made, "count": count, "splits": splits, "columns": columns, "column": column}
+    return environment().get_template("dataset.md.jinja").render(card_data=data.to_yaml(), name=name, **facts)

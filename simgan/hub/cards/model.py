@@ -8,7 +8,6 @@ import jinja2
 from huggingface_hub import EvalResult, ModelCardData
 
 from simgan.hub.cards import terms
-from simgan.hub.cards.marks import signed
 from simgan.hub.cards.records import ABOUT_THE_RUN, Records
 
 CURVES = "figures/curves.png"
@@ -31,7 +30,7 @@ def render_model_card(
     template: str = "model.md.jinja",
     **facts: Any,
 ) -> str:
-    """Render the card of a model that is loaded by `name`, with a mark under it (see `simgan.hub.cards.marks`).
+    """Render the card of a model that is loaded by `name`.
 
     `curves` says that the figure of them lies beside the card. `templates` are folders with templates of one's own,
     which may extend `model.md.jinja`, and `facts` what these need.
@@ -39,23 +38,21 @@ def render_model_card(
     best = records.best
     text = environment(templates).get_template(template)
     settings = {key: value for key, value in records.settings.items() if key not in ABOUT_THE_RUN}
-    return signed(
-        text.render(
-            card_data=(data or model_card_data(records, name)).to_yaml(),
-            name=name,
-            title=name.rsplit("/", 1)[-1],
-            records=records,
-            words=records.words,
-            best=best,
-            closed=_closed(best),
-            sides={side: settings.pop(side, []) for side in ("synthetic", "real")},
-            settings=settings,
-            terms=terms.terms,
-            licence=terms.licence(records.sources),
-            sheet=f"samples/{records.sheet.name}" if records.sheet else None,
-            curves=CURVES if curves else None,
-            **facts,
-        )
+    return text.render(
+        card_data=(data or model_card_data(records, name)).to_yaml(),
+        name=name,
+        title=name.rsplit("/", 1)[-1],
+        records=records,
+        words=records.words,
+        best=best,
+        closed=_closed(best),
+        sides={side: settings.pop(side, []) for side in ("synthetic", "real")},
+        settings=settings,
+        terms=terms.terms,
+        licence=terms.licence(records.sources),
+        sheet=f"samples/{records.sheet.name}" if records.sheet else None,
+        curves=CURVES if curves else None,
+        **facts,
     )
 
 
