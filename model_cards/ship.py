@@ -123,10 +123,11 @@ def write_sheets(run: Path, target: Path) -> None:
     before = render_hands() if depth else np.stack([equalize(eye) for eye in eyes.render(range(SHOWN), seed=7)[0]])
     sheets = {checkpoint: target / "samples" / f"{checkpoint.name}.png" for checkpoint in folder_of(run).glob("step-*")}
     for folder, file in (sheets | {run: HERE.parent / "docs" / f"{target.name}.png"}).items():
-        after = np.stack(Refiner.from_pretrained(folder).refine(list(before)))
+        refiner = Refiner.from_pretrained(folder)
+        after = np.stack(refiner.refine(list(before)))
         seen = depth_tensor(after, [find_window(image) for image in before]) if depth else to_tensor(after)
         maps = Discriminator.from_pretrained(folder).probability_real(seen).numpy()
-        write_sheet(file, before, after, maps)
+        write_sheet(file, before, after, maps, refiner.codec)
 
 
 def main() -> None:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from simgan import Discriminator, Refiner
+from simgan.domains import find
+from simgan.images import codecs
 from simgan.simulators.eyes import renders as eyes
 from simgan.simulators.hands import renders as hands
 from simgan.training.config import preset as preset_of
@@ -47,5 +49,6 @@ def make_run(folder: Path, preset: str = "eyes", **settings: object) -> Path:
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     images = {"eyes": eyes, "hands": hands}[preset].render(range(2))[0]
     for step in (0, 10, 20, 30):
-        write_sheet(folder / "samples" / f"step-{step:06}.png", images, images, np.full((2, 4, 6), step / 30))
+        sheet, codec = folder / "samples" / f"step-{step:06}.png", codecs.get(find(preset).codec)
+        write_sheet(sheet, images, images, np.full((2, 4, 6), step / 30), codec)
     return folder

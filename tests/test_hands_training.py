@@ -10,6 +10,7 @@ from PIL import Image
 from simgan import ConfigError, Discriminator, Refiner, SourceError
 from simgan.data.columns import as_dataset, features, image_cell
 from simgan.domains.hands import HANDS
+from simgan.images.codecs import DEPTH16
 from simgan.images.depth import Window
 from simgan.simulators.hands.camera import BASELINE, FOCAL, STEP
 from simgan.training.batches import Batches, generator
@@ -106,7 +107,7 @@ def test_a_sheet_shows_relief_moves_and_lost_readings_of_depth(tmp_path):
     before = ramp(128, 128)[None]
     after = before + (before > 0).astype(np.uint16) * 5  # half of the 10 mm that are white
     after[0, 64, 50:60] = 0
-    write_sheet(tmp_path / "sheet.png", before, after, np.full((1, 8, 8), 0.5, np.float32))
+    write_sheet(tmp_path / "sheet.png", before, after, np.full((1, 8, 8), 0.5, np.float32), DEPTH16)
     rows = np.asarray(Image.open(tmp_path / "sheet.png")).astype(int).reshape(4, 129, 129, 3)
     relief, refined, moved, _ = rows
     assert relief[0, 0].tolist() == refined[64, 55].tolist() == [0, 0, 0]

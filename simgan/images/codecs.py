@@ -23,15 +23,16 @@ class Codec(ABC):
     """One kind of image.
 
     `channels` of a network's tensors; `dtype` of a stored image in training; `unit` of a stored value ("" for
-    brightness); `background`: the tensor value of pixels without a reading, where there are such pixels;
-    `interpolates`: neighbouring pixels may be averaged, as in resizing; `change`: the difference between two images
-    that `difference` shows as white.
+    brightness); `is_depth`: each image has its own window of values; `background`: the tensor value of pixels without
+    a reading, where there are such pixels; `interpolates`: neighbouring pixels may be averaged, as in resizing;
+    `change`: the difference between two images that `difference` shows as white.
     """
 
     name: str
     channels: int
     dtype: type[np.unsignedinteger[Any]]
     unit: str = ""
+    is_depth: bool = False
     background: float | None = None
     interpolates: bool = True
     change: float
@@ -177,6 +178,7 @@ class Depth(Codec):
     channels = 1
     dtype = np.uint16
     unit = "mm"
+    is_depth = True
     background = depth.BACKGROUND
     interpolates = False
     change = 10.0
@@ -265,4 +267,4 @@ def get(name: str) -> Codec:
 
 def fitting(name: str, channels: int) -> str:
     """Return the name of the codec for that many channels: grey8 instead of rgb8, or the other way round."""
-    return next((codec.name for codec in (GREY8, RGB8) if codec.channels == channels and not get(name).unit), name)
+    return next((codec.name for codec in (GREY8, RGB8) if codec.channels == channels and not get(name).is_depth), name)

@@ -81,7 +81,7 @@ def check(refiner: RefinerLike, image: Any, name: str) -> Array:
 
 def is_of_depth(refiner: RefinerLike) -> bool:
     """Return whether a refiner takes depth images in mm."""
-    return codecs.get(refiner.config.codec).unit == "mm"
+    return codecs.get(refiner.config.codec).is_depth
 
 
 checked = check

@@ -13,6 +13,7 @@ import tyro
 
 from simgan.domains import DEFAULT_PRESET, of_preset
 from simgan.errors import ConfigError
+from simgan.images import codecs
 from simgan.losses import get_transform
 
 AUGMENTATIONS = ("brightness", "contrast", "translation", "distance")
@@ -168,7 +169,7 @@ class TrainingConfig:
             raise ConfigError(f"unknown augmentation {', '.join(unknown)}: choose of {', '.join(AUGMENTATIONS)}")
         if self.window and not self.window >= 16:
             raise ConfigError(f"window must be 0 (whole images) or at least 16 pixels, not {self.window}")
-        if self.window and domain.codec != "depth16":
+        if self.window and not codecs.get(domain.codec).is_depth:
             raise ConfigError(f"window is for depth, and {domain.name} are no depth: leave it 0")
         if self.push_to_hub is not None and not HUB_ID.fullmatch(self.push_to_hub):
             raise ConfigError(f"push_to_hub must be the id of a Hub repository (org/name), not {self.push_to_hub!r}")
@@ -185,7 +186,7 @@ class TrainingConfig:
 def preset(name: str) -> TrainingConfig:
     """Return the settings of a preset; `ConfigError` where there is none of that name."""
     domain, recipe = of_preset(name)
-    settings = {"output": Path("runs") / name, "channels": 3 if domain.codec == "rgb8" else 1, **recipe.training}
+    settings = {"output": Path("runs") / name, "channels": codecs.get(domain.codec).channels, **recipe.training}
     return TrainingConfig(preset=name, **settings)
 
 

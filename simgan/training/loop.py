@@ -241,9 +241,8 @@ class Run:
         sheet = self.config.output / "samples" / f"step-{trainer.counters.step:06d}.png"
         with checkpoints.writing(str(sheet)):
             shown = np.linspace(0, len(before) - 1, min(SHEET, len(before))).astype(int)  # of all sources
-            write_sheet(
-                sheet, as_measured(self.domain, before[shown]), as_measured(self.domain, after[shown]), maps[0][shown]
-            )
+            first, second = (as_measured(self.domain, images[shown]) for images in (before, after))
+            write_sheet(sheet, first, second, maps[0][shown], average.codec)
         return {
             "step": trainer.counters.step,
             "realism": self._realism(after, real),

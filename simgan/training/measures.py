@@ -6,6 +6,7 @@ import numpy as np
 
 from simgan.domains import Domain
 from simgan.domains.base import Floats, Images
+from simgan.images import codecs
 from simgan.training.frames import depths_of
 
 TRIMMED = 0.95  # share of images in a trimmed mean: measures fail in a few
@@ -32,4 +33,4 @@ def summarize(shift: Floats) -> ShiftSummary:
 
 def as_measured(domain: Domain, values: Images) -> Images:
     """Return images as measures and people see them of values that training stores: 8 bits, or depth in mm."""
-    return depths_of(values) if domain.codec == "depth16" else values
+    return depths_of(values) if codecs.get(domain.codec).is_depth else values

@@ -14,6 +14,7 @@ from simgan.data.splits import hold_out
 from simgan.domains import Domain, of_preset
 from simgan.domains.weights import PointsWeight
 from simgan.errors import SourceError
+from simgan.images import codecs
 from simgan.images.arrays import Array
 from simgan.training.config import TrainingConfig
 from simgan.training.frames import Frames
@@ -39,7 +40,7 @@ def load(config: TrainingConfig) -> TrainingData:
     learned: Mapping[str, Any] = {}
     if learn:
         learned = learn(*(partial(_frames, [data for data, _ in side.values()]) for side in (synthetic, real)))
-    if domain.codec == "depth16":
+    if codecs.get(domain.codec).is_depth:
         shadows = learned.get("triangulation")
         return TrainingData(
             [Frames(synthetic[name][0], shadows) for name in config.synthetic],

@@ -25,6 +25,7 @@ from simgan.domains import of_preset
 from simgan.domains.weights import SurfaceWeight
 from simgan.errors import ConfigError
 from simgan.history import History
+from simgan.images import codecs
 from simgan.images.arrays import to_array, to_tensor
 from simgan.losses import (
     discriminator_loss,
@@ -105,7 +106,7 @@ class Trainer:
         )
         self.transform = get_transform(config.transform)
         self.regularization_weight = config.regularization_weight
-        self.stored = "uint16" if self.domain.codec == "depth16" else "uint8"
+        self.stored = codecs.get(self.domain.codec).dtype
         self.history: History | None = None
         self.counters = Counters()
         self.sums: dict[str, Tensor] = {}
