@@ -304,7 +304,7 @@ def _spread(synthetic: Batches, real: Batches) -> tuple[NDArray[Any], NDArray[An
     return drawn[0], drawn[1]
 
 
-def as_stored(images: Tensor, dtype: str = "uint8") -> NDArray[np.generic]:
+def as_stored(images: Tensor, dtype: Any = "uint8") -> NDArray[np.generic]:
     """Map (B, C, H, W) in [−1, 1] to stored values in the same shape."""
     flat: NDArray[np.generic] = to_array(images.flatten(0, 1)[:, None], dtype)
     return flat.reshape(images.shape)
