@@ -20,14 +20,17 @@ from browser import ROOT, connect, is_near
 from gradio_client import handle_file
 from PIL import Image
 from starlette.middleware import Middleware
+from starlette.requests import Request
 
 from simgan import Refiner
 from simgan.simulators.eyes import renders as eyes
-from simgan.space import guard
+from simgan.space import fair_queue, guard
+from simgan.space.fair_queue import FairQueue
 from simgan.space.guard import Guard
 from simgan.space.storage import own_temporary_folder
 
 ADDRESS = "http://simgan.invalid/eye.png"  # a name that nobody has
+HTTP = httpx.Client(timeout=60)
 
 
 def asks(url, asked):
@@ -37,13 +40,13 @@ def asks(url, asked):
     call = {"data": [gallery, "eyes", 1.0], "fn_index": 0, "session_hash": "s"}
     hidden = str(call).replace("'", '"').replace("None", "null").replace("http:", "\\u0068ttp:")
     statuses = [
-        httpx.post(f"{url}gradio_api/queue/join", json=call).status_code,
-        httpx.post(f"{url}gradio_api/queue/join", content=hidden, headers={"Content-Type": "text/plain"}).status_code,
-        httpx.post(f"{url}gradio_api/call/refine", json={"data": [gallery, "eyes", 1.0]}).status_code,
-        httpx.post(f"{url}gradio_api/run/refine", json={"data": [file]}).status_code,
-        httpx.get(f"{url}gradio_api/file={ADDRESS}").status_code,
-        httpx.get(f"{url}gradio_api/file/{ADDRESS}").status_code,
-        httpx.get(f"{url}gradio_api/proxy={ADDRESS}").status_code,
+        HTTP.post(f"{url}gradio_api/queue/join", json=call).status_code,
+        HTTP.post(f"{url}gradio_api/queue/join", content=hidden, headers={"Content-Type": "text/plain"}).status_code,
+        HTTP.post(f"{url}gradio_api/call/refine", json={"data": [gallery, "eyes", 1.0]}).status_code,
+        HTTP.post(f"{url}gradio_api/run/refine", json={"data": [file]}).status_code,
+        HTTP.get(f"{url}gradio_api/file={ADDRESS}").status_code,
+        HTTP.get(f"{url}gradio_api/file/{ADDRESS}").status_code,
+        HTTP.get(f"{url}gradio_api/proxy={ADDRESS}").status_code,
     ]
     time.sleep(0.5)
     return statuses, bool(asked)
@@ -65,11 +68,8 @@ def test_an_address_in_place_of_a_file_is_refused_before_its_name_is_looked_up(m
         image = gr.Gallery()
         gr.Button().click(lambda *_: None, [image, gr.Textbox(), gr.Number()], None, api_name="refine")
     kwargs = {"app_kwargs": {"middleware": [Middleware(Guard)]}} if guarded else {}
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, **kwargs)
-    try:
+    with served(page, **kwargs) as url:
         statuses, looked_up = asks(url, asked)
-    finally:
-        page.close()
     assert looked_up is not guarded
     if guarded:
         assert statuses == [400, 400, 400, 400, 403, 403, 403]
@@ -91,20 +91,20 @@ def test_uploads_are_refused_while_the_disk_is_nearly_full(monkeypatch):
 
 
 def test_the_space_is_guarded(space):
-    answer = httpx.post(f"{space}gradio_api/call/refine", json={"data": [[{"image": {"path": ADDRESS}}], "eyes", 1.0]})
+    answer = HTTP.post(f"{space}gradio_api/call/refine", json={"data": [[{"image": {"path": ADDRESS}}], "eyes", 1.0]})
     assert answer.status_code == 400
     assert answer.json()["detail"] == "Files are taken, addresses are not: download the image and send the file."
-    assert httpx.get(f"{space}gradio_api/file={ADDRESS}").status_code == 403
-    assert httpx.get(f"{space}gradio_api/deep_link?session_hash=s").status_code == 403
-    assert httpx.get(f"{space}?deep_link=x").status_code == 403
-    assert httpx.get(f"{space}gradio_api/run-history/buckets").status_code == 404
-    assert httpx.post(f"{space}gradio_api/component_server", json={}).status_code == 404
-    assert httpx.post(f"{space}gradio_api/call/refine", content=b"no JSON").status_code == 400
+    assert HTTP.get(f"{space}gradio_api/file={ADDRESS}").status_code == 403
+    assert HTTP.get(f"{space}gradio_api/deep_link?session_hash=s").status_code == 403
+    assert HTTP.get(f"{space}?deep_link=x").status_code == 403
+    assert HTTP.get(f"{space}gradio_api/run-history/buckets").status_code == 404
+    assert HTTP.post(f"{space}gradio_api/component_server", json={}).status_code == 404
+    assert HTTP.post(f"{space}gradio_api/call/refine", content=b"no JSON").status_code == 400
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", str(ROOT / "app.py"), str(ROOT / "simgan" / "space" / "guard.py")])
 def test_no_file_of_the_machine_is_served(space, path):
-    assert httpx.get(f"{space}gradio_api/file={path}").status_code == 403
+    assert HTTP.get(f"{space}gradio_api/file={path}").status_code == 403
 
 
 def named_in_many_ways(path, uploads):
@@ -139,22 +139,22 @@ def named_in_many_ways(path, uploads):
 def answer_of(url, name, data, way):
     """Call an event in one of the ways that Gradio knows; return all that comes back, as text."""
     if way in ("run", "api"):
-        return httpx.post(f"{url}gradio_api/{way}/{name}", json={"data": data}, timeout=60).text
+        return HTTP.post(f"{url}gradio_api/{way}/{name}", json={"data": data}, timeout=60).text
     if way == "call":
-        asked = httpx.post(f"{url}gradio_api/call/{name}", json={"data": data})
+        asked = HTTP.post(f"{url}gradio_api/call/{name}", json={"data": data})
         place = f"call/{name}/{asked.json().get('event_id')}"
     else:
-        config = httpx.get(f"{url}config").json()
+        config = HTTP.get(f"{url}config").json()
         number = next(one["id"] for one in config["dependencies"] if one["api_name"] == name)
         session = f"s{time.monotonic_ns()}"
-        asked = httpx.post(
+        asked = HTTP.post(
             f"{url}gradio_api/queue/join", json={"data": data, "fn_index": number, "session_hash": session}
         )
         place = f"queue/data?session_hash={session}"
     if asked.status_code != 200:
         return asked.text
     lines = []
-    with httpx.stream("GET", f"{url}gradio_api/{place}", timeout=60) as stream:
+    with HTTP.stream("GET", f"{url}gradio_api/{place}", timeout=60) as stream:
         for line in stream.iter_lines():
             lines.append(line)
             if "process_completed" in line:
@@ -166,7 +166,7 @@ def images_in(text):
     """Yield every image that an answer names and that the server serves."""
     for link in set(re.findall(r"http[^\"\\ ]*file=[^\"\\ ]*", text)):
         with contextlib.suppress(OSError):
-            yield np.array(Image.open(io.BytesIO(httpx.get(link).content)))
+            yield np.array(Image.open(io.BytesIO(HTTP.get(link).content)))
 
 
 @pytest.mark.parametrize("name", ["refine", "show", "inspect", "refine_model", "inspect_model", "batch"])
@@ -200,7 +200,7 @@ def test_an_upload_and_an_example_are_opened(server, tmp_path):
     pixels = eyes.render([77])[0][0]
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
-    (path,) = httpx.post(f"{server.url}gradio_api/upload", files={"files": ("eye.png", file.getvalue())}).json()
+    (path,) = HTTP.post(f"{server.url}gradio_api/upload", files={"files": ("eye.png", file.getvalue())}).json()
     text = answer_of(server.url, "refine", [[{"image": {"path": path}}], "eyes", 0], "queue")
     assert any(np.array_equal(image, pixels) for image in images_in(text))
 
@@ -257,17 +257,120 @@ def test_a_call_of_very_many_or_deeply_nested_values_is_refused(values):
 
 def test_the_server_answers_long_bodies_with_413(space):
     long = b'{"data": ["' + b"x" * 15 * 2**20 + b'"]}'
-    assert httpx.post(f"{space}gradio_api/call/refine", content=long).status_code == 413
-    assert httpx.post(f"{space}gradio_api/queue/join", content=iter([long])).status_code == 413  # chunked
+    assert HTTP.post(f"{space}gradio_api/call/refine", content=long).status_code == 413
+    assert HTTP.post(f"{space}gradio_api/queue/join", content=iter([long])).status_code == 413  # chunked
 
 
-def test_an_upload_is_bounded_with_all_its_files_and_leaves_nothing(server, monkeypatch):
+@contextlib.contextmanager
+def served(page, **settings):
+    """Serve a page of Gradio in this process; yields its address."""
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, **settings)
+    try:
+        yield url
+    finally:
+        page.close()
+
+
+def test_an_upload_is_bounded_with_all_its_files_and_leaves_nothing(monkeypatch, tmp_path):
     declared = [(b"content-length", str(guard.UPLOAD + 1).encode())]
     status, text = sent(Guard(nobody), path="/gradio_api/upload", headers=declared)
     assert status == 413 and "An upload may have 288 MB" in text
+    monkeypatch.setattr(guard, "UPLOAD", 2**18)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    with gr.Blocks(analytics_enabled=False) as page:
+        gr.File()
+    files = [("files", (f"{number}.png", bytes(2**17))) for number in range(8)]  # each is small, together they are not
+    body = httpx.Request("POST", "http://x", files=files)
+    with served(page, app_kwargs={"middleware": [Middleware(Guard)]}) as url:
+        headers = {"content-type": body.headers["content-type"]}
+        pieces = (body.read()[start : start + 2**14] for start in range(0, 2**20, 2**14))  # chunked: no length is named
+        assert HTTP.post(f"{url}gradio_api/upload", content=pieces, headers=headers).status_code == 413
+        assert HTTP.post(f"{url}gradio_api/upload", files=files[:1]).status_code == 200
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["0.png"]
 
 
 # The queue
+
+
+class SlowPage:
+    """A page with one event, `work`, that takes until `go_on` is set; notes in which order visitors were served."""
+
+    def __init__(self):
+        self.go_on, self.begun, self.order = threading.Event(), threading.Semaphore(0), []
+        with gr.Blocks(analytics_enabled=False) as self.page:
+            gr.Button().click(self.work, gr.Textbox(), None, api_name="work", concurrency_limit=1)
+        self.page.queue(max_size=200)
+        self.page._queue = FairQueue(self.page._queue)
+
+    def work(self, visitor):
+        self.begun.release()
+        self.order.append(visitor)
+        assert self.go_on.wait(30)
+
+
+def join(url, visitor, address, session=None):
+    """Call `work` from an address, as a proxy reports it."""
+    call = {"data": [visitor], "session_hash": session}
+    return HTTP.post(f"{url}gradio_api/call/work", json=call, headers={"X-Forwarded-For": f"8.8.4.4, {address}"})
+
+
+def test_a_visitor_with_200_jobs_leaves_places_to_others_who_take_turns_with_them():
+    slow = SlowPage()
+    with served(slow.page) as url:
+        answers = [join(url, "many", "1.1.1.1") for _ in range(200)]
+        assert [answer.status_code for answer in answers] == [200] * fair_queue.ADDRESS + [429] * 140
+        assert "60 of your calls are waiting, and at most 60 are taken" in answers[-1].json()["detail"]
+        one_page = [join(url, "one", "9.9.9.9", session="page").status_code for _ in range(25)]
+        assert one_page == [200] * fair_queue.SESSION + [429] * 5
+        assert join(url, "late", "8.8.8.8").status_code == 200
+        slow.go_on.set()
+        for _ in range(81):
+            assert slow.begun.acquire(timeout=30)
+    assert [slow.order.count(visitor) for visitor in ("many", "one", "late")] == [60, 20, 1]
+    assert slow.order.index("late") <= 2  # one was being served, and one waits as long
+    first = slow.order[:26]
+    assert 4 <= first.count("one") <= 6  # 60 pages of one address have the turns of four
+
+
+def test_places_in_the_queue_are_those_in_which_visitors_are_served():
+    slow = SlowPage()
+
+    def places(url, session):
+        told = []
+        with HTTP.stream("GET", f"{url}gradio_api/queue/data", params={"session_hash": session}, timeout=30) as stream:
+            for line in stream.iter_lines():
+                message = json.loads(line.removeprefix("data:") or "{}")
+                if message.get("msg") == "estimation":
+                    told.append((message["rank"], message["queue_size"]))
+                elif message.get("msg") == "process_completed":
+                    return told
+        raise AssertionError("the stream ended")
+
+    with served(slow.page) as url:
+        for session in ("first", "many", "many", "late"):
+            number = next(one["id"] for one in HTTP.get(f"{url}config").json()["dependencies"])
+            call = {"data": [session], "fn_index": number, "session_hash": session}
+            HTTP.post(f"{url}gradio_api/queue/join", json=call).raise_for_status()
+            if session == "first":
+                assert slow.begun.acquire(timeout=30)
+        slow.go_on.set()
+        assert places(url, "late")[0] == (1, 3)  # behind the first of "many", before the second
+        assert slow.order[:3] == ["first", "many", "late"]
+
+
+@pytest.mark.parametrize(
+    ("host", "forwarded", "address"),
+    [
+        ("1.1.1.1", "9.9.9.9", "1.1.1.1"),  # not a proxy, so the header is the visitor's own
+        ("10.0.0.1", "6.6.6.6, 9.9.9.9, 10.0.0.2", "9.9.9.9"),  # the visitor wrote the first
+        ("10.0.0.1", "nonsense", "10.0.0.1"),
+        ("127.0.0.1", None, "127.0.0.1"),
+    ],
+)
+def test_the_address_of_a_visitor_is_the_last_public_one(host, forwarded, address):
+    headers = [(b"x-forwarded-for", forwarded.encode())] if forwarded else []
+    request = Request({"type": "http", "client": (host, 1), "headers": headers})
+    assert fair_queue.address_of(request) == address
 
 
 def test_uploads_and_results_are_deleted_after_a_while(monkeypatch, tmp_path):

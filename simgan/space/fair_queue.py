@@ -38,7 +38,7 @@ class FairQueue(Queue):
         self._started: dict[str | None, float] = {}  # tag of the event that started last, by queue
 
     async def push(self, body: PredictBodyInternal, request: Request, username: str | None) -> Any:
-        """Put an event in its place; `HTTPException` 429 where its visitor has too many."""
+        """Append an event; `HTTPException` 429 where its visitor has too many."""
         address, events = address_of(request), list(self.event_ids_to_events.values())
         for limit, own in (
             (SESSION, sum(event.session_hash == body.session_hash for event in events)),
@@ -46,11 +46,17 @@ class FairQueue(Queue):
         ):
             if own >= limit:
                 raise HTTPException(429, TOO_MANY.format(own, limit))
-        pushed = await super().push(body, request, username)
-        event = self.event_ids_to_events.get(str(pushed[1]))
-        if event is not None:
-            self._put_in_place(event, address)
-        return pushed
+        return await super().push(body, request, username)
+
+    def broadcast_estimations(self, concurrency_id: str, after: int | None = None) -> None:
+        """Put new events in their places, then send places and waiting times to visitors."""
+        waiting = self.event_queue_per_concurrency_id[concurrency_id].queue
+        for event in waiting:
+            if event not in self._tags:
+                self._add_tag(event)
+                after = None
+        waiting.sort(key=lambda event: self._tags[event])
+        super().broadcast_estimations(concurrency_id, after)
 
     def get_events(self) -> tuple[list[Event], bool, str] | None:
         """Return the event to start next."""
@@ -60,17 +66,13 @@ class FairQueue(Queue):
             self._started[name] = max(self._started.get(name, 0), self._tags.get(event, 0))
         return found
 
-    def _put_in_place(self, event: Event, address: str) -> None:
+    def _add_tag(self, event: Event) -> None:
         name, started = event.concurrency_id, self._started.get(event.concurrency_id, 0)
-        steps = {(name, f"session {event.session_hash}"): 1, (name, f"address {address}"): 1 / SHARE}
-        tag = max(started, *(self._latest.get(key, -math.inf) + step for key, step in steps.items()))
-        self._tags[event] = tag
+        steps = {(name, f"session {event.session_hash}"): 1, (name, f"address {address_of(event.request)}"): 1 / SHARE}
+        own = {key: max(started, self._latest.get(key, -math.inf) + step) for key, step in steps.items()}
+        self._tags[event] = max(own.values())
         self._latest = {key: latest for key, latest in self._latest.items() if key[0] != name or latest >= started}
-        self._latest |= dict.fromkeys(steps, tag)
-        waiting = self.event_queue_per_concurrency_id[name].queue
-        if any(self._tags.get(other, 0) > tag for other in waiting):
-            waiting.sort(key=lambda other: self._tags.get(other, 0))
-            self.broadcast_estimations(name)
+        self._latest |= own
 
 
 def address_of(request: Request) -> str:
