@@ -34,8 +34,8 @@ class FairQueue(Queue):
             default_concurrency_limit=queue.default_concurrency_limit,
         )
         self._tags: WeakKeyDictionary[Event, float] = WeakKeyDictionary()
-        self._latest: dict[tuple[str | None, str], float] = {}  # tags by queue, and by session or address
-        self._started: dict[str | None, float] = {}  # tag of the event that started last, by queue
+        self._latest: dict[tuple[str, str], float] = {}  # tags by queue, and by session or address
+        self._started: dict[str, float] = {}  # tag of the event that started last, by queue
 
     async def push(self, body: PredictBodyInternal, request: Request, username: str | None) -> Any:
         """Append an event; `HTTPException` 429 where its visitor has too many."""
