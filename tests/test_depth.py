@@ -203,7 +203,7 @@ def test_data_sets_keep_16_bits_and_labels(tmp_path, kind):
 @pytest.mark.parametrize(
     ("image", "told"),
     [
-        (np.full((20, 20), 90, np.uint8), "image 1 has 8 bits a channel, where depth is due: give 16 bits"),
+        (np.full((20, 20), 90, np.uint8), "image 1 has 8 bits a channel, and depth is needed: give 16 bits"),
         (np.zeros((20, 20), np.uint16), "image 1 has no reading, all of its pixels are 0"),
         (np.full((20, 20), 0.7, np.float32), "image 1 has floats, as depth in metres does: multiply by 1000"),
         (Image.fromarray(np.full((20, 20), 0.7, np.float32)), "image 1 has floats"),

@@ -1,8 +1,8 @@
-"""Stored images: PIL images and arrays become model tensors, and come back with their size, mode and bit depth.
+"""Stored images: PIL images and arrays become tensors, and come back with their size, mode and bit depth.
 
-A *stored* image is uint8 (H, W) or (H, W, 3), or uint16 (H, W); a model tensor is (B, C, H, W) float32 in [−1, 1].
-Modes of Pillow that say the same otherwise (grey palettes, 16 bits in 32 or big-endian) are taken and come back; what
-would lose something on the way (colour palettes, 1 bit, CMYK, floats of unknown range) is refused.
+A *stored* image is uint8 or uint16, (H, W) or (H, W, 3), or either with alpha; a tensor is (B, C, H, W) float32 in
+[−1, 1]. Other modes of Pillow that hold the same (grey palettes, 16 bits in 32 or big-endian) are taken and come back;
+modes that would lose something (colour palettes, 1 bit, CMYK, floats of unknown range) are refused.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ REMEDIES = {
 
 
 def to_stored(image: Image.Image, name: str = "the image") -> Array:
-    """Give a PIL image as an array (H, W) or (H, W, C), alpha included, in its own bit depth; `to_pil` goes back."""
+    """Return a PIL image as an array (H, W) or (H, W, C), alpha included, in its bit depth; `to_pil` is the inverse."""
     if image.mode in MODES:
         return np.array(image)
     if image.mode == "P" and _has_grey_palette(image):
@@ -43,7 +43,7 @@ def to_stored(image: Image.Image, name: str = "the image") -> Array:
 
 
 def to_pil(array: Array, mode: str) -> Image.Image:
-    """Give a stored image as a PIL image of a mode that `to_stored` takes."""
+    """Return a stored image as a PIL image of a mode that `to_stored` takes."""
     if mode == "P":
         return Image.fromarray(array).convert("P")  # with the grey palette
     if mode == "I":
@@ -57,7 +57,7 @@ def _has_grey_palette(image: Image.Image) -> bool:
 
 
 def check_stored(array: Array, name: str = "the image") -> None:
-    """Raise `ImageError` where an array is no stored image: uint8 or uint16, (H, W), (H, W, 3) or with alpha."""
+    """Raise `ImageError` with `name` where an array is no stored image."""
     if array.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{name} has type {array.dtype}: give uint8 or uint16 (or a tensor in [-1, 1])")
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (2, 3, 4)):
@@ -112,14 +112,14 @@ def luminance(colours: Array) -> Array:
 
 
 def to_tensor(planes: Array) -> Tensor:
-    """Map stored images (B, H, W) or (B, H, W, C) to (B, C, H, W) float32 in [−1, 1]."""
+    """Return stored images (B, H, W) or (B, H, W, C) as (B, C, H, W) float32 in [−1, 1]."""
     maximum = np.iinfo(planes.dtype).max
     values = torch.from_numpy(planes.astype(np.float32) * np.float32(2 / maximum) - 1)
     return values[:, None] if values.ndim == 3 else values.permute(0, 3, 1, 2)
 
 
 def to_array(tensor: Tensor, dtype: Any) -> Array:
-    """Map (B, C, H, W) in [−1, 1], clamped, to stored images (B, H, W) or (B, H, W, C), rounded to the nearest."""
+    """Return (B, C, H, W) in [−1, 1], clamped, as stored images (B, H, W) or (B, H, W, C), rounded to the nearest."""
     maximum = np.iinfo(dtype).max
     values = (tensor.float().clamp(-1, 1) + 1) * (maximum / 2)
     array = values.permute(0, 2, 3, 1).round().cpu().numpy().astype(dtype)

@@ -1,8 +1,8 @@
-"""Chance for the refiner, so that not all images get one light and one sensor's grain; told by the images themselves.
+"""Noise input, seeded by a hash of the image's pixels.
 
-A deterministic refiner gives the mean of what could be. Fed with noise it gives one of many (the z of a GAN), and what
-gaze networks learn from such images carries further. The noise of an image is a hash of its pixels: the same image is
-always refined alike, in any batch, order and process.
+A deterministic refiner outputs the mean of all possible images: one light, one grain. With noise as a second input (the
+z of a GAN) it outputs one of them, and networks learn more from such images. The seed is a hash of the pixels: an
+image gets the same noise in any batch, order and process.
 """
 
 import torch
@@ -14,7 +14,7 @@ _MASK = 0xFFFFFFFF
 
 
 def noise_maps(x: Tensor) -> Tensor:
-    """Give the noise of images (B, C, H, W) in [−1, 1]: (B, `NOISE_MAPS`, H, W), normal, and x and y, −1 to 1."""
+    """Return maps (B, `NOISE_MAPS`, H, W) of images (B, C, H, W) in [−1, 1]: normal noise, x and y from −1 to 1."""
     count, _, height, width = x.shape
     places = torch.arange(_PIXEL * height * width + _IMAGE, device=x.device)
     mixed = _mix(fingerprints(x.float())[:, None] ^ _mix(places))
@@ -27,7 +27,7 @@ def noise_maps(x: Tensor) -> Tensor:
 
 
 def fingerprints(x: Tensor) -> Tensor:
-    """Give numbers (B,) below 2³¹ that the 8-bit levels of images (B, C, H, W) in [−1, 1] tell, on any device alike."""
+    """Return a hash (B,) below 2³¹ of the 8-bit levels of images (B, C, H, W) in [−1, 1], the same on all devices."""
     levels = ((x + 1) * 127.5).round().to(torch.int64).flatten(1)
     place = torch.arange(1, levels.shape[1] + 1, device=x.device)
     mixed = ((levels + 1) * (place * 2654435761 % 2147483647)).sum(1) % 2147483647
@@ -35,7 +35,7 @@ def fingerprints(x: Tensor) -> Tensor:
 
 
 def axes(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Give x (1, W) and y (H, 1) of the pixels of images (B, C, H, W), −1 to 1."""
+    """Return x (1, W) and y (H, 1) of the pixels of images (B, C, H, W), from −1 to 1."""
     height, width = x.shape[2:]
     return (
         torch.linspace(-1, 1, width, device=x.device, dtype=x.dtype)[None],
@@ -44,7 +44,7 @@ def axes(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _mix(keys: Tensor) -> Tensor:
-    """Hash int64 below 2³² to the like, where one bit changes about half of all (lowbias32, Wellons 2018)."""
+    """Return a hash below 2³² of int64 below 2³²; one bit changes about half of its bits (lowbias32, Wellons 2018)."""
     keys = (keys ^ (keys >> 16)) * 0x7FEB352D & _MASK
     keys = (keys ^ (keys >> 15)) * 0x846CA68B & _MASK
     return keys ^ (keys >> 16)

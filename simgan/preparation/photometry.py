@@ -1,9 +1,9 @@
-"""Light, tone and sharpness of the real images, learnt in closed form, before the refiner adds texture.
+"""Light, tones and sharpness of real images, fitted in closed form before the network adds texture.
 
-The adversarial loss brings a deterministic refiner to one light for all images, and what it paints hides where an eye
-looks. So light is not left to it: each image takes that of one of the real images, a tone curve for each place of the
-crop makes grey levels as frequent there as in the real images, and what is finer than in that real image is smoothed
-as much (matching the energy of sub-bands, Heeger and Bergen 1995). None of these moves an edge.
+With the adversarial loss alone a deterministic refiner gives all images one light, and paints over the object in the
+middle. So light is fitted in closed form: each image gets the light of one of the real images, a tone curve for each
+cell of a grid matches the histogram of grey levels there to the real ones, and details stronger than in that real image
+are weakened to its strength (matching the energy of sub-bands, Heeger and Bergen 1995). None of these moves an edge.
 """
 
 import functools
@@ -16,25 +16,25 @@ from torch.nn import functional as F
 
 from simgan.preparation.noise import axes, fingerprints
 
-LIGHTS = 1024  # of real images, kept
+LIGHTS = 1024  # real images whose light and detail are kept
 LEVELS, ROWS, COLUMNS = 64, 7, 11  # of the tone curves
-BANDS = 2  # octaves of detail that are smoothed, from the finest
-_NEAR = 1  # cells to each side whose pixels a curve is learnt from
-_DARK = 16 / 127.5  # added before logarithms, so that black is not infinitely dark
-_EYE = 0.75  # of half the width and height: the ellipse in which nothing tells of the light
+BANDS = 2  # octaves of detail that are weakened, from the finest
+_NEAR = 1  # cells to each side whose pixels a curve is fitted to
+_DARK = 16 / 127.5  # added before logarithms, so that black is finite
+_MIDDLE = 0.75  # of half the width and height: an ellipse that is left out where light is measured
 _KERNEL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # cubic B-spline, as in starlets: symmetric, so nothing moves
 
 
 class Photometry(nn.Module):
-    """Gives images, (B, C, H, W) in [−1, 1], light, tones and sharpness of real ones; the same shape, in [−1, 1].
+    """Give images (B, C, H, W) in [−1, 1] the light, tones and sharpness of real ones; shape and range stay.
 
-    Which real image an image takes after hangs on its pixels alone, in no order: the same image always takes after the
-    same, and where the eye looks does not tell which. Untrained it changes nothing.
+    A hash of an image's pixels picks its real image: deterministic, and independent of all labels. Before `learn` it
+    changes nothing.
     """
 
     lights: Tensor  # (LIGHTS, 2): slopes of log brightness across and down, per half image
     details: Tensor  # (LIGHTS, BANDS): mean absolute detail of the same real images, infinite where untrained
-    tones: Tensor  # (LEVELS, ROWS, COLUMNS): where a level goes, in [−1, 1]
+    tones: Tensor  # (LEVELS, ROWS, COLUMNS): what a level becomes, in [−1, 1]
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,10 +45,11 @@ class Photometry(nn.Module):
 
     @torch.no_grad()
     def learn(self, synthetic: Tensor, real: Tensor) -> None:
-        """Learn from synthetic and real images, (N, C, H, W) and (M, C, H, W) in [−1, 1], without a label of either.
+        """Fit to synthetic and real images, (N, C, H, W) and (M, C, H, W) in [−1, 1], without labels.
 
-        Histogram matching (the monotone map between two distributions of grey levels) at each cell of a grid: eyes
-        should look alike in both, or the white of one will be darkened where the other has an iris.
+        Tone curves are histogram matching (the monotone map between two distributions of grey levels) in each cell of a
+        grid. Objects should lie at about the same places in both sets, or one's bright parts are darkened where the
+        other has dark ones.
         """
         synthetic, real = synthetic.float(), real.float()
         kept = torch.arange(LIGHTS, device=real.device) % len(real)
@@ -60,12 +61,12 @@ class Photometry(nn.Module):
         for row in range(ROWS):
             for column in range(COLUMNS):
                 before, after = (np.quantile(_cell(images, row, column), shares) for images in (lit, real))
-                rising = before + np.arange(LEVELS) * 1e-6  # as interpolation asks for
+                rising = before + np.arange(LEVELS) * 1e-6  # interpolation needs rising values
                 self.tones[:, row, column] = torch.from_numpy(np.interp(levels, rising, after))
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """Give each image its light, tones and sharpness."""
+        """Return images with light, tones and sharpness changed."""
         with torch.autocast(x.device.type, enabled=False):
             chosen = _chosen(x.float())
             return self._soften(self._tone(self._relight(x.float(), chosen)), chosen).to(x)
@@ -95,24 +96,24 @@ class Photometry(nn.Module):
 
 
 def _slopes(x: Tensor) -> Tensor:
-    """Give slopes (B, 2) of log brightness across and down, fitted by least squares to what surrounds the eye."""
+    """Return slopes (B, 2) of log brightness across and down, fitted by least squares outside the middle."""
     around, inverse = (part.to(x.device) for part in _fit(*x.shape[2:]))
     brightness = torch.log(x.mean(1).flatten(1)[:, around] + 1 + _DARK)
     return (brightness @ inverse.T)[:, 1:]
 
 
-@functools.lru_cache(maxsize=4)  # sizes: of a large image it takes as much memory as the image
+@functools.lru_cache(maxsize=4)  # sizes; each takes as much memory as one image
 def _fit(height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Give the pixels that surround the eye, by number, and what their values times that are: level and slopes."""
+    """Return the indices of the pixels outside the middle, and the matrix (3, N) that maps them to level and slopes."""
     across, down = axes(torch.empty(1, 1, height, width, dtype=torch.float32))
-    around = (across / _EYE).square() + (down / _EYE).square() > 1
+    around = (across / _MIDDLE).square() + (down / _MIDDLE).square() > 1
     across, down = across.expand(around.shape)[around], down.expand(around.shape)[around]
     design = torch.stack([torch.ones_like(across), across, down], 1)
     return torch.nonzero(around.flatten())[:, 0], torch.linalg.inv(design.T @ design) @ design.T
 
 
 def _bands(x: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Split x into `BANDS` octaves of detail and the rest, each of its shape: they add up to x."""
+    """Split x into `BANDS` octaves of detail and the rest, each of the shape of x; their sum is x."""
     bands, kernel = [], torch.outer(x.new_tensor(_KERNEL), x.new_tensor(_KERNEL))[None, None]
     for step in (2**octave for octave in range(BANDS)):
         around = F.pad(x, [2 * step] * 4, mode="reflect").flatten(0, 1)[:, None]
@@ -123,17 +124,17 @@ def _bands(x: Tensor) -> tuple[list[Tensor], Tensor]:
 
 
 def _strengths(bands: list[Tensor]) -> Tensor:
-    """Give the mean absolute detail, (B, BANDS)."""
+    """Return the mean absolute detail of each band, (B, BANDS)."""
     return torch.stack([band.abs().mean((1, 2, 3)) for band in bands], 1)
 
 
 def _chosen(x: Tensor) -> Tensor:
-    """Give numbers (B,) below `LIGHTS` that the pixels of each image tell."""
+    """Return the index of each image's real image, (B,) below `LIGHTS`."""
     return fingerprints(x) % LIGHTS
 
 
 def _cell(images: Tensor, row: int, column: int) -> NDArray[np.float32]:
-    """Give the pixels near a cell of the grid."""
+    """Return all grey levels near a cell of the grid."""
     spans = []
     for place, cells, size in ((row, ROWS, images.shape[2]), (column, COLUMNS, images.shape[3])):
         low, high = ((place + side * _NEAR) / (cells - 1) * (size - 1) for side in (-1, 1))

@@ -1,18 +1,18 @@
-"""What a camera that triangulates does to depth, learnt in closed form from its images: steps and shadows.
+"""What a triangulating depth camera does to depth: steps and shadows.
 
-A pattern is thrown from beside the camera, and depth is found by how far it is shifted, the disparity. So depth comes
-in steps that grow with its square (Khoshelham and Oude Elberink 2012), and a surface that something nearer hides from
-the projector has no reading. A refiner draws neither by itself: it sees depth from the nearest reading on, where steps
-hang on that from the camera, and half-way to a hole every pixel looks wrong.
+A projector beside the camera throws a pattern; its shift in the image, the disparity, gives the depth. So depth comes
+in steps that grow with its square (Khoshelham and Oude Elberink 2012), and surfaces that something nearer hides from
+the projector have no reading. A network learns neither: steps depend on absolute depth, which it does not see, and a
+half-removed reading looks fake to the discriminator, so gradients never lead to a hole. Both are closed forms here.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,19 +20,19 @@ from simgan.errors import ConfigError
 from simgan.images.arrays import Array
 from simgan.images.depth import CUBE, find_window
 
-FINEST, COARSEST = 1.0, 30.0  # mm, steps at the middle of the readings that are looked for
-COHERENCE = 0.2  # of readings with steps 0.3 and more, of readings to the millimetre 0.05
-_APART = 25.0  # between scales that are tried: from 400 mm to 2 m they drift a twentieth of a step apart
-_PIXELS = 224 / CUBE  # a mm at the median depth, as in all crops of depth here
+FINEST, COARSEST = 1.0, 30.0  # mm: steps at the mean depth that are looked for
+COHERENCE = 0.2  # of readings with steps it is 0.3 and more, of readings to the millimetre 0.05
+_APART = 25.0  # of the scales that are tried: between 400 mm and 2 m two of them differ by a twentieth of a step
+_PIXELS = 224 / CUBE  # per mm at the median depth: the crops of depth that models ship for
 
 
 @dataclass(frozen=True)
 class Triangulation:
-    """What is known of a camera; 0 where there is no such thing.
+    """Steps and shadows of one camera; 0 turns each off.
 
     Depth is `scale` / (n + `phase`) mm, n whole: steps of z² / `scale` mm at a depth of z mm. The projector stands
-    `baseline` mm to the left of the camera (to the right where it is below 0); of its shadows those less than `bridged`
-    px wide or high have readings. `ConfigError` for what no camera has.
+    `baseline` mm to the left of the camera (to the right if negative). Shadows less than `bridged` px wide or high keep
+    their readings. `ConfigError` for values that no camera has.
     """
 
     scale: float = 0.0
@@ -46,28 +46,25 @@ class Triangulation:
             raise ConfigError(f"no camera has {self}: scale must be at least 0, phase within 0.5, bridged at least 1")
 
     def shade(self, image: Array) -> Array:
-        """Take away the readings of a hand, uint16 (H, W) in mm, that the projector does not light.
+        """Return a depth image, uint16 (H, W) in mm, without the readings of its window that the projector misses.
 
-        300 mm at the hand's distance are 224 px, as all crops of hands here. `ImageError` for what is no depth image.
+        300 mm at the median depth are taken to be 224 px. `ImageError` for what is no depth image.
         """
         if not self.baseline:
             return image
-        hand = find_window(image).holds(image)
-        (top, bottom), (left, right) = (
-            (lines[0], lines[-1] + 1) for lines in (np.flatnonzero(hand.any(1)), np.flatnonzero(hand.any(0)))
-        )
-        part, there = image[top:bottom, left:right], hand[top:bottom, left:right]
-        shift = abs(self.baseline) * _PIXELS * float(np.median(image[hand]))
-        disparity = (shift / np.where(there, part, part[there].max())).astype(np.float32)
+        near = find_window(image).holds(image)
+        rows, columns = (slice(lines[0], lines[-1] + 1) for lines in map(np.flatnonzero, (near.any(1), near.any(0))))
+        part, found = image[rows, columns], near[rows, columns]
+        shift = abs(self.baseline) * _PIXELS * float(np.median(image[near]))
+        disparity = (shift / np.where(found, part, part[found].max())).astype(np.float32)
         side = slice(None, None, 1 if self.baseline > 0 else -1)
-        lost = (unlit(disparity[:, side])[:, side] & there).astype(np.uint8)
-        wide = cv2.morphologyEx(lost, cv2.MORPH_OPEN, np.ones((self.bridged,) * 2, np.uint8))
+        shadow = unlit(disparity[:, side])[:, side] & found
         shaded = image.copy()
-        shaded[top:bottom, left:right][wide > 0] = 0
+        shaded[rows, columns][opening(shadow, self.bridged)] = 0
         return shaded
 
     def snap(self, depth: Array) -> Array:
-        """Move readings, uint16 in mm, to the nearest step in disparity; 0 stays 0."""
+        """Return depth, uint16 in mm, with each reading moved to the nearest step in disparity; 0 stays 0."""
         if not self.scale:
             return depth
         n = np.maximum(np.rint(self.scale / np.maximum(depth, 1) - self.phase), 1)
@@ -75,10 +72,10 @@ class Triangulation:
 
 
 def find_steps(images: Iterable[Array]) -> tuple[float, float]:
-    """Find scale and phase of the steps of depth images, uint16 (H, W) in mm, from the readings of their hands.
+    """Return scale and phase of the steps in depth images, uint16 (H, W) in mm, from the readings of their windows.
 
-    Of all scales the one at which scale / z lies most alike between whole numbers, over all readings z; how it lies is
-    the phase. Zeros where there are no steps to speak of, as where depth is exact to the millimetre.
+    The scale for which the fractional parts of scale / z agree best over all readings z; the phase is their mean.
+    Zeros if they hardly agree for any, as where depth is exact to the millimetre.
     """
     counts = np.zeros(65536)
     for image in images:
@@ -87,22 +84,47 @@ def find_steps(images: Iterable[Array]) -> tuple[float, float]:
     shares = counts[counts > 0] / counts.sum()
     middle = float(depths @ shares)
     scales = np.arange(middle**2 / COARSEST, middle**2 / FINEST, _APART)
-    around = np.array([np.exp(2j * np.pi * scale / depths) @ shares for scale in scales])
-    best = int(np.abs(around).argmax())
-    if abs(around[best]) < COHERENCE:
+    means = np.array([np.exp(2j * np.pi * scale / depths) @ shares for scale in scales])
+    best = int(np.abs(means).argmax())
+    if abs(means[best]) < COHERENCE:
         return 0.0, 0.0
-    return float(scales[best]), float(np.angle(around[best]) / (2 * np.pi))
+    return float(scales[best]), float(np.angle(means[best]) / (2 * np.pi))
 
 
 def unlit(disparity: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Where the projector's ray to a pixel's point is barred, bool (H, W): `disparity` px further right there."""
-    high, wide = disparity.shape
+    """Return which pixels, bool (H, W), the projector does not reach, given the disparity of each in px, (H, W).
+
+    In the projector's view a pixel lies `disparity` px farther right. It is hidden where another one lies within a
+    pixel of it there and is nearer, with a disparity more than 1 px larger.
+    """
+    height, width = disparity.shape
     first = int(disparity.min())
-    reach = wide + int(disparity.max()) - first + 3
-    there = np.rint(disparity + np.arange(-first, wide - first, dtype=np.float32)).astype(np.int64)
-    there += np.arange(high)[:, None] * reach
-    nearest = np.zeros((high, reach), np.float32)
-    np.maximum.at(nearest.reshape(-1), there.reshape(-1), disparity.reshape(-1))
-    nearest = cv2.dilate(nearest, np.ones((1, 3), np.uint8))
-    barred: NDArray[np.bool_] = nearest.reshape(-1)[there] > disparity + np.float32(1)
-    return barred
+    reach = width + int(disparity.max()) - first + 3
+    places = np.rint(disparity + np.arange(-first, width - first, dtype=np.float32)).astype(np.int64)
+    places += np.arange(height)[:, None] * reach
+    nearest = np.zeros((height, reach), np.float32)
+    np.maximum.at(nearest.reshape(-1), places.reshape(-1), disparity.reshape(-1))
+    nearest = _running(np.maximum, nearest, 3, axis=1, outside=0)
+    hidden: NDArray[np.bool_] = nearest.reshape(-1)[places] > disparity + np.float32(1)
+    return hidden
+
+
+def opening(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    """Return the morphological opening of a mask (H, W) by a square of `size` px, as `cv2.morphologyEx` computes it.
+
+    For an even size the result is one pixel off to the right and below, as there.
+    """
+    for function, outside in ((np.minimum, True), (np.maximum, False)):
+        for axis in (0, 1):
+            mask = _running(function, mask, size, axis, outside)
+    return mask
+
+
+def _running(function: np.ufunc, values: Array, size: int, axis: int, outside: float) -> Array:
+    """Return the running minimum or maximum over `size` px along an axis, which begin size // 2 before each pixel."""
+    length = values.shape[axis]
+    padding = [(0, 0), (0, 0)]
+    padding[axis] = (size // 2, size - 1 - size // 2)
+    wide = np.moveaxis(np.pad(values, padding, constant_values=outside), axis, 0)
+    parts = [wide[start : start + length] for start in range(size)]
+    return np.moveaxis(functools.reduce(function, parts), 0, axis)
