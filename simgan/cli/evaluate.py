@@ -260,11 +260,6 @@ def evaluate_hands(
     _finish(file, report, as_table(report), draw_pck(comparison))
 
 
-def evaluate() -> None:
-    """Measure a refiner: `simgan evaluate realism | shift | gaze | hands`."""
-    tyro.extras.subcommand_cli_from_dict(MEASURES, prog="simgan evaluate", args=["--help"])
-
-
 MEASURES: dict[str, Callable[..., Any]] = {
     "realism": evaluate_realism,
     "shift": evaluate_shift,

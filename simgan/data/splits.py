@@ -46,9 +46,7 @@ def _blocks(total: int, share: float, draw: np.random.Generator) -> np.ndarray:
     blocks = min(_BLOCKS, wanted, total - wanted)
     sizes = np.full(blocks, wanted // blocks) + (np.arange(blocks) < wanted % blocks)
     kept = total - wanted
-    gaps = np.sort(
-        draw.choice(kept + 1, blocks, replace=False)
-    )  # kept images before each block
+    gaps = np.sort(draw.choice(kept + 1, blocks, replace=False))  # kept images before each block
     mask = np.zeros(total, bool)
     for before, gap, size in zip(np.cumsum(sizes) - sizes, gaps, sizes, strict=True):
         mask[gap + before : gap + before + size] = True

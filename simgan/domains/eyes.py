@@ -94,7 +94,6 @@ RECIPES = {
 }
 
 
-
 def gaze_direction(pitch: float, yaw: float) -> list[float]:
     """Return the unit vector (−cos p sin y, −sin p, −cos p cos y) of angles in radians."""
     return [-np.cos(pitch) * np.sin(yaw), -np.sin(pitch), -np.cos(pitch) * np.cos(yaw)]

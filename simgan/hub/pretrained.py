@@ -4,16 +4,20 @@ One folder or Hub repository holds one model: the refiner at its root, its discr
 classes load from the same name.
 """
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
-from typing_extensions import Self
 
 from simgan.hub.loading import load, save
 from simgan.hub.push import push_network
 from simgan.hub.uploading import Pushed
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Pretrained(nn.Module):

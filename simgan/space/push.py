@@ -85,9 +85,7 @@ def requirements() -> Iterator[str]:
     Gradio is pinned to the version here, which the Space's README names too.
     """
     try:
-        for need in map(Requirement, requires("simgan") or []):
-            if need.marker is not None and not need.marker.evaluate({"extra": EXTRA}):
-                continue
+        for need in {need.name: need for need in _needs(EXTRA)}.values():
             here = version(need.name)
             least = next((spec.version for spec in need.specifier if spec.operator == ">="), here)
             bounds = f"=={here}" if need.name == "gradio" else f">={least},<{Version(here).major + 1}"
@@ -95,3 +93,14 @@ def requirements() -> Iterator[str]:
     except PackageNotFoundError as error:
         missing = f"{error.name} is not installed, so its version is not known"
         raise SourceError(f"{missing}: pip install -e .[demo]") from error
+
+
+def _needs(extra: str) -> Iterator[Requirement]:
+    """Return what the package needs with one of its extras; an extra may name others."""
+    for need in map(Requirement, requires("simgan") or []):
+        if need.marker is None or need.marker.evaluate({"extra": extra}):
+            if need.name == "simgan":
+                for other in sorted(need.extras):
+                    yield from _needs(other)
+            else:
+                yield need

@@ -1,0 +1,33 @@
+"""The command `simgan push`."""
+
+from typing import Annotated, Any
+
+import tyro
+
+from simgan.cli.arguments import Repository
+from simgan.hub.push import push_model
+
+
+def push(
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    repository: Repository,
+    /,
+    revision: str | None = None,
+    create_pr: bool = False,
+    private: bool = False,
+    replace_card: bool = False,
+    token: str | None = None,
+) -> None:
+    """Push a trained model to the Hub in one commit: networks, card, samples, figures, measures. Again: only changes.
+
+    Args:
+        run: the folder of a run or of a model, or a shipped model.
+        repository: org/name; made if it does not exist.
+        revision: a branch; main if not given.
+        create_pr: propose it as a pull request.
+        private: make a new repository private.
+        replace_card: replace a card (README.md) that is there already.
+        token: of the Hub; if not given HF_TOKEN, or that of `hf auth login`.
+    """
+    where: dict[str, Any] = {"revision": revision, "create_pr": create_pr, "private": private or None, "token": token}
+    print(push_model(run, repository, replace_card=replace_card, **where))

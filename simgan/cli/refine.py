@@ -1,0 +1,78 @@
+"""The command `simgan refine`."""
+
+import sys
+from pathlib import Path
+
+import tyro
+
+from simgan.cli.arguments import Input, Output, print_broken
+from simgan.domains import DEFAULT_MODEL
+from simgan.errors import PublishError
+from simgan.refiner import Refiner
+from simgan.refining.files import refine_path
+
+
+def refine(
+    source: Input,
+    output: Output,
+    /,
+    model: str = DEFAULT_MODEL,
+    strength: float = 1.0,
+    batch_size: int | None = None,
+    skip_bad: bool = False,
+    copy: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+    push_to_hub: str | None = None,
+    private: bool = False,
+    replace_card: bool = False,
+) -> None:
+    """Make images look real. Labels, names, formats and bit depths stay; an interrupted run continues where it was.
+
+    Args:
+        source: an image, a folder, an archive (.zip, .tar, .tar.gz) or a `datasets` data set (folder or .parquet).
+        output: where the refined ones go; the same kind (an archive may become a folder). JPEG files keep their own
+            quality, all other formats are written without loss.
+        model: a shipped refiner, a folder, or a Hub id (org/name).
+        strength: 0 gives the input back, 1 the refined image.
+        batch_size: images that are refined together.
+        skip_bad: leave broken images out and list them at the end.
+        copy: pattern of images that are labels, such as "masks/*": copied as they are. May be given several times.
+        push_to_hub: push the refined images, also those of an earlier call, with their labels as a data set to this Hub
+            id (org/name).
+        private: make a new repository private.
+        replace_card: replace a card (README.md) that is there already.
+    """
+    refiner = Refiner.from_pretrained(model)
+    already_there = False
+    if push_to_hub is not None:
+        from simgan.hub.push_data import is_refined  # with datasets and pandas, which refining does not need
+        from simgan.hub.uploading import permission_problem
+
+        problem = permission_problem(push_to_hub)
+        if problem:
+            print(f"warning: a push to {push_to_hub} would fail now: {problem}", file=sys.stderr)
+        already_there = is_refined(output, refiner, strength, copy)
+    if already_there:
+        print(f"{output} was refined before")
+    else:
+        done = refine_path(
+            refiner,
+            Path(source),
+            output,
+            strength=strength,
+            batch_size=batch_size,
+            skip_bad=skip_bad,
+            copy=copy,
+        )
+        already = f", {done.already} were done before" if done.already else ""
+        copied = f", {done.copied} other files copied" if done.copied else ""
+        print(f"{done.images} images refined into {output}{already}{copied}")
+        print_broken(done.broken)
+    if push_to_hub is not None:
+        from simgan.hub.push_data import made_by, note_refined, push_data
+
+        note_refined(output, refiner, strength, copy)
+        try:
+            made, where = made_by(refiner, strength), {"private": private or None, "replace_card": replace_card}
+            print(push_data(output, push_to_hub, made, leave_out=copy, **where))
+        except PublishError as error:
+            raise PublishError(f"{error}; {output} is whole, and the same command pushes it later") from error
