@@ -32,6 +32,26 @@ PATCHES: tuple[Layer, ...] = (
 """The paper's discriminator of small images: patches of 23 px, one every 4 px."""
 
 
+PAPER: Mapping[str, Any] = {
+    "refiner_warm_up": 1000,
+    "discriminator_warm_up": 200,
+    "batch_size": 512,
+    "history_size": 51_200,
+    "learning_rate": 1e-3,
+    "betas": (0.9, 0.999),
+    "regularization_weight": 0.4,
+    "transform": "identity",
+    "label_weight": 0.0,
+    "preparation": False,
+    "decay": 0.0,
+    "max_grad_norm": 0.0,
+    "ema_decay": 0.0,
+    "augment": (),
+    "flip": False,
+}
+"""Training settings of the paper, and of re-implementations where the paper has none."""
+
+
 @dataclass(frozen=True)
 class Label:
     """A column of labels.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from simgan.domains.base import PATCHES, Domain, Floats, Images, Label, Layer, Preparation, Recipe, Terms, Words
+from simgan.domains.base import PAPER, PATCHES, Domain, Floats, Images, Label, Layer, Preparation, Recipe, Terms, Words
 from simgan.domains.weights import PointsWeight
 from simgan.errors import SourceError
 from simgan.images.arrays import to_tensor
@@ -72,24 +72,7 @@ RECIPES = {
     "eyes-paper": Recipe(
         {"width": 64, "kernel_size": 3, "blocks": 4},
         {"layers": PATCHES},
-        EMBEDDED
-        | {
-            "refiner_warm_up": 1000,
-            "discriminator_warm_up": 200,
-            "batch_size": 512,
-            "history_size": 51_200,
-            "learning_rate": 1e-3,
-            "betas": (0.9, 0.999),
-            "regularization_weight": 0.4,
-            "transform": "identity",
-            "label_weight": 0.0,
-            "preparation": False,
-            "decay": 0.0,
-            "max_grad_norm": 0.0,
-            "ema_decay": 0.0,
-            "augment": (),
-            "flip": False,
-        },
+        {**PAPER, **EMBEDDED},
     ),
 }
 

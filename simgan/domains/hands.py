@@ -7,7 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from simgan.domains.base import PATCHES, Domain, Floats, Frames, Images, Label, Layer, Preparation, Recipe, Terms, Words
+from simgan.domains.base import (
+    PAPER,
+    PATCHES,
+    Domain,
+    Floats,
+    Frames,
+    Images,
+    Label,
+    Layer,
+    Preparation,
+    Recipe,
+    Terms,
+    Words,
+)
 from simgan.domains.weights import SurfaceWeight
 
 SIDE = 224
@@ -65,24 +78,7 @@ RECIPES = {
     "hands-paper": Recipe(
         {"width": 64, "kernel_size": 7, "blocks": 10},
         {"layers": PAPER_LAYERS},
-        EMBEDDED
-        | {
-            "refiner_warm_up": 500,
-            "discriminator_warm_up": 200,
-            "batch_size": 512,
-            "history_size": 51_200,
-            "learning_rate": 1e-3,
-            "betas": (0.9, 0.999),
-            "regularization_weight": 0.4,
-            "transform": "identity",
-            "label_weight": 0.0,
-            "preparation": False,
-            "decay": 0.0,
-            "max_grad_norm": 0.0,
-            "ema_decay": 0.0,
-            "augment": (),
-            "flip": False,
-        },
+        {**PAPER, **EMBEDDED, "refiner_warm_up": 500},
     ),
 }
 
