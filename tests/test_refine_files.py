@@ -349,7 +349,7 @@ def test_large_images_are_read_a_few_at_a_time(tmp_path, refiner, monkeypatch):
     for number, image in enumerate(eyes.render(range(8))[0]):
         Image.fromarray(image).save(place / f"{number}.png")
     together = []
-    monkeypatch.setattr(refiner, "refine", lambda images, *_: together.append(len(images)) or images)
+    monkeypatch.setattr(refining_files, "refine", lambda _, images, *rest: together.append(len(images)) or images)
     refine_path(refiner, place, tmp_path / "out")
     assert together == [3, 3, 2]
 

@@ -25,6 +25,7 @@ from starlette.requests import Request
 from simgan import Refiner
 from simgan.simulators.eyes import renders as eyes
 from simgan.space import fair_queue, guard
+from simgan.space.events import show_errors
 from simgan.space.fair_queue import FairQueue
 from simgan.space.guard import Guard
 from simgan.space.storage import own_temporary_folder
@@ -298,7 +299,7 @@ class SlowPage:
     def __init__(self):
         self.go_on, self.begun, self.order = threading.Event(), threading.Semaphore(0), []
         with gr.Blocks(analytics_enabled=False) as self.page:
-            gr.Button().click(self.work, gr.Textbox(), None, api_name="work", concurrency_limit=1)
+            gr.Button().click(show_errors(self.work), gr.Textbox(), None, api_name="work", concurrency_limit=1)
         self.page.queue(max_size=200)
         self.page._queue = FairQueue(self.page._queue)
 
@@ -356,6 +357,25 @@ def test_places_in_the_queue_are_those_in_which_visitors_are_served():
         slow.go_on.set()
         assert places(url, "late")[0] == (1, 3)  # behind the first of "many", before the second
         assert slow.order[:3] == ["first", "many", "late"]
+
+
+def test_a_cancelled_event_holds_its_place_until_its_thread_has_ended():
+    slow = SlowPage()
+    with served(slow.page) as url:
+        number = next(one["id"] for one in HTTP.get(f"{url}config").json()["dependencies"])
+        events = {}
+        for session in ("first", "second"):
+            call = {"data": [session], "fn_index": number, "session_hash": session}
+            events[session] = HTTP.post(f"{url}gradio_api/queue/join", json=call).json()["event_id"]
+        assert slow.begun.acquire(timeout=30)
+        cancel = {"session_hash": "first", "fn_index": number, "event_id": events["first"]}
+        for _ in range(2):  # answered when the event has ended
+            with pytest.raises(httpx.ReadTimeout):
+                HTTP.post(f"{url}gradio_api/cancel", json=cancel, timeout=0.5)
+        assert slow.order == ["first"]
+        slow.go_on.set()
+        assert slow.begun.acquire(timeout=30)
+        assert slow.order == ["first", "second"]
 
 
 @pytest.mark.parametrize(

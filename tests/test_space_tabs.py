@@ -4,6 +4,7 @@ import io
 import json
 import random
 import re
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL import Image
 from simgan import Refiner, SourceError
 from simgan.hub.cards.records import read_records
 from simgan.hub.loading import SHIPPED
+from simgan.refining.files import Refined
 from simgan.simulators.eyes import renders as eyes
 from simgan.space import batch_tab, training_tab, turing_tab
 from simgan.space.models import Models
@@ -172,12 +174,55 @@ def test_a_batch_that_takes_too_long_or_is_too_much_work_ends_with_a_sentence(mo
     file = pack(tmp_path / "eyes.zip", {f"{i}.png": png(image) for i, image in enumerate(eyes.render(range(3))[0])})
     monkeypatch.setattr(batch_tab, "SECONDS", 0.0)
     work = batch_tab._Work(models.get("eyes"), file, 1.0, ())
-    with pytest.raises(SourceError, match=r"^3 of 3 images took 0 seconds, which is the limit: send fewer"):
-        list(work.news())
+    with pytest.raises(SourceError, match=r"^eyes\.zip takes longer than 0 seconds, which is the limit"):
+        list(work.updates())
     assert not work.result.exists()
     monkeypatch.setattr(batch_tab, "WORK", 10**6)
     with pytest.raises(SourceError, match="send it in parts"):
         batch_tab._check_work(models.get("eyes"), file)
+
+
+def test_a_cancelled_batch_holds_its_place_until_its_thread_has_ended(models, tmp_path, monkeypatch):
+    begun, go_on = [], threading.Event()
+
+    def work_that_does_not_stop(refiner, archive, *_, **__):
+        begun.append(archive.name)
+        assert go_on.wait(30)
+        return Refined(images=1)
+
+    monkeypatch.setattr(batch_tab, "refine_path", work_that_does_not_stop)
+    works = []
+    for name in ("first", "second", "third"):
+        works.append(batch_tab._Work(models.get("eyes"), tmp_path / name, 1.0, ()))
+        next(works[-1].updates())
+        if name != "third":
+            batch_tab._end(works[-1], tmp_path / name)
+    assert begun == ["first"]
+    go_on.set()
+    assert list(works[-1].updates())[-1] == Refined(images=1)
+    assert begun == ["first", "third"]  # the second was cancelled before it began
+
+
+def test_a_batch_stops_within_an_image(models, tmp_path, monkeypatch):
+    strips, model = [], models.get("eyes")
+    file = pack(tmp_path / "large.zip", {"large.png": png(np.zeros((2000, 2000), np.uint8))})
+    convolve = type(model.refiner).convolve
+    begun, stopped = threading.Event(), threading.Event()
+
+    def counted(refiner, prepared):
+        strips.append(prepared.shape)
+        begun.set()
+        assert stopped.wait(30)
+        return convolve(refiner, prepared)
+
+    monkeypatch.setattr(type(model.refiner), "convolve", counted)
+    work = batch_tab._Work(model, file, 1.0, ())
+    assert begun.wait(30)
+    batch_tab._end(work, tmp_path / "nothing")
+    stopped.set()
+    with pytest.raises(SourceError):
+        list(work.updates())
+    assert len(strips) == 1  # of four
 
 
 # Can you tell?

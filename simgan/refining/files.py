@@ -21,12 +21,12 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from simgan.errors import ImageError, SourceError, reason
+from simgan.errors import ImageError, SourceError, Stopped, reason
 from simgan.images.arrays import Array
 from simgan.images.files import ARRAYS, decode, encode_like, encode_png, pictures, read
 from simgan.images.files import SUFFIXES as IMAGES
 from simgan.refiner import Refiner
-from simgan.refining.engine import checked
+from simgan.refining.engine import ShouldStop, checked, refine
 
 ARCHIVES = {".zip": "zip", ".tar": "w", ".tgz": "w:gz", ".tar.gz": "w:gz"}  # else tarfile's mode
 RECORD = ".simgan-refine.json"
@@ -56,6 +56,7 @@ def refine_path(
     copy: Sequence[str] = (),
     check: Callable[[Refiner, Any, str], object] = checked,
     progress: Callable[[int, int], None] | None = None,
+    should_stop: ShouldStop = None,
 ) -> Refined:
     """Refine an image file, a folder, an archive (.zip, .tar, .tar.gz) or a `datasets` data set into the same kind.
 
@@ -65,17 +66,19 @@ def refine_path(
     `check` is called with the refiner, an image (PIL or array) and its name, and raises `ImageError` where that is not
     to be refined, which must include what `checked` refuses.
     `progress` is called with the images done and the images of a folder or an archive; what it raises ends the run.
+    `should_stop` is called before each image, and between the pieces that go through the network.
 
     Raises:
         SourceError: nothing to refine, or an output that is the input, or was begun with another model or strength.
         ImageError: an image is broken (with `skip_bad` it is left out and listed).
+        Stopped: `should_stop` returned True.
     """
     source, output = Path(source).expanduser(), Path(output).expanduser()
     if not source.exists():
         raise SourceError(f"{source} does not exist: give an image, a folder, an archive or a data set")
     if source.resolve() == output.resolve() or source.resolve() in output.resolve().parents:
         raise SourceError(f"the output {output} is (in) the input: give another place")
-    job = _Job(refiner, strength, batch_size, skip_bad, tuple(copy), check, progress)
+    job = _Job(refiner, strength, batch_size, skip_bad, tuple(copy), check, progress, should_stop)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         if (source / "dataset_dict.json").is_file():
@@ -108,6 +111,7 @@ class _Job:
     copy: tuple[str, ...]
     check: Callable[[Refiner, Any, str], object]
     progress: Callable[[int, int], None] | None
+    should_stop: ShouldStop
     done: Refined = field(default_factory=Refined)
 
     def record(self) -> str:
@@ -132,6 +136,8 @@ class _Job:
 
     def read(self, read: Callable[[], Any]) -> Any:
         """Give what `read` gives; None for a broken image that is skipped."""
+        if self.should_stop and self.should_stop():
+            raise Stopped("refining was stopped before it was done")
         try:
             return read()
         except ImageError as error:
@@ -154,7 +160,7 @@ class _Job:
 
     def refine(self, images: list[Any]) -> list[Any]:
         self.done.images += len(images)
-        refined: list[Any] = self.refiner.refine(images, self.strength, self.batch_size)
+        refined: list[Any] = refine(self.refiner, images, self.strength, self.batch_size, self.should_stop)
         return refined
 
 

@@ -1,8 +1,6 @@
 """The tab Batch: a ZIP of images with their labels in, the same ZIP with refined images out; names and labels stay."""
 
-import contextlib
 import html
-import queue
 import shutil
 import tempfile
 import threading
@@ -10,12 +8,13 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path, PurePath
 from typing import Any
 
 import gradio as gr
 
-from simgan.errors import SimGANError, SourceError
+from simgan.errors import SimGANError, SourceError, Stopped
 from simgan.refining.files import Refined, refine_path
 from simgan.space import archives, depths
 from simgan.space.events import show_errors
@@ -24,16 +23,18 @@ from simgan.space.refine_tab import model_choice
 
 SECONDS = 300.0  # of work on one archive
 WORK = 3 * 10**13  # multiplications of one archive: about that long on two cores
-# One archive at a time, beside the queue of single images, which need not wait for it.
+# One archive at a time, beside the queue of single images, which need not wait for it. The work of one that was
+# cancelled goes on to the next piece, and the next archive waits for it in the thread's own queue.
 QUEUE: dict[str, Any] = {"concurrency_id": "batch", "concurrency_limit": 1}
-SHOWN = 10  # files that are told to be left out
+_THREAD = ThreadPoolExecutor(1, thread_name_prefix="batch")
+SHOWN = 10  # names of files that were left out
 ABOUT = f"""
 Send a **ZIP** of images with their labels, or many files at once. You get a ZIP back in which the images are refined;
 labels, folders and file names are untouched, byte for byte. At most {archives.FILES:,} files,
 {archives.UNPACKED // 2**20} MB unpacked, {SECONDS / 60:.0f} minutes of work. Results are deleted after a while.
 """
 
-Upload = tuple[str, str]  # where a file lies, and what the visitor calls it
+Upload = tuple[str, str]  # path of a file, and the visitor's name of it
 
 
 def add(models: Models) -> None:
@@ -43,7 +44,7 @@ def add(models: Models) -> None:
     def refine(
         files: Sequence[Upload] | None, model: str, strength: float, copy: str
     ) -> Iterator[tuple[str, str | None]]:
-        """Refine all images of a ZIP, or of several files; gives the progress and at last the ZIP of all of them."""
+        """Refine all images of a ZIP, or of several files: the progress, and at last the ZIP of all of them."""
         place = Path(tempfile.mkdtemp(prefix="simgan-batch-"))
         work: _Work | None = None
         try:
@@ -52,7 +53,7 @@ def add(models: Models) -> None:
             network = models.get(model)
             _check_work(network, archive)
             work = _Work(network, archive, strength, (copy or "")[:200].split())
-            for done in work.news():
+            for done in work.updates():
                 if isinstance(done, Refined):
                     yield _summary(done), str(work.result)
                 else:
@@ -87,12 +88,12 @@ def add(models: Models) -> None:
 
 
 def _uploads(payload: Any) -> list[Upload]:
-    """Give files under the visitor's own names; `gr.File` gives changed ones, and leaves an empty file for each."""
+    """Return files with the visitor's own names; `gr.File` changes names, and leaves an empty file for each."""
     return [(file.path, PurePath(file.orig_name or file.path).name) for file in payload or []]
 
 
 def _archive(files: Sequence[Upload], place: Path) -> Path:
-    """Give the ZIP that was sent, or one made of the files, in `place` under the visitor's name of it."""
+    """Return the ZIP that was sent, or one made of the files, in the folder `place` with the visitor's name."""
     archives.check_count(len(files))
     if not files:
         raise SourceError("there is no file yet: choose a ZIP, or images and their labels")
@@ -114,7 +115,7 @@ def _archive(files: Sequence[Upload], place: Path) -> Path:
 
 
 def _check_work(model: Model, archive: Path) -> None:
-    """Look at the archive before anything of it is read, and at how long it would take."""
+    """Raise `SourceError` where an archive is refused or takes too long; of its images only the headers are read."""
     pixels = sum(archives.check_archive(archive.resolve(), archive.name).values())
     weights = model.refiner.number_of_parameters
     if weights * pixels > WORK:
@@ -125,39 +126,36 @@ def _check_work(model: Model, archive: Path) -> None:
 
 
 class _Work:
-    """Refining an archive in a thread of its own, which tells how far it is."""
+    """Refining an archive in the one thread that does it."""
 
     def __init__(self, model: Model, archive: Path, strength: float, copy: Sequence[str]) -> None:
         self.archive = archive
         self.result = archive.with_name(f"{archive.stem} refined.zip")
         self.stopped = threading.Event()
-        self._told: queue.Queue[tuple[int, int] | Refined | SimGANError] = queue.Queue()
-        self._end = time.monotonic() + SECONDS
-        self.thread = threading.Thread(target=self._run, args=(model, strength, copy), name="batch")
-        self.thread.start()
+        self.progress = 0, 0
+        self.future = _THREAD.submit(self._refine, model, strength, copy)
 
-    def news(self) -> Iterator[tuple[int, int] | Refined]:
-        """Give (images done, of how many) at least every half second, then what was done; raises what went wrong."""
-        news: tuple[int, int] | Refined | SimGANError = (0, 0)
-        while not isinstance(news, Refined):
-            with contextlib.suppress(queue.Empty):
-                news = self._told.get(timeout=0.5)
-            if isinstance(news, SimGANError):
-                raise SourceError(self._for_visitors(str(news)))
-            if isinstance(news, Refined):
-                news.broken = [self._for_visitors(line) for line in news.broken]
-            yield news
+    def updates(self) -> Iterator[tuple[int, int] | Refined]:
+        """Yield (images done, of how many) every half second, at last what was done; `SourceError` if it failed."""
+        while wait([self.future], timeout=0.5).not_done:
+            yield self.progress
+        yield self.progress
+        try:
+            done = self.future.result()
+        except SimGANError as error:
+            raise SourceError(self._without_folder(str(error))) from error
+        done.broken = [self._without_folder(line) for line in done.broken]
+        if not done.images:  # all are broken, or of another kind than the model takes
+            raise SourceError(done.broken[0])
+        yield done
 
-    def _for_visitors(self, text: str) -> str:
-        """Leave out where the archive lies here."""
+    def _without_folder(self, text: str) -> str:
         return text.replace(f"{self.archive.parent}/", "")
 
-    def _run(self, model: Model, strength: float, copy: Sequence[str]) -> None:
-        told: Refined | SimGANError = SourceError(
-            f"{self.archive.name} could not be refined, which is no fault of yours"
-        )
+    def _refine(self, model: Model, strength: float, copy: Sequence[str]) -> Refined:
+        end = time.monotonic() + SECONDS
         try:
-            told = refine_path(
+            return refine_path(
                 model.refiner,
                 self.archive,
                 self.result,
@@ -165,34 +163,25 @@ class _Work:
                 skip_bad=True,
                 copy=copy,
                 check=depths.check_kind,
-                progress=self._progress,
+                progress=self._note_progress,
+                should_stop=lambda: self.stopped.is_set() or time.monotonic() > end,
             )
-            if not told.images:  # all are of another kind than the model takes, or broken
-                told = SourceError(told.broken[0])
-        except SimGANError as error:
-            told = error
-        finally:  # anything else is told like that, and goes into the log
-            self._told.put(told)
+        except Stopped as error:
+            text = f"{self.archive.name} takes longer than {SECONDS:.0f} seconds, which is the limit: send it in parts"
+            raise SourceError(text) from error
 
-    def _progress(self, done: int, total: int) -> None:
-        if self.stopped.is_set():
-            raise SourceError("stopped")
-        if time.monotonic() > self._end:
-            raise SourceError(f"{done} of {total} images took {SECONDS:.0f} seconds, which is the limit: send fewer")
-        self._told.put((done, total))
+    def _note_progress(self, done: int, total: int) -> None:
+        self.progress = done, total
 
 
 def _end(work: _Work | None, place: Path) -> None:
-    """Stop the work and delete its folder, without waiting: Gradio calls this where it answers all visitors."""
-
-    def clean() -> None:
-        if work is not None:
-            work.thread.join()
+    """Stop the work and delete its folder once it has ended; return at once, as this may run in the event loop."""
+    if work is None:
         shutil.rmtree(place, ignore_errors=True)
-
-    if work is not None:
+    else:
         work.stopped.set()
-    threading.Thread(target=clean).start()
+        work.future.cancel()  # if it has not begun
+        work.future.add_done_callback(lambda _: shutil.rmtree(place, ignore_errors=True))
 
 
 def _bar(what: str, done: int, total: int) -> str:

@@ -1,13 +1,15 @@
 """What the events of the Space share: the queue of the model, and errors shown as a sentence."""
 
+import asyncio
+import contextlib
 import functools
 import html
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
+from anyio.to_thread import run_sync
 
 from simgan.errors import SimGANError
 
@@ -18,13 +20,20 @@ MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1
 def show_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return an event whose `SimGANError` becomes a `gr.Error`: of all errors, only that text reaches visitors.
 
-    The page renders the text as HTML, so it is escaped.
+    The page renders the text as HTML, so it is escaped. The event runs in a thread, which cannot be interrupted: an
+    event that is cancelled ends when its thread has ended, so that Gradio does not start the next one before.
     """
 
     @functools.wraps(function)
-    def event(*arguments: Any, **keywords: Any) -> Any:
+    async def event(*arguments: Any, **keywords: Any) -> Any:
+        work = asyncio.ensure_future(run_sync(functools.partial(function, *arguments, **keywords)))
         with _shown():
-            return function(*arguments, **keywords)
+            try:
+                return await asyncio.shield(work)
+            finally:
+                while not work.done():
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.wait([work])
 
     @functools.wraps(function)
     def event_in_parts(*arguments: Any, **keywords: Any) -> Any:
@@ -34,7 +43,7 @@ def show_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     return event_in_parts if inspect.isgeneratorfunction(function) else event
 
 
-@contextmanager
+@contextlib.contextmanager
 def _shown() -> Iterator[None]:
     try:
         yield
