@@ -21,8 +21,11 @@ from PIL.JpegImagePlugin import get_sampling
 from PIL.PngImagePlugin import PngInfo
 
 from simgan import ImageError, Refiner, SourceError
+from simgan.refining import datasets as refining_datasets
 from simgan.refining import files as refining_files
-from simgan.refining.files import RECORD, refine_path
+from simgan.refining import job as refining_job
+from simgan.refining.files import refine_path
+from simgan.refining.job import RECORD
 from simgan.simulators.eyes import renders as eyes
 
 
@@ -148,7 +151,7 @@ def test_an_archive_goes_on_where_packing_was_interrupted(folder, tmp_path, refi
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(refining_files, "_pack", killed)
+        patch.setattr(refining_files, "pack", killed)
         refine_path(refiner, packed, tmp_path / "out.zip")
     done = refine_path(refiner, packed, tmp_path / "out.zip")
     assert (done.images, done.already) == (0, 4)
@@ -312,7 +315,7 @@ def test_a_broken_member_of_an_archive_is_named(folder, tmp_path, refiner):
 
 
 def test_a_data_set_goes_on_by_shards_and_still_lists_what_is_broken(tmp_path, refiner, monkeypatch):
-    monkeypatch.setattr(refining_files, "SHARD", 4)
+    monkeypatch.setattr(refining_datasets, "SHARD", 4)
     file = io.BytesIO()
     Image.fromarray(eyes.render([0])[0][0]).save(file, "PNG")
     cells = [{"bytes": file.getvalue() if row != 1 else b"no image", "path": f"{row}.png"} for row in range(10)]
@@ -329,11 +332,11 @@ def test_a_data_set_goes_on_by_shards_and_still_lists_what_is_broken(tmp_path, r
         self.done.images += len(images)
         return self.refiner.refine(images)
 
-    monkeypatch.setattr(refining_files._Job, "refine", killed)
+    monkeypatch.setattr(refining_job.Job, "refine", killed)
     with pytest.raises(KeyboardInterrupt):
         refine_path(refiner, place, out, skip_bad=True)
     monkeypatch.undo()
-    monkeypatch.setattr(refining_files, "SHARD", 4)
+    monkeypatch.setattr(refining_datasets, "SHARD", 4)
     done = refine_path(refiner, place, out, skip_bad=True)
     assert (done.images, done.already) == (2, 7)
     assert [line.split(" of ")[0] for line in done.broken] == ["row 1"]
@@ -343,13 +346,13 @@ def test_a_data_set_goes_on_by_shards_and_still_lists_what_is_broken(tmp_path, r
 
 
 def test_large_images_are_read_a_few_at_a_time(tmp_path, refiner, monkeypatch):
-    monkeypatch.setattr(refining_files, "PIXELS", 3 * 55 * 35)
+    monkeypatch.setattr(refining_job, "PIXELS", 3 * 55 * 35)
     place = tmp_path / "in"
     place.mkdir()
     for number, image in enumerate(eyes.render(range(8))[0]):
         Image.fromarray(image).save(place / f"{number}.png")
     together = []
-    monkeypatch.setattr(refining_files, "refine", lambda _, images, *rest: together.append(len(images)) or images)
+    monkeypatch.setattr(refining_job, "refine", lambda _, images, *rest: together.append(len(images)) or images)
     refine_path(refiner, place, tmp_path / "out")
     assert together == [3, 3, 2]
 

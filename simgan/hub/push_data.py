@@ -26,8 +26,11 @@ from simgan.hub.cards.terms import shown
 from simgan.hub.loading import SHIPPED
 from simgan.hub.uploading import CARD, Pushed, upload
 from simgan.images.files import ARRAYS, decode, encode_png, pictures
-from simgan.refiner import Refiner
-from simgan.refining.files import IMAGES, RECORD, is_dataset, listing, record
+from simgan.images.files import SUFFIXES as IMAGES
+from simgan.refining.archives import listing
+from simgan.refining.datasets import is_dataset
+from simgan.refining.engine import RefinerLike
+from simgan.refining.job import RECORD, record
 
 SHARD = 2**28  # bytes of images in a Parquet file
 SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
@@ -35,7 +38,7 @@ logger = logging.getLogger(__name__)
 METADATA = ("metadata.jsonl", "metadata.csv")
 
 
-def made_by(refiner: Refiner, strength: float) -> Made:
+def made_by(refiner: RefinerLike, strength: float) -> Made:
     """Say what refines: the id and commit on the Hub, or the name of a shipped refiner or of a folder."""
     name, revision = refiner.origin or "a refiner in memory", refiner.revision
     if revision is None:
@@ -46,7 +49,7 @@ def made_by(refiner: Refiner, strength: float) -> Made:
     return Made(name, revision, json.loads(record(refiner, strength))["refiner"], strength)
 
 
-def is_refined(output: Path, refiner: Refiner, strength: float, copy: Sequence[str] = ()) -> bool:
+def is_refined(output: Path, refiner: RefinerLike, strength: float, copy: Sequence[str] = ()) -> bool:
     """Whether an archive or data set is there that is noted to be made so; a folder of files goes on by itself."""
     note = _note_of(output)
     if note is None or not note.is_file() or (output.is_file() and output.stat().st_mtime > note.stat().st_mtime):
@@ -54,7 +57,7 @@ def is_refined(output: Path, refiner: Refiner, strength: float, copy: Sequence[s
     return note.read_text() == record(refiner, strength, copy)
 
 
-def note_refined(output: Path, refiner: Refiner, strength: float, copy: Sequence[str] = ()) -> None:
+def note_refined(output: Path, refiner: RefinerLike, strength: float, copy: Sequence[str] = ()) -> None:
     """Note beside an archive or in a data set what it was made with, so that it can be pushed again later."""
     note = _note_of(output)
     if note is not None:

@@ -27,6 +27,10 @@ ShouldStop = Callable[[], bool] | None
 class RefinerLike(Protocol):
     """What refining needs of a refiner; `simgan.Refiner` has all of it."""
 
+    origin: str | None
+    revision: str | None
+    metadata: dict[str, str] | None
+
     @property
     def config(self) -> Any:
         """Its `RefinerConfig`."""
@@ -36,9 +40,6 @@ class RefinerLike(Protocol):
 
     def convolve(self, prepared: Tensor) -> Tensor:
         """Apply the convolutional network to a prepared input."""
-
-    def refine(self, images: Any, strength: float = 1.0, batch_size: int | None = None) -> Any:
-        """Refine one image or many."""
 
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
         """Return its weights."""
@@ -188,10 +189,15 @@ def _strips(refiner: RefinerLike, x: Tensor, should_stop: ShouldStop) -> Iterato
     number = max(1, min(-(-height * width // STRIP), height // 16))
     prepared, reach = refiner.prepare(x), _reach(refiner)
     for top, bottom in pairwise(height * i // number for i in range(number + 1)):
-        if should_stop and should_stop():
-            raise Stopped("refining was stopped before it was done")
+        raise_if_stopped(should_stop)
         above = min(top, reach)
         yield refiner.convolve(prepared[:, :, top - above : bottom + reach])[:, :, above : above + bottom - top]
+
+
+def raise_if_stopped(should_stop: ShouldStop) -> None:
+    """Raise `Stopped` where `should_stop` returns True."""
+    if should_stop and should_stop():
+        raise Stopped("refining was stopped before it was done")
 
 
 def _device(refiner: RefinerLike) -> str:
