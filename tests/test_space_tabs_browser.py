@@ -4,7 +4,8 @@ import re
 import zipfile
 
 import pytest
-from browser import check_accessible, check_fits, resize
+from browser import check_accessible, check_fits, connect, resize
+from gradio_client import handle_file
 from test_space_tabs import long_work, pack, png
 
 from simgan.hub.cards.records import read_records
@@ -14,7 +15,7 @@ from simgan.simulators.eyes import renders as eyes
 WIDTHS = pytest.mark.parametrize("width", [1280, 390])
 
 
-def told(page, place, text):
+def wait_for_text(page, place, text):
     page.wait_for_function(
         "([place, text]) => document.querySelector(place)?.innerText.includes(text)", arg=[place, text]
     )
@@ -27,7 +28,7 @@ def test_batch_takes_a_zip_shows_how_far_it_is_and_gives_the_refined_zip(visit, 
     page.locator("#batch-files input[type=file]").set_input_files(pack(tmp_path / "eyes.zip", sent))
     page.locator('#batch-files [aria-label="eyes.zip"]').wait_for()
     page.click("#batch-start")
-    told(page, "#batch-progress", "4 images refined, 1 other files copied as they are")
+    wait_for_text(page, "#batch-progress", "4 images refined, 1 other files copied as they are")
     with page.expect_download() as started:
         page.locator("#batch-result a[download]").first.click()
     assert started.value.suggested_filename == "eyes refined.zip"
@@ -43,10 +44,10 @@ def test_batch_can_be_stopped_and_tells_what_is_wrong_in_the_page(visit, tmp_pat
     page.locator("#batch-files input[type=file]").set_input_files(long_work(tmp_path))
     page.locator('#batch-files [aria-label="long.zip"]').wait_for()
     page.click("#batch-start")
-    told(page, "#batch-progress", "images")
+    wait_for_text(page, "#batch-progress", "images")
     assert page.locator("#batch-progress progress").count() == 1
     page.click("#batch-stop")
-    told(page, "#batch-progress", "Stopped. Nothing of it was kept.")
+    wait_for_text(page, "#batch-progress", "Stopped. Nothing of it was kept.")
     page.locator("#batch-files [aria-label=Clear]").click()
     page.wait_for_function(  # until the server has ended what was stopped, Gradio takes no other click
         """text => document.querySelector(".toast-body")?.innerText.includes(text)
@@ -62,12 +63,27 @@ def test_batch_can_be_stopped_and_tells_what_is_wrong_in_the_page(visit, tmp_pat
     check_accessible(page)
 
 
+def test_who_waits_for_a_batch_sees_the_place_in_the_queue(visit, space, tmp_path):
+    file, other = long_work(tmp_path), connect(space)
+    job = other.submit([handle_file(file)], "eyes", 1.0, "", api_name="/batch")
+    while not job.outputs():  # it has begun
+        assert not job.done()
+    page = visit(1280, tab="Batch")
+    page.locator("#batch-files input[type=file]").set_input_files(file)
+    page.locator('#batch-files [aria-label="long.zip"]').wait_for()
+    page.click("#batch-start")
+    page.get_by_text(re.compile(r"queue: 1/1")).first.wait_for()
+    page.click("#batch-stop")
+    job.cancel()
+    other.close()
+
+
 def test_a_visitor_answers_a_round_by_keys_and_buttons_and_sees_score_p_and_the_papers(visit):
     page = visit(390, tab="Can you tell?")
     page.click("#tell-start")
     right, seen = 0, ""
     for number in range(1, 21):
-        told(page, "#tell-note", f"Image {number} of 20")
+        wait_for_text(page, "#tell-note", f"Image {number} of 20")
         page.wait_for_function(
             "seen => { const image = document.querySelector('#tell-image img');"
             " return image && image.complete && image.src != seen && !document.getElementById('tell-real').disabled }",
@@ -80,10 +96,10 @@ def test_a_visitor_answers_a_round_by_keys_and_buttons_and_sees_score_p_and_the_
         else:
             page.click("#tell-real" if number % 4 == 2 else "#tell-refined")
         if number < 20:
-            told(page, "#tell-note", f"of {number} right so far")
+            wait_for_text(page, "#tell-note", f"of {number} right so far")
             right = int(re.search(r"(\d+) of \d+ right so far", page.inner_text("#tell-note"))[1])
         else:
-            told(page, "#tell-note", "of 20 right")
+            wait_for_text(page, "#tell-note", "of 20 right")
     last = page.inner_text("#tell-note")
     assert int(re.search(r"(\d+) of 20 right", last)[1]) in (right, right + 1)
     assert "517 of 1,000 (51.7%)" in last and "0.148" in last
@@ -93,12 +109,12 @@ def test_a_visitor_answers_a_round_by_keys_and_buttons_and_sees_score_p_and_the_
         check_fits(page)
     check_accessible(page)
     page.click("#tell-start")
-    told(page, "#tell-note", "Image 1 of 20")
+    wait_for_text(page, "#tell-note", "Image 1 of 20")
 
 
 def test_curves_stand_beside_each_other_and_sheets_follow_the_slider(visit):
     page = visit(390, dark=True, tab="Training")
-    told(page, "#training-note", "eyes ships the refiner of step")
+    wait_for_text(page, "#training-note", "eyes ships the refiner of step")
     page.wait_for_function("document.querySelectorAll('#training-plots :is(canvas, svg.marks)').length == 3")
     page.locator("#training-sheet img").wait_for()
     slider = page.locator("#training-step input[type=range]")
@@ -106,7 +122,7 @@ def test_curves_stand_beside_each_other_and_sheets_follow_the_slider(visit):
     steps = [row["step"] for row in read_records(SHIPPED / "eyes").measures]
     for key, step in (("Home", steps[0]), ("End", steps[-1])):
         slider.press(key)
-        told(page, "#training-figures", f"Step {step}: patch distance")
+        wait_for_text(page, "#training-figures", f"Step {step}: patch distance")
         page.wait_for_function(
             "seen => !seen.includes(document.querySelector('#training-sheet img').src)", arg=list(seen)
         )

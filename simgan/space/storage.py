@@ -1,4 +1,4 @@
-"""Where a Space keeps its temporary files: in a folder of its own, which the next one deletes if this one is killed."""
+"""A folder for all temporary files of the Space, which the next Space deletes if this one was killed."""
 
 import atexit
 import shutil
@@ -11,15 +11,15 @@ PREFIX, LOCK = "simgan-space-", "lock"
 
 
 def own_temporary_folder() -> Path:
-    """Make a new folder the place of all temporary files of this process; call it before the interface is built.
+    """Put all temporary files of this process into a new folder; call it before the interface is built.
 
-    A process holds a lock on its folder while it lives, however it ends. So folders whose lock is free are of dead
-    ones, and are deleted.
+    A process holds the lock of its folder until it ends, however it ends. So a folder whose lock is free is left over,
+    and is deleted.
     """
     root = Path(tempfile.gettempdir())
-    with FileLock(root / f"{PREFIX}start.lock"):  # nobody takes a folder for dead before it is locked
+    with FileLock(root / f"{PREFIX}start.lock"):  # a new folder is not looked at before it is locked
         for folder in root.glob(f"{PREFIX}*/"):
-            _delete_if_dead(folder)
+            _delete_if_unlocked(folder)
         folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         lock = FileLock(folder / LOCK)
         lock.acquire()
@@ -34,9 +34,9 @@ def own_temporary_folder() -> Path:
     return folder
 
 
-def _delete_if_dead(folder: Path) -> None:
+def _delete_if_unlocked(folder: Path) -> None:
     try:
         with FileLock(folder / LOCK, timeout=0):
             shutil.rmtree(folder, ignore_errors=True)
-    except (Timeout, OSError):  # alive, or of another user
+    except (Timeout, OSError):  # in use, or of another user
         return
