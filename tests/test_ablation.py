@@ -75,14 +75,14 @@ def test_names_are_typed_plainly_and_other_settings_get_another_folder(tmp_path)
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--variants", "no histroy"], "error: there is no variant 'no histroy': choose of recipe, no history, "),
+        (["--variants", "no histroy"], "error: there is no variant 'no histroy': choose one of recipe, no history, "),
         (
             ["--preset", "hands", "--variants", "psi identity"],
             "error: variant 'ψ identity' changes nothing of preset 'hands'",
         ),
         (["--variants", "K_g = 50", "--steps", "2"], "error: 56 updates leave no step to the variant 'K_g = 50'"),
         (["--preset", "ears"], "error: unknown preset 'ears'"),
-        (["--seeds", "0"], "error: 0 runs of a variant tell nothing"),
+        (["--seeds", "0"], "error: 0 runs of a variant measure nothing"),
         (["--jobs", "0", "--limit", "20"], "error: 0 runs at a time train nothing"),
         (["--real", "moon:DIR", "--limit", "20"], "error: 'moon:DIR' is neither"),
     ],
@@ -129,7 +129,7 @@ def test_what_is_finished_is_not_trained_again_and_what_was_killed_is(twice, sta
     _, first, kept, started = twice
     assert len(started) == 8 and len(kept) == 7
     (killed,) = [run for variant in first["variants"] for run in variant["runs"] if run["variant"] == "no EMA"][:1]
-    assert killed["failed"].startswith("ended with status -9; train.log in no-ema-seed0-")
+    assert killed["failed"].startswith("ended with status -9; see train.log in no-ema-seed0-")
     assert all(file.stat().st_mtime_ns == changed for file, changed in kept.items())
     again = (stand_in / "started.txt").read_text().splitlines()[8:]
     assert [line.split("-seed")[0] for line in again] == ["no-ema"]
@@ -227,7 +227,7 @@ def test_an_ablation_that_was_stopped_goes_on_where_its_run_was(tmp_path):
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     _, told = process.communicate(timeout=100)
-    assert (process.returncode, told) == (1, "interrupted; call it again to go on\n")
+    assert (process.returncode, told) == (1, "interrupted; the same command continues the work\n")
     assert "Stopped; go on with --resume" in log()  # so its process has ended
     (checkpoint,) = output.glob("runs/*/checkpoints/step-*")
     done = int(checkpoint.name.rpartition("-")[2])

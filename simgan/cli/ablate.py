@@ -47,7 +47,7 @@ def ablate(
     recipe = recipe_of(preset, steps=steps, limit=limit, **sources)
     runs = plan(recipe, output / "runs", variants, seeds=seeds)
     unseen = Unseen.of(recipe)
-    results = train_all(runs, unseen, jobs=jobs, tell=lambda line: print(line, file=sys.stderr, flush=True))
+    results = train_all(runs, unseen, jobs=jobs, report=lambda line: print(line, file=sys.stderr, flush=True))
     report = as_report(recipe, runs, results, unseen)
     print(as_table(report))
     for name, figure in {"frontier.png": frontier(report), **pictures(runs, results, unseen)}.items():

@@ -1,10 +1,11 @@
-"""What does each ingredient of the recipe add? The recipe trained without it, or otherwise, over seeds.
+"""The runs of an ablation: the recipe trained without one of its ingredients, or with another, over seeds.
 
-Every run is a process of `train_accelerate.py`, as a user starts it, in a folder whose name holds all that it depends
-on: what is finished is never trained again, what was interrupted goes on. A run that ends with a diagnosis is a result.
+Every run is a process of `train_accelerate.py`, as a user starts it. The name of its folder contains a hash of all its
+settings, so that a finished run is never trained again and an interrupted one is resumed. A run that ends with a
+diagnosis is a result.
 
-Same budget: every variant takes as many updates of either network as the recipe does, warm-ups included. One that
-takes more updates a step (K_g = 50) therefore takes fewer steps. λ is the preset's and is not steered.
+Same budget: every variant takes as many updates of both networks as the recipe, warm-ups included. One with more
+updates a step (K_g = 50) therefore takes fewer steps. λ is the preset's and is not steered.
 """
 
 from __future__ import annotations
@@ -17,12 +18,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -38,7 +38,6 @@ from simgan.training.config import preset as preset_of
 
 SCRIPT = Path(simgan.__file__).parents[1] / "train_accelerate.py"  # beside the package, installed or not
 BASELINE = "recipe"
-_POLL = 0.1  # seconds between two looks at the processes
 _ABOUT_THE_FOLDER = ("output", "resume", "mixed_precision")  # settings that make no other run
 
 
@@ -76,7 +75,7 @@ VARIANTS = (
     Variant(BASELINE, "the preset, λ not steered"),
     Variant(
         "no history",
-        "the discriminator sees the newest refined images alone; the paper: artifacts appear and come back (2.3)",
+        "the discriminator sees the newest refined images only; the paper: artifacts appear and come back (2.3)",
         {"history_size": 0},
     ),
     Variant(
@@ -84,13 +83,17 @@ VARIANTS = (
         "one decision an image, not one a patch; the paper: rough edges, noise added (2.2)",
         {"scope": "global"},
     ),
-    Variant("no self-regularization", "λ = 0: nothing holds the labels (eq. 4)", factor=0),
+    Variant("no self-regularization", "λ = 0: nothing keeps the labels (eq. 4)", factor=0),
     Variant("λ × 0.25", "a weaker self-regularization", factor=0.25),
     Variant("λ × 0.5", "a weaker self-regularization", factor=0.5),
     Variant("λ × 2", "a stronger self-regularization", factor=2),
     Variant("λ × 4", "a stronger self-regularization", factor=4),
     Variant("λ × 16", "a much stronger self-regularization", factor=16),
-    Variant("ψ identity", "self-regularization on the pixels, as the paper's eyes (eq. 4)", {"transform": "identity"}),
+    Variant(
+        "ψ identity",
+        "self-regularization on the pixels, as in the paper's first experiment (eq. 4)",
+        {"transform": "identity"},
+    ),
     Variant("ψ gradients", "self-regularization on image derivatives (2.1)", {"transform": "gradients"}),
     Variant("no preparation", "the network has to do all, as in the paper", {"preparation": False}),
     Variant(
@@ -114,22 +117,22 @@ class PlannedRun:
 
     @property
     def name(self) -> str:
-        """As it is told of."""
+        """Variant and seed."""
         return f"{self.variant.name}, seed {self.config.seed}"
 
     @property
     def checkpoint(self) -> Path:
-        """What it has at the end of the budget."""
+        """The checkpoint at the end of the budget."""
         return folder_of(self.config.output) / f"step-{self.config.steps:06d}"
 
     @property
     def log(self) -> Path:
-        """What its process says."""
+        """The output of its process."""
         return self.config.output / "train.log"
 
     @property
     def result_file(self) -> Path:
-        """What came of it; there when it is finished."""
+        """The result; it exists once the run is finished."""
         return self.config.output / "result.json"
 
 
@@ -143,22 +146,22 @@ def _warm_up(config: TrainingConfig) -> int:
 
 
 def recipe_of(preset: str, *, steps: int, **settings: Any) -> TrainingConfig:
-    """Give the baseline of an ablation: a preset with λ not steered; `ConfigError` where settings do not fit."""
+    """Return the baseline of an ablation: a preset with λ not steered; `ConfigError` where settings do not fit."""
     return replace(preset_of(preset), steps=steps, steer=False, trackers=(), keep_checkpoints=1, **settings)
 
 
 def plan(recipe: TrainingConfig, folder: Path, names: Sequence[str] = (), *, seeds: int = 2) -> list[PlannedRun]:
-    """List the runs of an ablation, seed by seed; without names all variants that differ from the recipe.
+    """Return the runs of an ablation, seed by seed; without names all variants that differ from the recipe.
 
-    Names may be typed plainly ("lambda x 4", "no-history"). The recipe is always there, as all is compared with it.
-    `ConfigError` for a variant that does not exist, that changes nothing, or that the budget is too small for.
+    Names may be typed plainly ("lambda x 4", "no-history"). The recipe is always included, for comparison.
+    `ConfigError` for a variant that does not exist, that changes nothing, or for which the budget is too small.
     """
     if seeds < 1:
-        raise ConfigError(f"{seeds} runs of a variant tell nothing: give at least 1 seed")
+        raise ConfigError(f"{seeds} runs of a variant measure nothing: give at least 1 seed")
     known = {_plain(variant.name): variant for variant in VARIANTS}
     if unknown := [name for name in names if _plain(name) not in known]:
-        told = ", ".join(variant.name for variant in VARIANTS)
-        raise ConfigError(f"there is no variant {unknown[0]!r}: choose of {told}")
+        names = [variant.name for variant in VARIANTS]
+        raise ConfigError(f"there is no variant {unknown[0]!r}: choose one of {', '.join(names)}")
     wanted = [known[_plain(name)] for name in names] or [v for v in VARIANTS if v.differs_from(recipe)]
     for variant in wanted:
         if variant.name != BASELINE and not variant.differs_from(recipe):
@@ -177,7 +180,7 @@ def _plain(name: str) -> str:
 
 
 def _folder(folder: Path, variant: Variant, config: TrainingConfig) -> Path:
-    """Where a run is trained: its name holds all that it depends on, so that other settings never meet it."""
+    """Return the folder of a run; a hash of all settings in its name keeps other settings apart."""
     settings = {name: value for name, value in asdict(config).items() if name not in _ABOUT_THE_FOLDER}
     depends = json.dumps([simgan.__version__, settings], default=str)
     key = hashlib.sha256(depends.encode()).hexdigest()[:16]
@@ -185,58 +188,43 @@ def _folder(folder: Path, variant: Variant, config: TrainingConfig) -> Path:
 
 
 def train_all(
-    runs: Sequence[PlannedRun],
-    unseen: Unseen,
-    *,
-    jobs: int | None = None,
-    tell: Callable[[str], None] = lambda line: None,
+    runs: Sequence[PlannedRun], unseen: Unseen, *, jobs: int | None = None, report: Callable[[str], None] = print
 ) -> list[dict[str, Any]]:
-    """Train and measure every run, `jobs` at a time (the number of cores), and give what came of each, in their order.
+    """Train and measure every run, `jobs` at a time (the number of cores), and return their results in order.
 
-    A result has `failed`, the sentence with which a run ended by itself or None, and if None the figures of
-    `Unseen.measure`. `tell` is given a line for each run. Ctrl-C and SIGTERM stop all processes, which write their
-    checkpoints, and raise `KeyboardInterrupt`; so does every error. Networks run on what Accelerate finds.
+    A result has `failed`, None or the sentence with which a run ended by itself, and if None the figures of
+    `Unseen.measure`. `report` gets a line for each run. Ctrl-C, SIGTERM and every error stop all processes, which write
+    their checkpoints; the first two raise `KeyboardInterrupt`. Networks run on the device that Accelerate chooses.
     """
     jobs = min(_cores() if jobs is None else jobs, len(runs))
     if jobs < 1:
         raise ConfigError(f"{jobs} runs at a time train nothing: give at least 1 job")
-    precision = _precision(runs)
-    results = {run.name: result for run in runs if (result := _kept(run, unseen)) is not None}
-    waiting = [run for run in runs if run.name not in results]
+    precision, threads = _precision(runs), max(1, _cores() // jobs)
+    results = {run.name: result for run in runs if (result := _finished(run, unseen)) is not None}
     if results:
-        tell(f"{len(results)} of {len(runs)} runs were finished before")
-    running: dict[subprocess.Popen[bytes], tuple[PlannedRun, float]] = {}
-    spent: list[float] = []
-    with _sigterm_interrupts():
+        report(f"{len(results)} of {len(runs)} runs were finished before")
+    processes: list[subprocess.Popen[bytes]] = []
+    stopped = threading.Event()
+
+    def train(run: PlannedRun) -> int:
+        processes.append(process := _start(run, precision, threads))
+        if stopped.is_set():
+            process.terminate()
+        return process.wait()
+
+    with _sigterm_interrupts(), ThreadPoolExecutor(jobs) as pool:
+        futures = {pool.submit(train, run): run for run in runs if run.name not in results}
         try:
-            while waiting or running:
-                while waiting and len(running) < jobs:
-                    run = waiting.pop(0)
-                    running[_start(run, precision, max(1, _cores() // jobs))] = (run, time.monotonic())
-                ended = [process for process in running if process.poll() is not None]
-                for process in ended:
-                    run, start = running.pop(process)
-                    spent.append(time.monotonic() - start)
-                    results[run.name] = result = _finish(run, process.returncode, unseen)
-                    left = (len(runs) - len(results)) / jobs * sum(spent) / len(spent) / 60
-                    tell(
-                        f"{len(results)} of {len(runs)}: {run.name}: {_told(result)}"
-                        + (f"; about {left:.0f} min left" if len(results) < len(runs) else "")
-                    )
-                if not ended:
-                    time.sleep(_POLL)
+            for future in as_completed(futures):
+                run = futures[future]
+                results[run.name] = result = _finish(run, future.result(), unseen)
+                report(f"{len(results)} of {len(runs)}: {run.name}: {result['failed'] or unseen.summary(result)}")
         finally:
-            for process in running:
-                process.terminate()
-            for process in running:
-                process.wait()
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.terminate()  # those that still run
     return [results[run.name] for run in runs]
-
-
-def _told(result: dict[str, Any]) -> str:
-    if result["failed"]:
-        return str(result["failed"])
-    return f"patch distance {1000 * result['distance']:.1f}, iris moved {result['shift'] or float('nan'):.2f} px"
 
 
 def _cores() -> int:
@@ -244,7 +232,7 @@ def _cores() -> int:
 
 
 def _precision(runs: Sequence[PlannedRun]) -> str:
-    """One precision for all runs: that of those from before, else the fastest; processes that compete mistime it."""
+    """Return one precision for all runs: that of earlier ones, else the fastest, measured before any run starts."""
     for run in runs:
         file = run.config.output / "training.json"
         if file.is_file():
@@ -257,22 +245,19 @@ def _start(run: PlannedRun, precision: str, threads: int) -> subprocess.Popen[by
     config = replace(run.config, resume=resume, mixed_precision=precision)
     # The second variable is what `accelerate launch` sets: with it a run ends with the process that started it.
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "ACCELERATE_MIXED_PRECISION": "no"}
+    command = [sys.executable, str(SCRIPT), *to_command_line(config)]
     try:
         run.config.output.mkdir(parents=True, exist_ok=True)
         with run.log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, str(SCRIPT), *to_command_line(config)],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
     except OSError as error:
         raise SourceError(f"{run.config.output} cannot be written ({reason(error)})") from error
 
 
 def _finish(run: PlannedRun, status: int, unseen: Unseen) -> dict[str, Any]:
-    """Measure what a process left. What ended with a sentence of its own is kept too; all else is tried again."""
+    """Measure what a process left, and keep it; a run that ended without a sentence of its own is tried again later."""
     result: dict[str, Any] = {"variant": run.variant.name, "seed": run.config.seed, "failed": None}
     if status == 0 and run.checkpoint.is_dir():
         result |= unseen.measure(run.checkpoint)
@@ -280,13 +265,13 @@ def _finish(run: PlannedRun, status: int, unseen: Unseen) -> dict[str, Any]:
         lines = [line for line in run.log.read_text(errors="replace").splitlines() if line.startswith("error: ")]
         if status != 1 or not lines:
             how = "was stopped" if status == 0 else f"ended with status {status}"
-            return result | {"failed": f"{how}; {run.log.name} in {run.config.output.name} tells more"}
+            return result | {"failed": f"{how}; see {run.log.name} in {run.config.output.name}"}
         result["failed"] = lines[-1].removeprefix("error: ")
     write_aside(run.result_file, (json.dumps(result, indent=2) + "\n").encode())
     return result
 
 
-def _kept(run: PlannedRun, unseen: Unseen) -> dict[str, Any] | None:
+def _finished(run: PlannedRun, unseen: Unseen) -> dict[str, Any] | None:
     if not run.result_file.is_file():
         return _finish(run, 0, unseen) if run.checkpoint.is_dir() else None
     try:
@@ -298,15 +283,11 @@ def _kept(run: PlannedRun, unseen: Unseen) -> dict[str, Any] | None:
 
 @contextmanager
 def _sigterm_interrupts() -> Iterator[None]:
-    """Have SIGTERM end what is within as Ctrl-C does; only a main thread can."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
+    """Let SIGTERM raise `KeyboardInterrupt`, as Ctrl-C does; handlers can be set in the main thread alone."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
