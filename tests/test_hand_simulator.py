@@ -16,7 +16,7 @@ from simgan.simulators.hands import camera as depth_camera
 from simgan.simulators.hands import renders as hands
 from simgan.simulators.hands.camera import BASELINE
 from simgan.simulators.hands.pose import KNUCKLE, MIDDLE, SWING, THUMB, draw_pose, place_fingers, place_thumb, settle
-from simgan.simulators.hands.raycast import FAR, FOCAL, Mesh, Rays, cast
+from simgan.simulators.hands.raycast import FOCAL, NO_HIT, Mesh, Rays, cast
 from simgan.simulators.hands.shape import FINGERS, MESH, PLACE, measure
 from simgan.simulators.random_numbers import RandomNumbers
 
@@ -54,7 +54,7 @@ def swept(window, centres, radii):
         weights = np.stack([1 - first - second, first, second], -1)[first + second <= 1]
     rays = np.stack([*np.broadcast_arrays(window.x[None], window.y[:, None]), np.ones((len(window.y), 1))
                      + 0 * window.x], -1).astype(float)  # fmt: skip
-    nearest = np.full(rays.shape[:2], float(FAR))
+    nearest = np.full(rays.shape[:2], float(NO_HIT))
     for centre, radius in zip(weights @ centres, weights @ radii, strict=True):
         along, square = rays @ centre, (rays * rays).sum(-1)
         disc = along**2 - square * (centre @ centre - radius**2)
@@ -80,9 +80,9 @@ def test_rays_meet_what_a_sphere_sweeps(centres, radii):
     pairs = [pair for pair in ([0, 1], [1, 2], [0, 2]) if max(pair) < len(radii)]
     mesh = Mesh(np.array(pairs), np.array([[0, 1, 2]] if len(radii) == 3 else []).reshape(-1, 3).astype(int))
     found, wanted = cast(window, centres, radii, mesh), swept(window, centres, radii)
-    both = (found < FAR) & (wanted < FAR)
+    both = (found < NO_HIT) & (wanted < NO_HIT)
     assert both.sum() > 200
-    assert ((found < FAR) != (wanted < FAR)).mean() < 0.003  # pixels at the rim
+    assert ((found < NO_HIT) != (wanted < NO_HIT)).mean() < 0.003  # pixels at the rim
     inner = cv2.erode(both.astype(np.uint8), np.ones((3, 3))) > 0
     assert np.abs(found - wanted)[inner].max() < 0.15
     assert (found <= wanted + 0.01)[both].all()  # trying some spheres finds no nearer one than the exact solid

@@ -5,8 +5,6 @@ mean of the source is scaled and moved until its correlation with the real mean 
 with this correction.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

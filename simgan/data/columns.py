@@ -3,8 +3,6 @@
 What a label is, is said by the domains: `labels` of each `simgan.Domain`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

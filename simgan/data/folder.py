@@ -1,7 +1,5 @@
 """`folder:DIR`: images of any kind below a folder, with the labels of a metadata.csv or metadata.jsonl beside them."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Any

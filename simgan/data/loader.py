@@ -1,7 +1,5 @@
 """Crops for training: from Arrow's memory to arrays, without a Python object for each row."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,10 +1,7 @@
 """`simgan prepare`: a source is read once, in parallel, and written as Arrow shards that training maps from disk."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,19 +15,19 @@ from simgan.data.alignment import Alignment, Mean, align, mean_image, write_mean
 from simgan.data.columns import Row, as_dataset, as_table
 from simgan.data.crop import NONE, Correction
 from simgan.data.loader import Crops
-from simgan.data.source import Source, Task, draw
+from simgan.data.source import Source, Task, draw, written_aside
 from simgan.data.sources import load, open_source
 from simgan.data.tables import is_prepared
 from simgan.domains import DEFAULT
 from simgan.domains.base import Size
-from simgan.errors import ConfigError, SourceError, reason
+from simgan.errors import ConfigError, SourceError
 
 CHUNK = 64  # tasks that a process reads at a time
 ROUNDS = 3  # of alignment
 MEANS = 1000  # crops of either side from which the alignment computes means
 SHARD = "200MB"
 
-Batch = tuple[pa.Table, list[str]]  # rows, and errors of broken files
+Chunk = tuple[pa.Table, list[str]]  # rows, and errors of broken files
 
 
 @dataclass
@@ -69,14 +66,11 @@ def prepare(
     """
     output = Path(output).expanduser()
     _check(output, overwrite, processes)
-    aside = output.with_name(f".{output.name}.part")
-    try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
+    broken: list[str] | None = [] if skip_bad else None
+    with written_aside(output) as aside:
         alignment = None if align is None else _align(source, align, size, seed, aside / "means.png")
         correction = NONE if alignment is None else alignment.correction
         found = _open(source, size, channels, limit, seed, correction)
-        broken = list(found.broken) if skip_bad else None
         _write(found, aside / "rows.arrow", limit, seed, broken, processes)
         dataset = Dataset.from_file(str(aside / "rows.arrow"))
         dataset = dataset.select(draw(range(len(dataset)), limit, seed))
@@ -88,10 +82,6 @@ def prepare(
         (aside / "data").rename(output)
         if alignment is not None:
             (aside / "means.png").replace(output.with_name(f"{output.name}-alignment.png"))
-    except OSError as error:
-        raise SourceError(f"{output} cannot be written ({reason(error)})") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return Prepared(len(dataset), broken or [], alignment)
 
 
@@ -159,7 +149,7 @@ def _write(
             bar.update(len(chunk))
 
 
-def _in_order(read: partial[Batch], chunks: list[list[Task]], processes: int) -> Iterator[Batch]:
+def _in_order(read: partial[Chunk], chunks: list[list[Task]], processes: int) -> Iterator[Chunk]:
     if processes <= 1:
         yield from map(read, chunks)
         return
@@ -167,6 +157,6 @@ def _in_order(read: partial[Batch], chunks: list[list[Task]], processes: int) ->
         yield from pool.imap(read, chunks)
 
 
-def _read(source: Source, skip_bad: bool, tasks: list[Task]) -> Batch:
+def _read(source: Source, skip_bad: bool, tasks: list[Task]) -> Chunk:
     broken: list[str] | None = [] if skip_bad else None
     return as_table(source.rows(tasks, broken), source.features), broken or []

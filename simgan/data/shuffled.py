@@ -1,7 +1,5 @@
 """`shuffled:SOURCE`: images with their pixels in random order, a control for the gain of a refiner."""
 
-from __future__ import annotations
-
 import numpy as np
 from datasets import Dataset
 

@@ -1,9 +1,6 @@
 """Simulators as sources (`simgan.simulators`), and their images written to a folder."""
 
-from __future__ import annotations
-
 import json
-import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,8 +9,8 @@ import numpy as np
 
 from simgan.data.columns import Row, features, image_cell
 from simgan.data.crop import Format
-from simgan.data.source import Source
-from simgan.errors import ConfigError, SourceError, reason
+from simgan.data.source import Source, written_aside
+from simgan.errors import ConfigError, SourceError
 from simgan.simulators import SIMULATORS
 
 DEFAULT_LIMIT = 20_000
@@ -62,16 +59,10 @@ def write_images(name: str, output: Path, *, count: int, seed: int) -> None:
         raise ConfigError(f"{count} images cannot be written: give a count of at least 1")
     if output.exists():
         raise SourceError(f"{output} exists: give another output, or delete it")
-    aside = output.with_name(f".{output.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        aside.mkdir(parents=True)
+    with written_aside(output) as aside:
         with (aside / "metadata.jsonl").open("w") as metadata:
             for indices in _tasks(name, count):
                 for row in _read(name, seed, Format(), indices):
                     (aside / row["file_name"]).write_bytes(row.pop("image")["bytes"])
                     metadata.write(json.dumps(row, default=float) + "\n")
         aside.rename(output)
-    except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise SourceError(f"{output} cannot be written ({reason(error)})") from error

@@ -1,10 +1,9 @@
 """What an adapter returns: a list of things to read, and the function that reads one of them."""
 
-from __future__ import annotations
-
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +13,7 @@ from datasets import Features
 
 from simgan.data.columns import Row, check_labels
 from simgan.data.crop import Format
-from simgan.errors import SimGANError, SourceError
+from simgan.errors import SimGANError, SourceError, reason
 
 Task = Any
 Item = TypeVar("Item")
@@ -26,7 +25,7 @@ class Source:
     """Where rows come from. Tasks and `read` can be pickled, so that other processes can read.
 
     A task results in one row, or in several where `single` is False. `read` raises a `SimGANError` that names the
-    broken file. `broken` lists files that turned out unreadable while the tasks were listed.
+    broken file.
     """
 
     name: str
@@ -34,7 +33,6 @@ class Source:
     read: Read
     features: Features
     single: bool = True
-    broken: list[str] = field(default_factory=list)
 
     def rows(self, tasks: Iterable[Task], broken: list[str] | None = None) -> Iterator[Row]:
         """Yield the rows of tasks, in order. Errors are appended to the list `broken`; without one they are raised."""
@@ -81,6 +79,23 @@ def read_mat(file: Path, what: str, **options: Any) -> dict[str, Any]:
         return loadmat(file, **options)
     except Exception as error:  # scipy raises all kinds for a broken file
         raise SourceError(f"{file} is not laid out as {what} are: {error!r}") from error
+
+
+@contextmanager
+def written_aside(output: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `output`, to be renamed to it when it is complete; it is removed in any case.
+
+    Errors of the file system become a `SourceError`.
+    """
+    aside = output.with_name(f".{output.name}.part")
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        yield aside
+    except OSError as error:
+        raise SourceError(f"{output} cannot be written ({reason(error)})") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def folder_of(path: str, source: str) -> Path:

@@ -1,7 +1,5 @@
 """Sources by name: the one place that knows which adapter reads what."""
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 
@@ -108,7 +106,7 @@ def load(
     found = open_source(source, size=size, channels=channels, limit=limit, seed=seed)
     if isinstance(found, Dataset):
         return found if limit is None or limit >= len(found) else found.select(pick(len(found), limit, seed))
-    broken = list(found.broken) if skip_bad else None
+    broken: list[str] | None = [] if skip_bad else None
     rows = draw(found.rows(found.drawn(limit, seed), broken), limit, seed)
     if not rows:
         raise SourceError(f"{found.name}: not one image could be read" + (f"; {broken[0]}" if broken else ""))

@@ -1,7 +1,5 @@
 """Held-out images: of other persons than those trained on, where persons are known."""
 
-from __future__ import annotations
-
 import numpy as np
 from datasets import Dataset
 

@@ -1,7 +1,5 @@
 """Data sets that are tables already: prepared folders, the Hub, `.parquet` files."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Any

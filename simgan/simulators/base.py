@@ -1,7 +1,5 @@
 """What simulators share: how they are described, persons, noise, and work in several threads."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

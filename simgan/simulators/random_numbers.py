@@ -1,7 +1,5 @@
 """Random numbers by hashing: those of image i are the same in any batch, and no generator is set up for an image."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

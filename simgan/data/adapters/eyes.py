@@ -1,7 +1,5 @@
 """What adapters of eyes share: the crop of MPIIGaze about the corners of an eye, and the columns of a row."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

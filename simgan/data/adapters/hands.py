@@ -1,7 +1,5 @@
 """What adapters of hands share: the pinhole camera, the crop of a cube about the hand, joints as columns of a row."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -7,8 +7,6 @@ They become `own_joints` and `own_joints_mm`, as the sides of the wrist of the u
 middle and tip of thumb, index, middle, ring and little finger.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +20,13 @@ from simgan.images.files import decode
 
 CORRESPONDING = corresponding(15, 14, 12, 11, 9, 8, 6, 5, 3, 2, 1, None, None, 0)
 """Numbers of the own joints that are among `simgan.domains.hands.JOINTS`."""
-LABELS = ("labels.txt", "test_seq_*.txt")
+LABEL_FILES = ("labels.txt", "test_seq_*.txt")
 
 
 def open_icvl(path: str, form: Format) -> Source:
     """List the frames that have labels; `DIR` is the folder that holds `Depth`."""
     folder = folder_of(path, "icvl")
-    lists = sorted(file for name in LABELS for file in folder.glob(name))
+    lists = sorted(file for name in LABEL_FILES for file in folder.glob(name))
     if not lists:
         raise SourceError(f"icvl: {folder} has no labels.txt (nor test_seq_1.txt); give the folder that holds Depth")
     hands = [_hand(folder, line, file) for file in lists for line in file.read_text().splitlines() if line.strip()]

@@ -4,8 +4,6 @@ Right eyes are mirrored with their labels, so that all are left eyes. `mpiigaze:
 lists of the Evaluation Subset name.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Any

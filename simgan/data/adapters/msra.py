@@ -7,8 +7,6 @@ They become `own_joints` and `own_joints_mm`, as the sides of the wrist and the 
 then MCP, PIP, DIP and tip of index, middle, ring, little finger and thumb.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,7 @@ from simgan.errors import ImageError, SourceError
 
 CORRESPONDING = corresponding(16, 14, 12, 10, 8, 6, 4, 2, 20, 19, 18, None, None, None)
 """Numbers of the own joints that are among `simgan.domains.hands.JOINTS`: tips, PIPs, and those of the thumb."""
-LABELS = "joint.txt"
+LABEL_FILE = "joint.txt"
 
 
 def open_msra(path: str, form: Format) -> Source:
@@ -28,12 +26,12 @@ def open_msra(path: str, form: Format) -> Source:
     folder = folder_of(path, "msra")
     hands: list[Hand] = []
     for gesture in sorted({file.parent for file in folder.glob("P[0-9]*/*/*_depth.bin")}):
-        joints = _joints(gesture / LABELS)
+        joints = _joints(gesture / LABEL_FILE)
         for file in sorted(gesture.glob("*_depth.bin")):
             with parsing(file, "MSRA's frames"):
                 number = int(file.stem.removesuffix("_depth"))
             if number >= len(joints):
-                raise SourceError(f"{gesture / LABELS} has joints of {len(joints)} frames, and none of {file.name}")
+                raise SourceError(f"{gesture / LABEL_FILE} has joints of {len(joints)} frames, and none of {file.name}")
             name = file.relative_to(folder)
             hands.append((file, joints[number], {"person": name.parts[0], "file_name": f"{name.with_suffix('.png')}"}))
     if not hands:

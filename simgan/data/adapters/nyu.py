@@ -5,8 +5,6 @@ green and blue hold the mm. `joint_data.mat` has 36 joints a frame, of which the
 `nyu:DIR@synthetic` takes the pairs, with the same names and labels.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +20,7 @@ KINECT = Pinhole(focal=(588.03, 587.07), centre=(320.0, 240.0))
 SUBSET = (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32)
 """The numbers of `simgan.domains.hands.JOINTS` among the 36."""
 SYNTHETIC = "@synthetic"
-LABELS = "joint_data.mat"
+LABEL_FILE = "joint_data.mat"
 
 
 def open_nyu(path: str, form: Format) -> Source:
@@ -32,16 +30,16 @@ def open_nyu(path: str, form: Format) -> Source:
     files = sorted(folder.glob(f"{kind}_[0-9]_*.png"))
     if not files:
         raise SourceError(f"nyu: {folder} has no {kind}_1_0000001.png …; give the folder train or test")
-    if not (folder / LABELS).is_file():
-        raise SourceError(f"nyu: {folder} has no {LABELS}; it is distributed with the frames, put it beside them")
-    joints = _joints(folder / LABELS)
+    if not (folder / LABEL_FILE).is_file():
+        raise SourceError(f"nyu: {folder} has no {LABEL_FILE}; it is distributed with the frames, put it beside them")
+    joints = _joints(folder / LABEL_FILE)
     hands: list[Hand] = []
     for file in files:
         with parsing(file, "NYU's frames"):
             kinect, number = (int(part) - 1 for part in file.stem.split("_")[1:])
         if not (0 <= kinect < len(joints) and 0 <= number < joints.shape[1]):
             views, frames = joints.shape[:2]
-            raise SourceError(f"{folder / LABELS} has joints of {views} × {frames} frames, and none of {file.name}")
+            raise SourceError(f"{folder / LABEL_FILE} has joints of {views} × {frames} frames, and none of {file.name}")
         hands.append((file, joints[kinect, number], {"file_name": file.name}))
     return hand_source(f"nyu:{path}", hands, _frame, form, KINECT, "joints")
 

@@ -4,8 +4,6 @@ The crop is MPIIGaze's. Its virtual camera (focal length 960 px, 600 mm away) an
 with a box 94 px wide. So do the mean images of the two sets, whose cross-correlation also gives the centre.
 """
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Mapping
 from functools import lru_cache, partial
@@ -25,7 +23,7 @@ from simgan.errors import SourceError
 from simgan.images.arrays import to_stored
 from simgan.images.files import open_image
 
-WIDTH = 94.0
+CROP_WIDTH = 94.0
 """Width of the crop in px of the 120×80 frame."""
 CORNERS = (0, 6)
 """The nasal and the temporal corner among the landmarks of the lids."""
@@ -56,7 +54,7 @@ def _row(frame: np.ndarray, labels: Mapping[str, Any], form: Format, name: str) 
     if len(lids) != 12:
         raise SourceError(f"{name} has {len(lids)} landmarks of the lids where SynthesEyes has 12")
     gaze, head = labels["look_vec"], labels["head_rotation"]
-    row = eye_row(frame, form, WIDTH, CORNERS, lids=lids, iris=iris, pupil=pupil.mean(0), gaze=gaze, head=head)
+    row = eye_row(frame, form, CROP_WIDTH, CORNERS, lids=lids, iris=iris, pupil=pupil.mean(0), gaze=gaze, head=head)
     return row | {name: labels[name] for name in ("person", "file_name")}
 
 

@@ -7,8 +7,6 @@ wide; its landmarks, their depths, and its camera 10 cm from the eyeball's centr
 persons have one scale, and small irises stay small.
 """
 
-from __future__ import annotations
-
 import json
 from functools import partial
 from pathlib import Path
@@ -21,11 +19,12 @@ from simgan.data.adapters.eyes import eye_row, labels_beside
 from simgan.data.columns import Row, features
 from simgan.data.crop import Format
 from simgan.data.source import Source, folder_of, parsing
+from simgan.domains.eyes import WIDTH
 from simgan.errors import SourceError
 from simgan.images.arrays import to_stored
 from simgan.images.files import open_image
 
-IRIS = 11.7 * 960 / 600
+IRIS_WIDTH = 11.7 * 960 / 600
 """Width in px of a crop 55 wide of an iris whose `iris_size` is 1."""
 CORNERS = (0, 8)
 """The nasal and the temporal corner among the 16 landmarks of the interior margin."""
@@ -49,7 +48,7 @@ def _read(folder: Path, form: Format, path: Path) -> list[Row]:
         lids, iris = (_points(labels[f"{name}_2d"], len(frame)) for name in ("interior_margin", "iris"))
         gaze = _numbers(labels["eye_details"]["look_vec"])[:3] * [1, -1, 1]  # y is upwards there
         (x, y), axes, _ = cv2.fitEllipse(iris.astype(np.float32))
-        width = 55 * max(axes) / (IRIS * float(labels["eye_details"]["iris_size"]))
+        width = WIDTH * max(axes) / (IRIS_WIDTH * float(labels["eye_details"]["iris_size"]))
         head, pupil = _rotation(_numbers(labels["head_pose"])), np.array([x, y])
         row = eye_row(frame, form, width, CORNERS, lids=lids, iris=iris, pupil=pupil, gaze=gaze, head=head)
         return [row | {"file_name": path.relative_to(folder).as_posix()}]

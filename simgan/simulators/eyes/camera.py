@@ -3,8 +3,6 @@
 Training uses its images as unlabelled photographs. Their labels are true and are kept for evaluation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 

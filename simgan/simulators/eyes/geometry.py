@@ -5,15 +5,13 @@ Camera coordinates in mm: x right, y down, z away from the camera. The camera is
 the camera. The eye is a left one, its nasal corner on the left of the image; right eyes would have to be mirrored.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
 
+from simgan.domains.eyes import HEIGHT, WIDTH
 from simgan.simulators.base import Batch
 
-WIDTH, HEIGHT = 55, 35
 FOCAL = 960.0 * WIDTH / 60
 DISTANCE = 600.0
 EYEBALL, IRIS = 12.0, 5.85  # radii; an iris of 11.7 mm is 17 px wide in the crop

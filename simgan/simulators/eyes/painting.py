@@ -1,7 +1,5 @@
 """Shading of skin, lids and eyeball: the tone of each pixel from what it sees. The face is a few smooth bumps."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from simgan.simulators.eyes.geometry import CENTRE, HEIGHT, IRIS, WIDTH, EyeScene, View, place, project

@@ -1,7 +1,5 @@
 """Persons before the camera, where they look, and the light: the parameters of a scene."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

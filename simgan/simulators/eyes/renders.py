@@ -1,7 +1,5 @@
 """Clean grey renders of eyes, 55×35 as MPIIGaze crops them, with labels that are exact by geometry."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

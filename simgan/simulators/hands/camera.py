@@ -6,8 +6,6 @@ are seen at a grazing angle, have no reading. All of this is computed on the cam
 Training uses its images as unlabelled ones. Their labels, of the hand and not of the readings, are kept for evaluation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -16,7 +14,7 @@ import numpy as np
 
 from simgan.preparation.triangulation import unlit
 from simgan.simulators.base import smooth_noise
-from simgan.simulators.hands.raycast import FAR, FOCAL
+from simgan.simulators.hands.raycast import FOCAL, NO_HIT
 from simgan.simulators.hands.renders import SIZE, HandPopulation, HandScene, populate, within_cube
 from simgan.simulators.random_numbers import RandomNumbers, image_numbers
 
@@ -91,7 +89,7 @@ class DepthCamera:
         columns, rows = (first + np.arange(side, dtype=np.float32) for first in (left, top))
         depth = scene.cast(k, columns, rows)
         frame = np.zeros(depth.shape, np.uint16)
-        hand = np.s_[_extent(depth.min(1) < FAR), _extent(depth.min(0) < FAR)]
+        hand = np.s_[_extent(depth.min(1) < NO_HIT), _extent(depth.min(0) < NO_HIT)]
         readings = self._read(k, np.minimum(depth[hand], scene.middle[k] + self.wall[k]))
         frame[hand] = within_cube(readings, scene.middle[k])
         return frame, (top, left)

@@ -5,8 +5,6 @@ middle joint (PIP). Its last joint (DIP) flexes by 2/3 of the middle one, becaus
 metacarpal has elevation out of the palm and a swing in its plane, and its two other joints flex.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,15 +4,13 @@ A sphere mesh (Thiery et al. 2013; Tkach et al. 2016 track hands with it) consis
 triangles between them. Its solid is the volume swept by a sphere whose centre and radius change linearly along them.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
 
 FOCAL = 588.0
 """Focal length of Kinect's depth camera in px (Kinect v1, 640×480; NYU's frames say 588.03)."""
-FAR = np.float32(1e6)
+NO_HIT = np.float32(1e6)
 """The depth of a ray that hits nothing."""
 
 Area = tuple[slice, slice]
@@ -35,7 +33,7 @@ class Rays:
 
 
 def cast(rays: Rays, centres: np.ndarray, radii: np.ndarray, mesh: Mesh) -> np.ndarray:
-    """Return the depth (H, W) float32 in mm along z of the nearest surface, `FAR` where there is none.
+    """Return the depth (H, W) float32 in mm along z of the nearest surface, `NO_HIT` where there is none.
 
     Args:
         rays: of the pixels.
@@ -43,7 +41,7 @@ def cast(rays: Rays, centres: np.ndarray, radii: np.ndarray, mesh: Mesh) -> np.n
         radii: (P,) in mm.
         mesh: how they are joined.
     """
-    depth = np.full((len(rays.y), len(rays.x)), FAR, np.float32)
+    depth = np.full((len(rays.y), len(rays.x)), NO_HIT, np.float32)
     boxes = _boxes(rays, centres, radii)
     for area, centre, radius in zip(_areas(boxes[:, None]), centres, radii, strict=True):
         _sphere(rays, depth, area, centre, radius)

@@ -1,7 +1,5 @@
 """Clean depth of an articulated hand in the crop that networks see, with exact joints."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

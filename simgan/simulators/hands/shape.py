@@ -4,8 +4,6 @@ The hand's frame in mm: x to the thumb's side (radial), y to the fingers (distal
 wrist. It is a right hand, as in NYU's data. Lengths of bones are those of adults by Buryanov and Kotiuk (2010).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
