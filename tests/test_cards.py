@@ -123,8 +123,8 @@ def test_curves_are_the_same_bytes_every_time(run):
     ],
 )
 def test_a_source_is_named_without_its_place_and_with_its_licence(source, shown, licence):
-    assert terms.shown(source) == shown
-    assert terms.shown(shown) == shown
+    assert terms.name_source(source) == shown
+    assert terms.name_source(shown) == shown
     assert terms.licence([source])["license"] == licence
     assert terms.licence([source, "camera:eyes"])["license"] == licence
     assert terms.licence([source, "folder:x"])["license"] == "unknown"

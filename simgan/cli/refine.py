@@ -8,6 +8,8 @@ import tyro
 from simgan.cli.arguments import Input, Output, print_broken
 from simgan.domains import DEFAULT_MODEL
 from simgan.errors import PublishError
+from simgan.hub.push_data import describe, is_refined, note_refined, push_data
+from simgan.hub.uploading import permission_problem
 from simgan.refiner import Refiner
 from simgan.refining.files import refine_path
 
@@ -44,9 +46,6 @@ def refine(
     refiner = Refiner.from_pretrained(model)
     already_there = False
     if push_to_hub is not None:
-        from simgan.hub.push_data import is_refined  # with datasets and pandas, which refining does not need
-        from simgan.hub.uploading import permission_problem
-
         problem = permission_problem(push_to_hub)
         if problem:
             print(f"warning: a push to {push_to_hub} would fail now: {problem}", file=sys.stderr)
@@ -68,11 +67,9 @@ def refine(
         print(f"{done.images} images refined into {output}{already}{copied}")
         print_broken(done.broken)
     if push_to_hub is not None:
-        from simgan.hub.push_data import made_by, note_refined, push_data
-
         note_refined(output, refiner, strength, copy)
         try:
-            made, where = made_by(refiner, strength), {"private": private or None, "replace_card": replace_card}
-            print(push_data(output, push_to_hub, made, leave_out=copy, **where))
+            by, where = describe(refiner, strength), {"private": private or None, "replace_card": replace_card}
+            print(push_data(output, push_to_hub, by, leave_out=copy, **where))
         except PublishError as error:
             raise PublishError(f"{error}; {output} is whole, and the same command pushes it later") from error

@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Protocol
 
-from simgan.domains import all_domains
 from simgan.errors import ModelError, PublishError
 from simgan.hub.cards.curves import draw_curves
 from simgan.hub.cards.model import CURVES, render_model_card
@@ -17,7 +16,6 @@ from simgan.hub.loading import CONFIG, WEIGHTS, local_folder
 from simgan.hub.uploading import CARD, Pushed, upload
 
 NETWORKS = tuple(f"{folder}{file}" for folder in ("", "discriminator/") for file in (CONFIG, WEIGHTS))
-RECORDS = ("metrics.jsonl", "training.json", *(domain.words.records for domain in all_domains()))
 OWNED = ("samples/", "figures/")
 SHEETS = 24  # sample sheets that are pushed, evenly spread over the steps
 
@@ -41,13 +39,13 @@ def push_model(
             if not card:
                 (Path(folder) / CARD).unlink()
         except OSError as error:
-            raise PublishError(f"{source} cannot be gathered to be pushed: {error}") from error
+            raise PublishError(f"{source} cannot be copied for the push: {error}") from error
         step = f" of step {records.step}" if records.step is not None else ""
         return upload(Path(folder), repo_id, message=commit_message or f"Refiner{step}", owned=OWNED, **options)
 
 
 def gather(records: Records, target: Path, repo_id: str) -> None:
-    """Write all that is pushed of a model into `target`; nothing in it tells of this machine's folders."""
+    """Write what is pushed of a model into the folder `target`; no folder of this machine is named in it."""
     folder = records.folder
     for name in (*NETWORKS, "metrics.jsonl"):
         if (folder / name).is_file():
@@ -67,7 +65,7 @@ def gather(records: Records, target: Path, repo_id: str) -> None:
         (target / CURVES).parent.mkdir()
         (target / CURVES).write_bytes(curves)
     own = folder / CARD
-    if own.is_file():  # somebody's own, or of a shipped model: it says what no record does
+    if own.is_file():  # written by hand, or of a shipped model: it holds facts that no record has
         shutil.copyfile(own, target / CARD)
     else:
         (target / CARD).write_text(render_model_card(records, repo_id, curves=curves is not None))
@@ -75,7 +73,8 @@ def gather(records: Records, target: Path, repo_id: str) -> None:
 
 def copy_model(folder: Path, target: Path) -> None:
     """Copy what `gather` reads of a run that is still being trained."""
-    for name in (*NETWORKS, *RECORDS, CARD):
+    records = [file.name for file in folder.glob("*.json*")]
+    for name in (*NETWORKS, *records, CARD):
         if (folder / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / name, target / name)
@@ -84,7 +83,7 @@ def copy_model(folder: Path, target: Path) -> None:
 
 
 class Network(Protocol):
-    """What is needed of a network to push it; `simgan.hub.pretrained.Pretrained` has it."""
+    """What a push needs of a network; `simgan.hub.pretrained.Pretrained` has it."""
 
     subfolder: ClassVar[str]
 
@@ -103,7 +102,7 @@ def push_network(network: Network, repo_id: str, *, commit_message: str | None =
 
 
 def push_command(run: Path, repo_id: str, *, private: bool = False, revision: str | None = None) -> str:
-    """Give the command that pushes a run, as the shell takes it."""
+    """Return the command line that pushes a run."""
     words = ["simgan", "push", str(run), repo_id]
     words += ["--private"] * private + (["--revision", revision] if revision else [])
     return shlex.join(words)

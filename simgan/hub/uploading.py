@@ -1,6 +1,6 @@
-"""A folder becomes one commit on the Hub: created, checked, retried; what is there already is not sent again.
+"""Upload a folder to the Hub in one commit, with retries; files that are there already are not sent.
 
-Nothing here knows what the folder holds, except that its README.md is a card.
+Nothing here depends on what the folder holds, except that its README.md is a card.
 """
 
 import logging
@@ -25,8 +25,8 @@ from huggingface_hub.errors import (
 from simgan.errors import PublishError
 from simgan.hub import VERSION
 
-WAITS = (1, 2, 5)  # seconds before the next attempts, when the Hub is out of reach or out of order
-AGAIN = {408, 409, 412, 425, 429}  # refusals that another attempt may not meet
+WAITS = (1, 2, 5)  # seconds before the next attempts, where the Hub is out of reach or answers with an error
+AGAIN = {408, 409, 412, 425, 429}  # statuses that another attempt may not get
 CARD = "README.md"
 Answer = TypeVar("Answer")
 logger = logging.getLogger(__name__)
@@ -41,10 +41,10 @@ class Pushed:
     card_kept: bool = False
 
     def __str__(self) -> str:
-        told = f"pushed: {self.url}" if self.changed else f"nothing new to push: {self.url}"
+        text = f"pushed: {self.url}" if self.changed else f"nothing new to push: {self.url}"
         if self.card_kept:
-            told += f" (the {CARD} there stays; pass --replace-card to replace it)"
-        return told
+            text += f" (the {CARD} there stays; pass --replace-card to replace it)"
+        return text
 
 
 def upload(
@@ -60,7 +60,7 @@ def upload(
     owned: Sequence[str] = (),
     replace_card: bool = False,
 ) -> Pushed:
-    """Commit all files of a folder, once, and create repository and branch where there are none.
+    """Commit all files of a folder; create the repository and the branch where there are none.
 
     Args:
         folder: its files keep their relative names.
@@ -76,7 +76,7 @@ def upload(
         replace_card: replace the card there; otherwise a card is only sent where there is none.
 
     Raises:
-        PublishError: the Hub refused it, or was not reached after a few attempts; what is there is whole.
+        PublishError: the Hub refused it, or was not reached in four attempts. Then nothing of it is on the Hub.
     """
     if repo_id.count("/") != 1:
         raise PublishError(f"{repo_id!r} is not the id of a repository: give org/name")
@@ -119,40 +119,40 @@ def upload(
 
 
 def persistently(attempt: Callable[[], Answer], repo_id: str) -> Answer:
-    """Do what talks to the Hub, again after a while where that may help; `PublishError` says why it did not."""
+    """Return what a function that talks to the Hub returns, with retries; `PublishError` where it fails."""
     for wait in (*WAITS, None):
         try:
             return attempt()
         except PublishError:
             raise
-        except Exception as error:  # of every layer below: HTTP, sockets, files, the clients' own
-            told, may_pass = _reason(error, repo_id)
+        except Exception as error:  # of any layer below: HTTP, sockets, files, the client
+            why, may_pass = _explain(error, repo_id)
             if wait is None or not may_pass:
-                raise PublishError(told) from error
-            logger.warning("%s; next attempt in %d s", told, wait)
+                raise PublishError(why) from error
+            logger.warning("%s; next attempt in %d s", why, wait)
             time.sleep(wait)
     raise AssertionError  # the last wait is None
 
 
 def permission_problem(repo_id: str, *, token: str | bool | None = None, patience: float = 10) -> str | None:
-    """Tell what would keep a later push from writing to `repo_id`, as far as the Hub says it within `patience` seconds.
+    """Return why a later push to `repo_id` would fail; None where no reason is known within `patience` seconds.
 
-    None where nothing is known to be wrong. It never raises, and makes one request.
+    It makes one request and never raises.
     """
     found: list[str | None] = []
 
     def ask() -> None:
         try:
             me = HfApi(token=token).whoami()
-        except Exception as error:  # this is advice, never a reason to stop
-            found.append(_reason(error, repo_id)[0])
+        except Exception as error:  # this is a warning, never a reason to stop
+            found.append(_explain(error, repo_id)[0])
             return
         owner = repo_id.split("/")[0]
         names = {me.get("name"), *(organization.get("name") for organization in me.get("orgs", []))}
         role = me.get("auth", {}).get("accessToken", {}).get("role")
         if role == "read":
             found.append("the Hub token may only read: make one that may write")
-        elif role != "fineGrained" and owner not in names:  # a fine-grained one need not tell all names
+        elif role != "fineGrained" and owner not in names:  # a fine-grained token need not list all names
             found.append(f"{me.get('name')} is no member of {owner} on the Hub")
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -162,7 +162,7 @@ def permission_problem(repo_id: str, *, token: str | bool | None = None, patienc
 
 
 def _card(api: HfApi, repo_id: str, where: dict[str, Any]) -> str | None:
-    """Give the text of the card on the Hub, None where there is none."""
+    """Return the text of the card on the Hub; None where there is none."""
     with TemporaryDirectory() as folder:
         try:
             return Path(api.hf_hub_download(repo_id, CARD, local_dir=folder, **where)).read_text()
@@ -172,8 +172,8 @@ def _card(api: HfApi, repo_id: str, where: dict[str, Any]) -> str | None:
             return None
 
 
-def _reason(error: BaseException, repo_id: str) -> tuple[str, bool]:
-    """Say in a sentence what went wrong, and whether it may pass."""
+def _explain(error: BaseException, repo_id: str) -> tuple[str, bool]:
+    """Return what went wrong, in a sentence, and whether another attempt may work."""
     if isinstance(error, RuntimeError) and error.__cause__ is not None:  # "Error while uploading", whatever it was
         error = error.__cause__
     status = getattr(getattr(error, "response", None), "status_code", None)

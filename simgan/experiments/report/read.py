@@ -17,7 +17,7 @@ from typing import Any
 from simgan.errors import ConfigError, SourceError
 from simgan.experiments.compare import RealismMeasures
 from simgan.hub.cards.records import PLACES, Records, read_records
-from simgan.hub.cards.terms import shown
+from simgan.hub.cards.terms import name_source
 from simgan.hub.loading import local_folder
 from simgan.measures.depth import DepthRealism
 from simgan.measures.estimates import Beside, Estimate
@@ -349,7 +349,7 @@ def without_places(values: Any) -> Any:
 def _shown(value: Any) -> Any:
     if isinstance(value, list):
         return [_shown(one) for one in value]
-    return shown(value) if isinstance(value, str) else without_places(value)
+    return name_source(value) if isinstance(value, str) else without_places(value)
 
 
 def _json(file: Path) -> dict[str, Any]:

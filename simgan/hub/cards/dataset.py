@@ -12,7 +12,7 @@ SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "1
 
 
 @dataclass(frozen=True)
-class Made:
+class Provenance:
     """What a data set was refined by: name of the refiner, its revision, SHA-256 of it, and the strength."""
 
     refiner: str
@@ -23,7 +23,7 @@ class Made:
 
 
 def render_dataset_card(
-    name: str, made: Made, *, splits: Mapping[str, int], columns: Mapping[str, str], column: str
+    name: str, by: Provenance, *, splits: Mapping[str, int], columns: Mapping[str, str], column: str
 ) -> str:
     """Render the card of a data set with so many images a split; `column` is the one that holds them."""
     count = sum(splits.values())
@@ -39,7 +39,7 @@ def render_dataset_card(
                 "data_files": [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits],
             }
         ],
-        refined_by=asdict(made),
+        refined_by=asdict(by),
     )
-    facts = {"made": made, "count": count, "splits": splits, "columns": columns, "column": column}
+    facts = {"by": by, "count": count, "splits": splits, "columns": columns, "column": column}
     return environment().get_template("dataset.md.jinja").render(card_data=data.to_yaml(), name=name, **facts)

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jinja2
 from huggingface_hub import EvalResult, ModelCardData
 
 from simgan.hub.cards import terms
 from simgan.hub.cards.records import ABOUT_THE_RUN, Records
+
+if TYPE_CHECKING:
+    import jinja2
 
 CURVES = "figures/curves.png"
 MEASURES = (  # key of a record, metric type, its name, which may take a domain's words
@@ -30,10 +32,10 @@ def render_model_card(
     template: str = "model.md.jinja",
     **facts: Any,
 ) -> str:
-    """Render the card of a model that is loaded by `name`.
+    """Return the card of a model that is loaded by `name`.
 
-    `curves` says that the figure of them lies beside the card. `templates` are folders with templates of one's own,
-    which may extend `model.md.jinja`, and `facts` what these need.
+    `curves`: whether their figure is beside the card. `templates`: folders of more templates, which may extend
+    `model.md.jinja` and use `facts`.
     """
     best = records.best
     text = environment(templates).get_template(template)
@@ -56,8 +58,10 @@ def render_model_card(
     )
 
 
-def environment(templates: Sequence[Path] = ()) -> jinja2.Environment:
-    """Make the environment that finds the templates of this package, and before them those of other folders."""
+def environment(templates: Sequence[Path] = ()) -> "jinja2.Environment":
+    """Return the environment of the templates here, and before them of those in other folders."""
+    import jinja2
+
     loader = jinja2.FileSystemLoader([*templates, Path(__file__).parent])
     made = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters["as_set"] = _as_set
@@ -65,7 +69,7 @@ def environment(templates: Sequence[Path] = ()) -> jinja2.Environment:
 
 
 def model_card_data(records: Records, name: str, **changed: Any) -> ModelCardData:
-    """Give the metadata of a card; `changed` replaces some."""
+    """Return the metadata of a card; `changed` replaces some."""
     tags = ["simgan", "simulated-unsupervised-learning", "domain-adaptation", "synthetic-data"]
     values: dict[str, Any] = {
         "library_name": "simgan",
@@ -83,7 +87,7 @@ def model_card_data(records: Records, name: str, **changed: Any) -> ModelCardDat
 
 
 def eval_results(records: Records) -> list[EvalResult]:
-    """Give what was measured as the Hub's `model-index` has it; a figure that the records lack is not in it."""
+    """Return the figures that the records have as the Hub's `model-index`."""
     words = records.words
     real = ", ".join(records.settings.get("real", ()))
     held_out: dict[str, Any] = {
@@ -117,7 +121,7 @@ def eval_results(records: Records) -> list[EvalResult]:
 
 
 def _closed(best: dict[str, Any]) -> float | None:
-    """Share of the gap between raw and floor that refining closes, where there is a gap."""
+    """Return the share of the gap between raw and floor that refining closes; None where there is no gap."""
     if not {"realism", "realism_raw", "realism_floor"} <= best.keys():
         return None
     gap = best["realism_raw"] - best["realism_floor"]
@@ -125,5 +129,5 @@ def _closed(best: dict[str, Any]) -> float | None:
 
 
 def _as_set(value: Any) -> str:
-    """Write a setting as the command line takes it."""
+    """Return a setting as the command line takes it."""
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,4 +1,4 @@
-"""What a model's folder tells about its training: settings, measures, sample sheets, and the weights' own header."""
+"""The records in a model's folder: settings, measures, sample sheets, and the header of the weights."""
 
 import json
 import math
@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from simgan.domains import Words, find
 from simgan.errors import ModelError
-from simgan.hub.cards.terms import shown
+from simgan.hub.cards.terms import name_source
 
-PLACES = ("synthetic", "real", "output", "train_real", "models")  # settings that name a place on the machine
+PLACES = ("synthetic", "real", "output", "train_real", "models", "model")  # keys of sources and folders
 ABOUT_THE_RUN = ("output", "resume", "push_to_hub", "private", "hub_revision", "push_every")  # not about the model
 
 
@@ -23,51 +25,54 @@ class Records:
     network: dict[str, Any]  # config.json of the refiner
     header: dict[str, str]  # of its safetensors: simgan_version, preset, step, commit
     parameters: int
-    settings: dict[str, Any]  # training.json, without this machine's paths
-    measures: list[dict[str, Any]]  # a row for every time that it was measured in training; figures that are numbers
-    experiment: dict[str, Any]  # gaze.json or hands.json: what `simgan evaluate … --output RUN` wrote
+    settings: dict[str, Any]  # training.json, without folders of this machine
+    measures: list[dict[str, Any]]  # a row for each evaluation during training, without figures that are not finite
+    experiment: dict[str, Any]  # written by `simgan evaluate TASK … --output RUN`
 
     @property
     def words(self) -> Words:
-        """What is said of its domain."""
+        """The words of its domain."""
         return find(self.network["domain"]).words
 
     @property
     def sources(self) -> list[str]:
-        """Names of what it was trained on, both sides."""
+        """The sources that it was trained on, synthetic and real."""
         return [*self.settings.get("synthetic", ()), *self.settings.get("real", ())]
 
     @property
     def step(self) -> int | None:
-        """The step whose weights these are."""
+        """The step of these weights; None where their header has none."""
         step = self.header.get("step", "")
         return int(step) if step.isdigit() else None
 
     @property
     def best(self) -> dict[str, Any]:
-        """What was measured of these weights."""
+        """The measures of these weights; empty where there are none."""
         return next((row for row in self.measures if row["step"] == self.step), {})
 
     @property
     def sheets(self) -> list[Path]:
-        """Sample sheets in the order of their steps."""
-        return sorted((self.folder / "samples").glob("step-*.png"))
+        """The sample sheets by step."""
+        return sorted((self.folder / "samples").glob("step-*.png"), key=step_of)
 
     @property
     def sheet(self) -> Path | None:
-        """The sheet of these weights."""
-        return next((s for s in self.sheets if int(re.sub(r"\D", "", s.stem)) == self.step), None)
+        """The sample sheet of these weights."""
+        return next((sheet for sheet in self.sheets if step_of(sheet) == self.step), None)
 
     def reached(self, kind: str) -> float | None:
-        """Mean figure over the seeds (see `Words.figure`) of networks trained on "raw" or on "refined" images."""
+        """Return the mean of `Words.figure` of networks trained on "raw" or "refined" images; None if not measured."""
         figures = [row[self.words.figure] for row in self.experiment.get(kind, ())]
         return sum(figures) / len(figures) if figures else None
 
 
-def read_records(folder: Path) -> Records:
-    """Read what lies in a model's folder; `ModelError` where it holds no refiner, or a record cannot be read."""
-    from safetensors import SafetensorError, safe_open
+def step_of(sheet: Path) -> int:
+    """Return the step of a sample sheet or a checkpoint by its name, such as `step-000100.png`."""
+    return int(re.sub(r"\D", "", sheet.stem))
 
+
+def read_records(folder: Path) -> Records:
+    """Read the folder of a model; `ModelError` where it holds no refiner, or a record cannot be read."""
     for file in ("config.json", "model.safetensors"):
         if not (folder / file).is_file():
             raise ModelError(f"{folder} holds no {file} of a simgan refiner: give the folder of a run or of a model")
@@ -78,6 +83,7 @@ def read_records(folder: Path) -> Records:
         network = _json(folder / "config.json")
         if network.get("model_type") != "simgan-refiner":
             raise ModelError(f"{folder} is not of a simgan refiner: its model_type is {network.get('model_type')!r}")
+        records = find(network["domain"]).words.records
         return Records(
             folder=folder,
             network=network,
@@ -85,22 +91,25 @@ def read_records(folder: Path) -> Records:
             parameters=parameters,
             settings=without_places(_json(folder / "training.json")),
             measures=_measures(folder / "metrics.jsonl"),
-            experiment=without_places(_json(folder / find(network["domain"]).words.records)),
+            experiment=without_places(_json(folder / records)) if records else {},
         )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise ModelError(f"the records in {folder} cannot be read: {error}") from error
 
 
-def without_places(settings: dict[str, Any]) -> dict[str, Any]:
-    """Name sources and folders without telling where they lie on this machine."""
-    told = dict(settings)
-    for key in PLACES:
-        value = told.get(key)
-        if isinstance(value, str):
-            told[key] = shown(value)
-        elif value is not None:
-            told[key] = [shown(source) for source in value]
-    return told
+def without_places(values: Any) -> Any:
+    """Return records (of JSON) with their sources and folders named without folders of this machine."""
+    if isinstance(values, list):
+        return [without_places(value) for value in values]
+    if not isinstance(values, dict):
+        return values
+    return {key: _named(value) if key in PLACES else without_places(value) for key, value in values.items()}
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_named(one) for one in value]
+    return name_source(value) if isinstance(value, str) else without_places(value)
 
 
 def _json(file: Path) -> dict[str, Any]:
@@ -109,11 +118,14 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _measures(file: Path) -> list[dict[str, Any]]:
+    """Return the rows of measures; the last line may be cut off, where a run was killed."""
     rows = []
-    for line in file.read_text().splitlines() if file.is_file() else ():
+    lines = file.read_text().splitlines() if file.is_file() else []
+    for number, line in enumerate(lines, 1):
         try:
             rows.append(json.loads(line))
-        except ValueError:  # the line that was being written when the run was killed
-            continue
+        except ValueError as error:
+            if number < len(lines):
+                raise ValueError(f"line {number} of {file.name} is damaged") from error
     measures = [row for row in rows if "realism_raw" in row]
     return [{key: value for key, value in row.items() if math.isfinite(value)} for row in measures]

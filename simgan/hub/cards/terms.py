@@ -1,4 +1,4 @@
-"""Where a model's images came from, as a card may tell it: without this machine's paths, with the terms of each."""
+"""Sources of images as a card may name them: without folders of this machine, with the terms of each."""
 
 import re
 from collections.abc import Sequence
@@ -6,27 +6,23 @@ from collections.abc import Sequence
 from simgan.domains import Terms, all_domains
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w.-]+)?")
-EMBEDDED = ("simulator", "camera")
-KINDS = (*EMBEDDED, "hub", "folder")  # of `simgan.data.sources`, beside those that domains know
-
-
 RENDERED = "Apache-2.0: drawn by simgan itself"
-KNOWN = {
+EMBEDDED = {
     "simulator": Terms("clean renders of simgan's own simulator", "apache-2.0", RENDERED),
     "camera": Terms("simgan's look-alike of a camera's images", "apache-2.0", RENDERED),
 }
 UNKNOWN = Terms("images of whoever trained it", "unknown", "unknown: not in the run's records")
 
 
-def shown(source: str) -> str:
-    """Name a source without telling where it lies on this machine: `mpiigaze:/home/me/MPIIGaze` → `mpiigaze:MPIIGaze`.
+def name_source(source: str) -> str:
+    """Return a source without its folder on this machine: `mpiigaze:/home/me/MPIIGaze` → `mpiigaze:MPIIGaze`.
 
-    Ids on the Hub and embedded domains stay as they are, and so does what was shown before.
+    Ids on the Hub and embedded domains stay as they are, and so does what this function returned.
     """
-    kind, place = _kind(source)
+    kind, place = _split(source)
     if kind in EMBEDDED or (kind == "hub" and HUB_ID.fullmatch(place)):
         return source
-    path, at, split = place.partition("@") if kind in ("mpiigaze", "nyu", "hub") else (place, "", "")
+    path, at, split = place.partition("@") if kind and kind != "folder" else (place, "", "")
     last = re.split(r"[/\\]", path.rstrip("/\\"))[-1]
     if last in ("", ".", "..", "~"):
         last = "folder"
@@ -34,29 +30,29 @@ def shown(source: str) -> str:
 
 
 def terms(source: str) -> Terms:
-    """Give the terms of a source; those of folders and repositories are not known."""
-    kind, place = _kind(source)
+    """Return the terms of a source; those of folders are unknown, those of repositories on their pages."""
+    kind, place = _split(source)
     if kind == "hub" and HUB_ID.fullmatch(place):
         return Terms(f"{place} on the Hub", "unknown", "unknown: see its page")
-    return (KNOWN | _data_sets()).get(kind, UNKNOWN)
+    return (EMBEDDED | _data_sets()).get(kind, UNKNOWN)
 
 
 def licence(sources: Sequence[str]) -> dict[str, str]:
-    """Give `license` (and `license_name`) of what was trained on the sources, "unknown" as soon as one of them is."""
+    """Return `license` (and `license_name`) of a model trained on the sources; "unknown" where one of them is."""
     found = {terms(source).licence for source in sources} or {"unknown"}
     if "unknown" in found:
         return {"license": "unknown"}
-    bound = sorted(found - {"apache-2.0"}) or ["apache-2.0"]
-    if bound == ["cc-by-nc-sa-4.0"] or bound == ["apache-2.0"]:
-        return {"license": bound[0]}
-    return {"license": "other", "license_name": "-and-".join(bound)}
+    restricted = sorted(found - {"apache-2.0"}) or ["apache-2.0"]
+    if len(restricted) == 1 and restricted[0] != "research":
+        return {"license": restricted[0]}
+    return {"license": "other", "license_name": "-and-".join(restricted)}
 
 
 def datasets(sources: Sequence[str]) -> list[str]:
-    """Name the data sets among the sources: their ids on the Hub, or the name that one is known by."""
+    """Return the data sets among the sources: ids on the Hub, and kinds that a domain has the terms of."""
     names = []
     for source in sources:
-        kind, place = _kind(source)
+        kind, place = _split(source)
         if kind == "hub" and HUB_ID.fullmatch(place):
             names.append(place.partition("@")[0])
         elif kind in _data_sets():
@@ -64,9 +60,10 @@ def datasets(sources: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _kind(source: str) -> tuple[str, str]:
+def _split(source: str) -> tuple[str, str]:
+    """Return the kind of a source, "" where it has none, and the rest."""
     kind, colon, place = source.partition(":")
-    return (kind, place) if colon and kind in (*KINDS, *_data_sets()) else ("", source)
+    return (kind, place) if colon and kind in ("hub", "folder", *EMBEDDED, *_data_sets()) else ("", source)
 
 
 def _data_sets() -> dict[str, Terms]:
