@@ -160,7 +160,7 @@ def test_a_card_on_the_hub_stays_until_it_is_to_be_replaced(run, hub, api, tmp_p
 
 def test_sheets_that_a_run_has_no_more_go_unless_the_card_shows_them(run, hub, api, tmp_path):
     push_model(run, "org/model")
-    mine = "![in between](samples/step-000000.png)"
+    mine = "---\nlicense: mit\n---\n\n![in between](samples/step-000000.png)"
     api.upload_file(repo_id="org/model", path_in_repo="README.md", path_or_fileobj=mine.encode())
     api.upload_file(repo_id="org/model", path_in_repo="notes.txt", path_or_fileobj=b"mine")
     other = make_run(tmp_path / "run")
