@@ -17,8 +17,8 @@ import numpy as np
 
 from simgan import Discriminator, Refiner
 from simgan.data import Crops, hold_out, load
+from simgan.domains import Domain, find
 from simgan.domains.hands import SIDE
-from simgan.domains.iris import annotation_shift
 from simgan.hub.cards.model import model_card_data, render_model_card
 from simgan.hub.cards.records import read_records
 from simgan.hub.loading import CONFIG
@@ -26,9 +26,6 @@ from simgan.hub.push import NETWORKS
 from simgan.images.arrays import equalize, to_tensor
 from simgan.images.depth import find_window
 from simgan.images.depth import to_tensor as depth_tensor
-from simgan.measures.depth import measure_depth_realism, measure_surface_shift
-from simgan.measures.estimates import Estimate
-from simgan.measures.patches import measure_realism
 from simgan.simulators.eyes import renders as eyes
 from simgan.simulators.hands import renders as hands
 from simgan.training.checkpoints import folder_of
@@ -64,52 +61,28 @@ def _framed(frame: np.ndarray) -> np.ndarray:
     return wide[top : top + size[0], left : left + size[1]]
 
 
-def measure_hands(refiner: Refiner, sources: dict[str, str], real: list[str], _: float) -> list[dict[str, Any]]:
-    """Measure each source of depth against all real ones in turn, told with units and intervals."""
-    target = np.concatenate([unseen_hands(source) for source in real])
+def measure(
+    refiner: Refiner, domain: Domain, sources: dict[str, str], real: list[str], share: float
+) -> list[dict[str, Any]]:
+    """Measure each synthetic source, refined, against all real ones, by the measures of the domain."""
+    read = unseen_hands if domain.codec == "depth16" else lambda source: held_out(source, share)
+    target = mixture([read(source) for source in real])
     rows = []
     for name, source in sources.items():
-        before = unseen_hands(source)
+        before = read(source)
         after = np.stack(refiner.refine(list(before)))
-        found, moved = measure_depth_realism(after, target, before), measure_surface_shift(before, after)
-        distances = {
-            told: {key: _told(getattr(row, key), *found.UNITS[told]) for key in ("refined", "raw", "floor")}
-            for told, row in found.rows().items()
-        }
-        means = {
-            told: {key: _figure(value, *found.UNITS[told]) for key, value in values.items()}
-            for told, values in zip(list(found.UNITS)[-len(found.means) :], found.means.values(), strict=True)
-        }
-        shift = {key: _told(getattr(moved, key), 1, 2, " mm") for key in ("median", "p90")}
-        shift |= {key: _told(getattr(moved, key), 100, 2, " %") for key in ("lost", "gained")}
-        counts = {"count": len(before), "real_count": len(target)}
-        rows.append({"source": name, **counts, "distances": distances, "means": means, **shift})
+        realism, shift = domain.measure_realism(after, target, before), domain.measure_shift(before, after, {})
+        rows.append({"source": name, "count": len(before), "real": len(target), "realism": realism, "shift": shift})
     return rows
 
 
-def _figure(value: float, factor: float, digits: int, unit: str) -> str:
-    return f"{factor * value:.{digits}f}{unit}"
-
-
-def _told(one: Estimate, factor: float, digits: int, unit: str) -> str:
-    low, high = (f"{factor * end:.{digits}f}" for end in (one.low, one.high))
-    return f"{_figure(one.value, factor, digits, unit)} ({low} to {high})"
-
-
-def measure_eyes(refiner: Refiner, sources: dict[str, str], real: list[str], share: float) -> list[dict[str, Any]]:
-    """Measure each source against the mixture of the real ones, whose halves give the floor."""
-    sets = [held_out(source, share) for source in real]
-    size = max(len(images) for images in sets)
-    halves = [[images[: len(images) // 2], images[len(images) // 2 :]] for images in sets]
-    mixed = [np.concatenate([np.resize(h[k], (size // 2, *h[k].shape[1:])) for h in halves]) for k in (0, 1)]
-    rows = []
-    for name, source in sources.items():
-        before = held_out(source, share)
-        after = np.stack(refiner.refine(list(before)))
-        realism = measure_realism(after, np.concatenate(mixed), before)
-        shift = annotation_shift(before, after)
-        rows.append({"source": name, "count": len(before), **vars(realism), **vars(shift)})
-    return rows
+def mixture(sets: list[np.ndarray]) -> np.ndarray:
+    """Put sets one after the other so that each half, between which the floor lies, has as much of every set."""
+    if len(sets) == 1:
+        return sets[0]
+    size = max(map(len, sets)) // 2
+    halves = ([images[: len(images) // 2] for images in sets], [images[len(images) // 2 :] for images in sets])
+    return np.concatenate([np.resize(part, (size, *part.shape[1:])) for half in halves for part in half])
 
 
 def render_hands() -> np.ndarray:
@@ -143,7 +116,7 @@ def main() -> None:
     sources = {name: os.path.expandvars(source) for name, source in facts["synthetic"].items()}
     real = [os.path.expandvars(source) for source in facts["real"]]
     terms = {key: facts[key] for key in ("license", "license_name", "datasets") if key in facts}
-    measure = {"eyes": measure_eyes, "hands": measure_hands}[records.network["domain"]]
+    domain = find(records.network["domain"])
     others = [read_records(run) for run in arguments.seeds]
     text = render_model_card(
         records,
@@ -153,7 +126,7 @@ def main() -> None:
         template="card.md.jinja",
         facts=facts,
         seeds=[other.best | {"seed": other.settings["seed"]} for other in others],
-        evaluation=measure(Refiner.from_pretrained(arguments.run), sources, real, records.settings["holdout"]),
+        evaluation=measure(Refiner.from_pretrained(arguments.run), domain, sources, real, records.settings["holdout"]),
     )
     shutil.rmtree(target, ignore_errors=True)
     (target / "discriminator").mkdir(parents=True)

@@ -1,6 +1,7 @@
 """Depth realism against what is known: planes, holes, outlines and steps made by the test, and a surface moved."""
 
 import json
+import re
 
 import cv2
 import numpy as np
@@ -84,14 +85,15 @@ def test_floats_have_the_patch_distance_of_the_bytes_they_stand_for():
 def test_images_of_one_world_lie_at_the_floor_and_clean_ones_above():
     real, refined = (as_a_sensor_sees(hands(12, seed)[0], seed) for seed in (1, 2))
     result = measure_depth_realism(refined, real, hands(12, 2)[0])
-    for name, row in result.rows().items():
+    rows = {row.name: row for row in result.rows}
+    for name, row in rows.items():
         assert row.refined.value < row.raw.value, name
         assert row.refined.low <= row.floor.high, name
-    assert result.holes.raw.low > result.holes.refined.high
-    assert result.detail.raw_interval[0] > result.detail.distance_interval[1]
-    assert result.means["holes"]["raw"] < 0.02 < 0.05 < result.means["holes"]["real"] < 0.15
-    assert result.steps.raw.value > 5 * result.steps.refined.value
-    assert sum(result.step_shares["real"]) == pytest.approx(1)
+    for name in ("holes", "detail patches"):
+        assert rows[name].raw.low > rows[name].refined.high
+    assert rows["holes"].means["raw"] < 0.02 < 0.05 < rows["holes"].means["real"] < 0.15
+    assert rows["depth steps"].raw.value > 5 * rows["depth steps"].refined.value
+    assert result.closed_of == "detail patches" and result.closed.value > 0.5
     with pytest.raises(ImageError, match="refined must be depth"):
         measure_depth_realism(refined.astype(np.uint8), real, real)
 
@@ -104,8 +106,11 @@ def test_a_surface_moved_by_2_mm_has_moved_by_2_mm():
     shift = measure_surface_shift(before, after)
     assert (shift.median.value, shift.median.low, shift.p90.value) == (2, 2, 2)
     readings = (before > 0).sum((1, 2))
-    assert shift.lost.value == pytest.approx(np.mean((before[:, 112] > 0).sum(1) / readings))
-    assert shift.gained.value == pytest.approx(np.mean(100 / readings))
+    lost, gained = shift.further
+    assert lost.estimate.value == pytest.approx(np.mean((before[:, 112] > 0).sum(1) / readings))
+    assert gained.estimate.value == pytest.approx(np.mean(100 / readings))
+    after[0] = 0
+    assert measure_surface_shift(before, after).missed == pytest.approx(1 / 6)
     with pytest.raises(ImageError, match="pairs of images"):
         measure_surface_shift(before, after[:3])
 
@@ -117,11 +122,13 @@ def test_a_refiner_of_hands_is_measured_in_depth(tmp_path, capsys):
     given = ["--model", str(tmp_path / "same"), "--output", str(tmp_path / "figures.json")]
     main(["evaluate", "realism", str(tmp_path / "synthetic.parquet"), str(tmp_path / "real.parquet"), *given])
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert figures["holes"]["refined"] == figures["holes"]["raw"]
-    assert figures["patches"]["distance"] == figures["patches"]["raw"]
+    assert all(row["refined"] == row["raw"] for row in figures["rows"])
+    assert {"depth patches", "holes"} < {row["name"] for row in figures["rows"]}
     main(["evaluate", "shift", str(tmp_path / "synthetic.parquet"), *given])
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert figures["median"]["value"] == figures["lost"]["value"] == figures["gained"]["value"] == 0
+    assert figures["median"]["value"] == 0
+    assert [one["estimate"]["value"] for one in figures["further"]] == [0, 0]
     told = capsys.readouterr().out
     assert "plane residual" in told
-    assert "surface moved, median 0.00 mm" in told
+    assert "how far the surface moved, over 8 pairs" in told
+    assert re.search(r"median +0\.00 mm \(0\.00 to 0\.00\)", told)

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from simgan import ImageError
-from simgan.measures.patches import measure_realism, patch_swd
+from simgan.measures.patches import measure_patches, patch_swd
+from simgan.measures.realism import measure_realism
+from simgan.measures.statistics import group_images
 from simgan.simulators.eyes import camera
 from simgan.simulators.eyes import renders as eyes
 
@@ -53,37 +55,55 @@ def test_what_cannot_be_compared_is_refused(images):
         patch_swd(images, noise())
 
 
+def measured(refined, real, raw, draws):
+    groups = group_images(len(refined))[0], group_images(len(real))[0]
+    return measure_patches(refined, real, raw, groups=groups, draws=draws)
+
+
 def test_images_halfway_to_real_close_a_part_of_the_gap():
     real, raw = camera.render(range(120))[0], eyes.render(range(60))[0]
     mixed = np.concatenate([raw[:30], camera.render(range(200, 230))[0]])
-    measured = measure_realism(mixed, real, raw, resamples=30)
-    assert measured.raw == patch_swd(raw, real)
-    assert measured.floor == patch_swd(real[:60], real[60:])
-    assert measured.closed == pytest.approx((measured.raw - measured.distance) / (measured.raw - measured.floor))
-    assert 0.2 < measured.closed < 0.9
-    assert measured.closed_interval[0] < measured.closed < measured.closed_interval[1]
-    assert measured.distance_interval[0] < measured.distance < measured.distance_interval[1]
+    (distance, before, floor), closed = measured(mixed, real, raw, 30)
+    assert before.value == patch_swd(raw, real)
+    assert floor.value == patch_swd(real[:60], real[60:])
+    assert closed.value == pytest.approx((before.value - distance.value) / (before.value - floor.value))
+    assert 0.2 < closed.value < 0.9
+    assert all(one.low < one.value < one.high for one in (distance, before, floor, closed))
 
 
-def test_images_that_were_not_refined_close_nothing():
+def test_images_that_were_not_refined_close_nothing_and_have_no_interval():
     real, raw = camera.render(range(60))[0], eyes.render(range(40))[0]
-    assert measure_realism(raw, real, raw, resamples=10).closed == 0
+    _, closed = measured(raw, real, raw, 10)
+    assert (closed.low, closed.value, closed.high) == (0, 0, 0)  # the same images are drawn of both
 
 
 def test_real_against_real_leaves_no_share_of_a_gap():
     real = noise(40)
-    assert np.isnan(measure_realism(real, real, real, resamples=5).closed)
+    assert np.isnan(measured(real, real, real, 5)[1].value)
 
 
 def test_the_interval_holds_the_spread_of_fresh_draws():
     real, raw = camera.render(range(1000, 1100))[0], eyes.render(range(50))[0]
-    low, high = measure_realism(raw, real, raw, resamples=60).distance_interval
+    (distance, _, _), _ = measured(raw, real, raw, 60)
     fresh = [
         patch_swd(eyes.render(range(n, n + 50))[0], camera.render(range(n, n + 100))[0]) for n in range(50, 2450, 100)
     ]
-    assert 0.4 < np.std(fresh) * 2 * 1.96 / (high - low) < 2
+    assert 0.4 < np.std(fresh) * 2 * 1.96 / (distance.high - distance.low) < 2
 
 
-def test_a_single_image_gives_no_realism():
+def test_colour_images_are_measured_and_shown_by_their_rows():
+    grey = [camera.render(range(60))[0], eyes.render(range(40))[0]]
+    real, raw = (np.repeat(images[..., None], 3, axis=-1) for images in grey)
+    result = measure_realism(raw, real, raw)
+    patches, told = result.rows
+    assert patches.raw.value == patch_swd(*reversed(grey))
+    assert (patches.heading, told.heading) == ("patch distance × 1000", "told from real, %")
+    assert patches.show(patches.raw).startswith(f"{1000 * patches.raw.value:.1f} (")
+    assert told.show(told.raw).startswith(f"{100 * told.raw.value:.0f} % (")
+
+
+def test_what_gives_no_realism_is_refused():
     with pytest.raises(ImageError, match="at least 2 images"):
-        measure_realism(noise(1), noise(), noise())
+        measure_realism(noise(1), noise(), noise(1))
+    with pytest.raises(ImageError, match="before and after refining, not 60 and 50"):
+        measure_realism(noise(50), noise(), noise())

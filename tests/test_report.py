@@ -15,7 +15,7 @@ from publishing_runs import SECRET, make_run, measure
 
 from simgan import ConfigError, Refiner, SimGANError, SourceError
 from simgan.cli import main
-from simgan.experiments.compare import RealismMeasures, as_json, measured_on
+from simgan.experiments.compare import as_json
 from simgan.experiments.gaze.arms import Material
 from simgan.experiments.gaze.experiment import run_experiment
 from simgan.experiments.gaze.report import as_report, draw_shares
@@ -23,9 +23,12 @@ from simgan.experiments.gaze.training import GazeTraining
 from simgan.experiments.report.write import write_report
 from simgan.hub.cards.records import read_records
 from simgan.hub.loading import SHIPPED
-from simgan.measures.depth import DepthRealism, SurfaceShift
-from simgan.measures.estimates import Beside, Estimate
-from simgan.measures.patches import Realism
+from simgan.measures.realism import Realism, Row
+from simgan.measures.shift import Figure, Shift
+from simgan.measures.statistics import Estimate
+
+PATCHES = Row("patch distance", *(Estimate(v, v - 0.01, v + 0.01) for v in (0.05, 0.09, 0.03)), factor=1000, digits=1)
+CLOSED = Estimate(2 / 3, 0.5, 0.8)
 
 
 @pytest.fixture(scope="module")
@@ -137,20 +140,23 @@ def test_realism_and_shift_are_reported_with_what_they_were_measured_on(tmp_path
     realism, shift = tmp_path / "realism.json", tmp_path / "shift.json"
     few = ["--model", "eyes-simulated", "--limit", "20", "--seed", "5"]
     main(["evaluate", "shift", "simulator:eyes", *few, "--output", str(shift)])
-    patches = Realism(0.05, (0.04, 0.06), 0.09, (0.08, 0.1), 0.03, (0.02, 0.04), 2 / 3, (0.5, 0.8))
-    other = Beside(*(Estimate(value, value - 0.1, value + 0.1) for value in (0.7, 0.95, 0.5)))
-    on = measured_on(Refiner.from_pretrained("eyes-simulated"), "simulator:eyes", "camera:eyes", limit=20, seed=5)
-    realism.write_text(json.dumps(on | as_json(RealismMeasures(patches, other))))
+    other = Row(
+        "told from real", *(Estimate(value, value - 0.1, value + 0.1) for value in (0.7, 0.95, 0.5)), 100, 0, " %"
+    )
+    result = Realism((PATCHES, other), CLOSED, "patch distance", "Chance is 50 %.")
+    refiner = Refiner.from_pretrained("eyes-simulated")
+    realism.write_text(json.dumps(as_json(result, refiner, "simulator:eyes", "camera:eyes", limit=20, seed=5)))
     write_report([str(realism), str(shift)], tmp_path / "report")
     text = (tmp_path / "report" / "report.md").read_text()
     assert (
         "`simulator:eyes` refined by `eyes-simulated` against `camera:eyes`, at most 20 images of each, seed 5" in text
     )
     assert "| patch distance × 1000 | 50.0 (40.0 to 60.0) | 90.0 (80.0 to 100.0) | 30.0 (20.0 to 40.0) |" in text
-    assert "| told from real, % | 70 (60 to 80) |" in text
-    assert "gap closed: 67 (50 to 80) %" in text
+    assert "| told from real | 70 % (60 to 80) |" in text
+    assert "Share of the gap closed, of the patch distance: 67 % (50 to 80). Chance is 50 %." in text
     moved = json.loads(shift.read_text())
-    assert f"| shift | `eyes-simulated` | `simulator:eyes`, 5 | 20 | {moved['mean']:.2f} (" in text
+    start = "| shift | `eyes-simulated` | `simulator:eyes`, 5 | iris | 20 | 5.0 % |"
+    assert f"{start} {moved['median']['value']:.2f} px (" in text
     told = json.loads((tmp_path / "report" / "report.json").read_text())
     assert told["shift"]["shift"]["measured_on"]["step"] == "5423"
     for file in (realism, shift):
@@ -174,21 +180,22 @@ def test_hands_are_reported_in_millimetres_and_joints(tmp_path):
     known = {"synthetic": "simulator:hands", "real": "camera:hands", "test_images": 5, "resampled": "persons"}
     told = known | {"settings": {}, "arms": arms, "differences": differences}
     (run / "hands.json").write_text(json.dumps(told))
-    patches = Realism(0.05, (0.04, 0.06), 0.09, (0.08, 0.1), 0.03, (0.02, 0.04), 2 / 3, (0.5, 0.8))
-    beside = Beside(*(Estimate(value, value, value) for value in (0.05, 0.07, 0.01)))
-    depth = DepthRealism(patches, patches, patches, beside, beside, beside, beside, beside, means={}, step_shares={})
-    surface = SurfaceShift(4, *(Estimate(value, value, value) for value in (1.5, 4.0, 0.02, 0.01)), "persons")
-    on = measured_on(Refiner.from_pretrained(run), "simulator:hands", "camera:hands", limit=20, seed=5)
+    holes = Row("holes", *(Estimate(value, value, value) for value in (0.05, 0.07, 0.01)), 100, 2, " %")
+    depth = Realism((PATCHES, holes), CLOSED, "detail patches", "Distances from real images.")
+    median, p90, mean, lost = (Estimate(value, value, value) for value in (1.5, 4.0, 3.5, 0.02))
+    surface = Shift("surface", "mm", 4, 0.0, median, p90, mean, (Figure("readings lost", lost, 100, 2, " %"),))
+    refiner = Refiner.from_pretrained(run)
     for name, one in (("realism", depth), ("shift", surface)):
-        (tmp_path / f"{name}.json").write_text(json.dumps(on | as_json(one)))
+        told = as_json(one, refiner, "simulator:hands", "camera:hands", limit=20, seed=5)
+        (tmp_path / f"{name}.json").write_text(json.dumps(told))
     write_report([str(run), str(tmp_path / "realism.json"), str(tmp_path / "shift.json")], tmp_path / "report")
     text = (tmp_path / "report" / "report.md").read_text()
     for line in (
         "| share of the gap closed | surface moved, mm: 90th percentile | median |",
-        "| detail patches × 1000 | 50.0 (40.0 to 60.0) | 90.0 (80.0 to 100.0) | 30.0 (20.0 to 40.0) |",
-        "| holes, % | 5.00 (5.00 to 5.00) | 7.00 (7.00 to 7.00) | 1.00 (1.00 to 1.00) |",
-        "Share of the detail distance's gap closed: 67 (50 to 80) %. All are distances from real images.",
-        "| 4 | 1.50 (1.50 to 1.50) | 4.00 (4.00 to 4.00) | 2.00 (2.00 to 2.00) | 1.00 (1.00 to 1.00) |",
+        "| holes | 5.00 % (5.00 to 5.00) | 7.00 % (7.00 to 7.00) | 1.00 % (1.00 to 1.00) |",
+        "Share of the gap closed, of the detail patches: 67 % (50 to 80). Distances from real images.",
+        "| surface | 4 | 0.0 % | 1.50 mm (1.50 to 1.50) | 4.00 mm (4.00 to 4.00) | 3.50 mm (3.50 to 3.50) | – |",
+        "| readings lost 2.00 % (2.00 to 2.00) |",
         "| trained on | images | within 5 px, % | error px | error mm | each seed |",
         "| refined | 9 | 55.0 (54.0 to 56.0) | 6.00 (6.00 to 6.00) | 9.00 (9.00 to 9.00) | 50.0, 60.0 |",
         "| refined − synthetic | 3.0 (2.0 to 4.0) |",

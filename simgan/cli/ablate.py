@@ -40,7 +40,7 @@ def ablate(
     from simgan.experiments.ablation.measures import Unseen
     from simgan.experiments.ablation.report import as_report, as_table, frontier, pictures
     from simgan.experiments.ablation.runs import plan, recipe_of, train_all
-    from simgan.experiments.experiment import write_aside
+    from simgan.experiments.files import write_aside
     from simgan.hub.cards.curves import as_png
 
     sources: dict[str, Any] = {key: given for key, given in (("synthetic", synthetic), ("real", real)) if given}

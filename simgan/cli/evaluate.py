@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
-
-from simgan.errors import SourceError, reason
-
-if TYPE_CHECKING:
-    from simgan.measures.depth import SurfaceShift
 
 Synthetic = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYNTHETIC")]
 Real = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="REAL")]
@@ -23,100 +17,78 @@ def evaluate_realism(
     synthetic: Synthetic,
     real: Real,
     /,
-    model: str = "eyes",
+    model: str | None = None,
     limit: int = 500,
     seed: int = 0,
     output: Path | None = None,
 ) -> None:
-    """Compare refined images with real ones: their patches, and whether a network tells them apart.
+    """Compare refined images with real ones, by the measures of their domain: patches, a network that recognizes them.
 
-    Of depth images: patches of depth and of where there is any, holes, edges, residuals of planes, levels and steps.
+    Of depth images: patches, holes, edges, residuals of planes, levels and steps.
 
     Args:
         synthetic: a source of synthetic images.
         real: a source of real ones that training did not see.
-        model: a shipped refiner, a folder, or a Hub id.
+        model: a shipped refiner, a folder, or a Hub id; if not given the default one.
         limit: at most so many images of each.
         seed: draws them.
         output: a JSON file for the figures.
     """
     from simgan import Refiner
-    from simgan.experiments.compare import as_json, compare_realism, measured_on
-    from simgan.measures.depth import DepthRealism
+    from simgan.domains import DEFAULT_MODEL
+    from simgan.experiments.compare import as_json, compare_realism
+    from simgan.experiments.files import write_json
 
-    refiner = Refiner.from_pretrained(model)
+    refiner = Refiner.from_pretrained(model or DEFAULT_MODEL)
     result = compare_realism(refiner, synthetic, real, limit=limit, seed=seed)
-    print(f"{'':16}  {'refined':>25}  {'raw':>25}  {'between real (floor)':>25}")
-    for name, row in result.rows().items():
-        factor, digits, unit = result.UNITS[name]
-        cells = [
-            f"{factor * one.value:.{digits}f}{unit} ({factor * one.low:.{digits}f} to {factor * one.high:.{digits}f})"
-            for one in (row.refined, row.raw, row.floor)
-        ]
-        print(f"{name:16}  " + "  ".join(f"{cell:>25}" for cell in cells))
-    name, patches = ("detail", result.detail) if isinstance(result, DepthRealism) else ("patch", result.patches)
-    low, high = patches.closed_interval
-    print(f"share of the {name} distance's gap closed {patches.closed:.0%} ({low:.0%} to {high:.0%})")
-    print(result.TOLD)
-    if isinstance(result, DepthRealism):
+    print(f"{'':16}  {'refined':>26}  {'raw':>26}  {'between real (floor)':>26}")
+    for row in result.rows:
+        print(f"{row.name:16}  " + "  ".join(f"{row.show(one):>26}" for one in (row.refined, row.raw, row.floor)))
+    print(f"share of the gap closed, of the {result.closed_of}: {result.closed.show(100, 0, ' %')}")
+    print(result.note)
+    if with_means := [row for row in result.rows if row.means]:
         print(f"{'mean of':16}  {'refined':>10}  {'raw':>10}  {'real':>10}")
-        for name, means in zip(list(result.UNITS)[3:], result.means.values(), strict=True):
-            factor, digits, unit = result.UNITS[name]
-            cells = [f"{factor * means[kind]:.{digits}f}{unit}" for kind in ("refined", "raw", "real")]
-            print(f"{name:16}  " + "  ".join(f"{cell:>10}" for cell in cells))
-    _write(output, measured_on(refiner, synthetic, real, limit=limit, seed=seed) | as_json(result))
+        for row in with_means:
+            cells = [f"{row.factor * row.means[kind]:.{row.digits}f}{row.unit}" for kind in ("refined", "raw", "real")]
+            print(f"{row.name:16}  " + "  ".join(f"{cell:>10}" for cell in cells))
+    if output is not None:
+        write_json(output, as_json(result, refiner, synthetic, real, limit=limit, seed=seed))
 
 
 def evaluate_shift(
-    synthetic: Synthetic, /, model: str = "eyes", limit: int = 1000, seed: int = 0, output: Path | None = None
+    synthetic: Synthetic, /, model: str | None = None, limit: int = 1000, seed: int = 0, output: Path | None = None
 ) -> None:
-    """Measure how far refining moves the iris, in pixels, by gaze and person, beside the finder's own repeatability.
-
-    Of depth images: how far it moves the surface, in millimetres, and what readings are lost and gained.
+    """Measure how far refining moves the labelled parts of images, by the measure of their domain.
 
     Args:
-        synthetic: a source of synthetic eyes, or of depth images.
-        model: a shipped refiner, a folder, or a Hub id.
+        synthetic: a source of synthetic images.
+        model: a shipped refiner, a folder, or a Hub id; if not given the default one.
         limit: at most so many images.
         seed: draws them.
         output: a JSON file for the figures.
     """
     from simgan import Refiner
-    from simgan.domains.iris import PAPER
-    from simgan.experiments.compare import as_json, compare_shift, measured_on
-    from simgan.measures.depth import SurfaceShift
+    from simgan.domains import DEFAULT_MODEL
+    from simgan.experiments.compare import as_json, compare_shift
+    from simgan.experiments.files import write_json
 
-    refiner = Refiner.from_pretrained(model)
+    refiner = Refiner.from_pretrained(model or DEFAULT_MODEL)
     result = compare_shift(refiner, synthetic, limit=limit, seed=seed)
-    figures = measured_on(refiner, synthetic, limit=limit, seed=seed) | as_json(result)
-    if isinstance(result, SurfaceShift):
-        _tell_surface(result)
-        _write(output, figures)
-        return
-    low, high = result.mean_interval
-    print(f"mean                  {result.mean:.2f} px (95 %: {low:.2f} to {high:.2f}), sd {result.sd:.2f}")
-    print(f"without the worst 5 % {result.trimmed_mean:.2f} px")
-    low, high = result.median_interval
-    print(f"median                {result.median:.2f} px (95 %: {low:.2f} to {high:.2f})")
-    print(f"90th, 99th percentile {result.p90:.2f}, {result.p99:.2f} px")
-    print(
-        f"beyond 3 px           {result.share_over_3px:.1%}, not found in {result.failed:.1%} of {result.count} pairs"
-    )
-    finder = result.finder
-    print(
-        f"finder's own          median {finder.median:.2f} px, mean {finder.mean:.2f}, sd {finder.sd:.2f}, "
-        f"90th and 99th percentile {finder.p90:.2f}, {finder.p99:.2f}"
-    )
-    print(f"the paper reports     mean {PAPER['mean']} px, sd {PAPER['sd']}, of {PAPER['pairs']} pairs fitted by hand")
+    print(f"how far the {result.moved} moved, over {result.count} pairs of images; not measured in {result.missed:.1%}")
+    for figure in result.figures():
+        print(f"{figure.name:26} {figure.show()}")
+    if result.repeatability is not None:
+        print(f"{'median, the measure alone':26} {result.repeatability:.2f} {result.unit}")
+    print(f"In brackets: 95 % intervals that resample {result.resampled}. {result.note}")
     for kind, groups in result.groups.items():
         shown = sorted(groups.items(), key=lambda item: -item[1].count)[:12]
-        print(f"by {kind:12} pairs  mean  median  90th  beyond 3 px")
+        print(f"by {kind:12} pairs  median  mean of 95 %  90th percentile")
         for name, one in shown:
-            spread = f"{one.count:5}  {one.mean:4.2f}  {one.median:6.2f}  {one.p90:4.2f}  {one.share_over_3px:11.1%}"
-            print(f"   {name:12} {spread}")
+            print(f"   {name:12} {one.count:5}  {one.median:6.2f}  {one.trimmed_mean:12.2f}  {one.p90:15.2f}")
         if len(groups) > len(shown):
             print(f"   and {len(groups) - len(shown)} more, in the JSON of --output")
-    _write(output, figures | {"paper": PAPER})
+    if output is not None:
+        write_json(output, as_json(result, refiner, synthetic, limit=limit, seed=seed))
 
 
 def evaluate_gaze(
@@ -268,18 +240,6 @@ MEASURES: dict[str, Callable[..., Any]] = {
 }
 
 
-def _tell_surface(result: SurfaceShift) -> None:
-    for name, one, factor, unit in (
-        ("surface moved, median", result.median, 1, " mm"),
-        ("90th percentile", result.p90, 1, " mm"),
-        ("readings lost", result.lost, 100, " %"),
-        ("readings gained", result.gained, 100, " %"),
-    ):
-        value, low, high = (f"{factor * figure:.2f}" for figure in (one.value, one.low, one.high))
-        print(f"{name:21} {value}{unit} (95 %: {low} to {high})")
-    print(f"means over {result.count} images; intervals resample {result.resampled}")
-
-
 def _json_file(output: Path | None, name: str) -> Path | None:
     return output if output is None or output.suffix == ".json" else output / f"{name}.json"
 
@@ -289,21 +249,10 @@ def _tell(line: str) -> None:
 
 
 def _finish(file: Path | None, report: dict[str, Any], table: str, picture: bytes) -> None:
-    """Show the table of an experiment, and keep its report and its picture."""
-    from simgan.experiments.experiment import write_aside
+    """Print the table of an experiment, and write its report and its picture."""
+    from simgan.experiments.files import write_aside, write_json
 
     print(table)
     if file is not None:
         write_aside(file.with_suffix(".png"), picture)
-        write_aside(file, (json.dumps(report, indent=2) + "\n").encode())
-
-
-def _write(output: Path | None, figures: dict[str, Any]) -> None:
-    if output is None:
-        return
-    try:
-        aside = output.with_name(f".{output.name}.part")
-        aside.write_text(json.dumps(figures, indent=2) + "\n")
-        aside.replace(output)
-    except OSError as error:
-        raise SourceError(f"{output} cannot be written ({reason(error)})") from error
+        write_json(file, report)

@@ -12,6 +12,9 @@ from torch import nn
 
 from simgan.domains.weights import PointsWeight, SurfaceWeight
 from simgan.images.arrays import Array
+from simgan.measures.realism import Realism
+from simgan.measures.realism import measure_realism as general_realism
+from simgan.measures.shift import Shift
 
 Size = tuple[int, int]  # width and height in pixels
 Images = NDArray[Any]  # stored images of one size: uint8 (N, H, W) or (N, H, W, 3), or depth, uint16 (N, H, W) in mm
@@ -158,6 +161,10 @@ class Domain:
     shift: Callable[[Images, Images, Mapping[str, Any]], Floats]
     """How far labelled parts moved between images before and after refining, with their labels by column: (N, 2),
     median and 90th percentile of each image in the unit of `words`; NaN where it cannot be measured."""
+    measure_realism: Callable[..., Realism] = general_realism
+    """The fuller measure of `simgan evaluate realism`: as `simgan.measures.realism.measure_realism`, the default."""
+    measure_shift: Callable[..., Shift] | None = None
+    """The fuller measure of `simgan evaluate shift`: (before, after, labels, seed=0); None sums up `shift`."""
     labels: Mapping[str, Label] = field(default_factory=dict)
     """Columns that its sources may have."""
     terms: Mapping[str, Terms] = field(default_factory=dict)

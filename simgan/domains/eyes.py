@@ -12,6 +12,8 @@ from simgan.domains.base import PAPER, PATCHES, Domain, Floats, Images, Label, L
 from simgan.domains.weights import PointsWeight
 from simgan.errors import SourceError
 from simgan.images.arrays import to_tensor
+from simgan.measures.realism import grey
+from simgan.measures.shift import Shift
 
 WIDTH, HEIGHT = 55, 35
 IRIS_RADIUS = 8.5  # px at 55 px width, as MPIIGaze's virtual camera shows it
@@ -133,11 +135,6 @@ WORDS = Words(
 )
 
 
-def grey(images: Images) -> Images:
-    """Return uint8 (N, H, W) of images uint8 (N, H, W) or (N, H, W, 3)."""
-    return images if images.ndim == 3 else images.mean(-1).round().astype(np.uint8)
-
-
 def _realism(images: Images, real: Images) -> float:
     from simgan.measures.patches import patch_swd
 
@@ -146,34 +143,47 @@ def _realism(images: Images, real: Images) -> float:
 
 def _shift(before: Images, after: Images, labels: Mapping[str, Any]) -> Floats:
     """Return how far irises moved, in px at 55 px width, (N, 2): an iris is one part, so both columns are the same."""
-    from simgan.domains.iris import annotation_shift
+    from simgan.domains.iris import iris_distances, labelled_places
 
-    distances = annotation_shift(grey(before), grey(after)).distances * (WIDTH / before.shape[2])
+    distances = iris_distances(grey(before), grey(after), labelled_places(labels))[0] * (WIDTH / before.shape[2])
     return np.stack([distances, distances], 1)
 
 
+def _measure_shift(before: Images, after: Images, labels: Mapping[str, Any], seed: int = 0) -> Shift:
+    from simgan.domains.iris import measure_iris_shift
+
+    return measure_iris_shift(grey(before), grey(after), labels, seed=seed)
+
+
 def _find_irises(images: Images) -> list[list[list[float]]]:
-    """Return four points of a circle about each iris that is found in images (N, H, W), none where there is none."""
-    from simgan.domains.iris import iris_centres
+    """Return four points of a circle about each iris that is found in images (N, H, W), none where there is none.
+
+    None at all where so few are found that the images show no eyes.
+    """
+    from simgan.domains.iris import FEWEST, iris_centres
 
     radius = IRIS_RADIUS * images.shape[2] / WIDTH
     centres = iris_centres(images)
+    found = np.isfinite(centres[:, 0])
+    if found.mean() < FEWEST:
+        found[:] = False
     around = radius * np.array([(-1, 0), (0, -1), (1, 0), (0, 1)])
-    return [[] if np.isnan(centre).any() else (centre + around).tolist() for centre in centres]
+    return [(centre + around).tolist() if there else [] for centre, there in zip(centres, found, strict=True)]
 
 
 def _fit_photometry(photometry: nn.Module, synthetic: Images, real: Images) -> None:
     """Learn photometry from pairs of eyes that look the same way: where eyes look is no difference of light.
 
-    Each real image is paired with the synthetic one whose iris is nearest. `SourceError` where no iris is found.
+    Each real image is paired with the synthetic one whose iris is nearest. `SourceError` where so few irises are found
+    that the images show no eyes.
     """
     from scipy.spatial import KDTree
 
-    from simgan.domains.iris import iris_centres
+    from simgan.domains.iris import FEWEST, iris_centres
 
     centres = [iris_centres(grey(images)) for images in (synthetic, real)]
     usable = [np.flatnonzero(np.isfinite(places).all(1)) for places in centres]
-    if not all(map(len, usable)):
+    if any(len(own) < max(1, FEWEST * len(places)) for own, places in zip(usable, centres, strict=True)):
         raise SourceError(
             "no iris is found in the synthetic or the real images: give crops of eyes, or --no-preparation"
         )
@@ -189,6 +199,7 @@ EYES = Domain(
     words=WORDS,
     realism=_realism,
     shift=_shift,
+    measure_shift=_measure_shift,
     labels=LABELS,
     terms=TERMS,
     weight=PointsWeight("iris", find=_find_irises),

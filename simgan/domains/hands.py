@@ -22,6 +22,8 @@ from simgan.domains.base import (
     Words,
 )
 from simgan.domains.weights import SurfaceWeight
+from simgan.measures.realism import Realism
+from simgan.measures.shift import Shift
 
 SIDE = 224
 JOINTS = (
@@ -147,6 +149,18 @@ def _shift(before: Images, after: Images, labels: Mapping[str, Any]) -> Floats:
     return np.array([moved_surface(*pair)[:2] for pair in zip(before, after, strict=True)])
 
 
+def _measure_realism(refined: Images, real: Images, raw: Images, **options: Any) -> Realism:
+    from simgan.measures.depth import measure_depth_realism
+
+    return measure_depth_realism(refined, real, raw, **options)
+
+
+def _measure_shift(before: Images, after: Images, labels: Mapping[str, Any], seed: int = 0) -> Shift:
+    from simgan.measures.depth import measure_surface_shift
+
+    return measure_surface_shift(before, after, persons=labels.get("person"), seed=seed)
+
+
 def _learn_triangulation(synthetic: Frames, real: Frames) -> dict[str, Any]:
     from simgan.preparation.shadows import learn_triangulation
 
@@ -161,6 +175,8 @@ HANDS = Domain(
     words=WORDS,
     realism=_realism,
     shift=_shift,
+    measure_realism=_measure_realism,
+    measure_shift=_measure_shift,
     labels=LABELS,
     terms=TERMS,
     weight=SurfaceWeight(edge=0.12, reach=3),

@@ -24,7 +24,8 @@ from torch import nn
 from simgan import __version__
 from simgan.errors import ConfigError, SourceError, reason
 from simgan.experiments.arms import Arm, L, Material
-from simgan.measures.bootstrap import group_images
+from simgan.experiments.files import write_aside
+from simgan.measures.statistics import group_images
 
 Floats = NDArray[np.float64]
 
@@ -248,14 +249,3 @@ def _kept(file: Path | None) -> Floats | None:
         return np.asarray(json.loads(file.read_text())["estimates"], np.float64)
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise SourceError(f"{file} cannot be read ({reason(error)}): delete it to train that network again") from error
-
-
-def write_aside(file: Path, data: bytes) -> None:
-    """Write a file aside and rename it, making its folder; `SourceError` where that does not work."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        aside = file.with_name(f".{file.name}.part")
-        aside.write_bytes(data)
-        aside.replace(file)
-    except OSError as error:
-        raise SourceError(f"{file} cannot be written ({reason(error)})") from error

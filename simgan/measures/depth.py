@@ -1,14 +1,12 @@
-"""Depth realism: do refined depth images have the holes, edges, noise and steps of real ones; and where did they move?
+"""Depth: whether refined images have the holes, edges, noise and steps of real ones, and how far their surface moved.
 
-Each measure lies between its floor, real images against real ones, and its ceiling, what was refined. Sets must be cut
-alike: the same cube, the same size.
+Sets must be cropped alike: the same cube, the same size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,12 +15,12 @@ from scipy import ndimage, stats
 
 from simgan.errors import ImageError
 from simgan.images import depth
-from simgan.measures import bootstrap
-from simgan.measures.estimates import Beside, Estimate, Names, groups_of
-from simgan.measures.patches import Realism, measure_realism
+from simgan.measures.patches import measure_patches
+from simgan.measures.realism import Realism, Row
+from simgan.measures.shift import Further, Shift, measure_shift
+from simgan.measures.statistics import Estimate, Floats, Groups, Names, estimate, estimate_all, group_images
 
 Images = NDArray[np.uint16]
-Floats = NDArray[np.float64]
 
 _CLOSED = 5  # px, gaps of an outline that are closed
 _SMOOTH = 4.0  # px along an outline, the deviation of the Gaussian that makes it smooth
@@ -30,69 +28,6 @@ _PLANE = 5  # px, side of a plane's patch
 _DETAIL = 5.0  # mm
 _STEPS = 20  # mm, beyond which a step is an edge, however high
 _LEAST_OUTLINE = 32  # points; what is smaller is a flying pixel or a few
-_DRAWS = 200
-
-
-@dataclass(frozen=True)
-class DepthRealism:
-    """How near refined depth images are to real ones, beside raw and floor.
-
-    `patches`, `detail` and `masks` are patch distances: of depth, of depth less its median over 5 × 5 pixels (noise,
-    steps and edges without the hand's form, which differs more between hands than between worlds), and of where there
-    is any; all in the quarter of the crop around the middle of the readings, as most of the rest is background. The
-    others are Wasserstein distances of the distributions over images, in the unit of what is measured; `steps` over all
-    pairs of neighbouring pixels.
-    """
-
-    patches: Realism  # of depth, as a network sees it
-    detail: Realism
-    masks: Realism
-    holes: Beside
-    jaggedness: Beside  # px
-    residual: Beside  # mm
-    levels: Beside
-    steps: Beside  # mm
-    means: dict[str, dict[str, float]]  # of refined, raw and real images: what each of the five is itself
-    step_shares: dict[str, list[float]]  # of steps of 0, 1, … and at least 20 mm
-
-    UNITS: ClassVar[dict[str, tuple[float, int, str]]] = {
-        "depth patches": (1000, 1, ""),
-        "detail patches": (1000, 1, ""),
-        "mask patches": (1000, 1, ""),
-        "holes": (100, 2, " %"),
-        "edge jaggedness": (1, 3, " px"),
-        "plane residual": (1, 2, " mm"),
-        "depth levels": (100, 1, " %"),
-        "depth steps": (1, 2, " mm"),
-    }
-    """Of each row the factor, the digits and the unit to show it with."""
-    ROWS: ClassVar[tuple[str, ...]] = (
-        *("patches", "detail", "masks"),
-        *("holes", "jaggedness", "residual", "levels", "steps"),
-    )
-    """The field of each row."""
-    TOLD: ClassVar[str] = "distances from real images; those of patches × 1000; in brackets 95 % intervals"
-
-    def rows(self) -> dict[str, Beside]:
-        """Give all as rows of one table."""
-        found = [patches.beside() for patches in (self.patches, self.detail, self.masks)]
-        found += [self.holes, self.jaggedness, self.residual, self.levels, self.steps]
-        return dict(zip(self.UNITS, found, strict=True))
-
-
-@dataclass(frozen=True)
-class SurfaceShift:
-    """How far refining moves the surface, in mm where both images have a reading, and what readings it loses and gains.
-
-    Each is the mean over images of what it is in one, with a 95 % interval that resamples persons (or blocks).
-    """
-
-    count: int
-    median: bootstrap.Estimate  # mm
-    p90: bootstrap.Estimate  # mm
-    lost: bootstrap.Estimate  # share of the readings of the raw image
-    gained: bootstrap.Estimate  # the same
-    resampled: str
 
 
 def measure_depth_realism(
@@ -103,55 +38,68 @@ def measure_depth_realism(
     persons: Names | None = None,
     real_persons: Names | None = None,
     seed: int = 0,
-) -> DepthRealism:
-    """Measure `refined` against `real` beside `raw`, the images before refining: each uint16 (N, H, W) in mm, 0 = none.
+) -> Realism:
+    """Measure the realism of depth images, each set uint16 (N, H, W) in mm, 0 = no reading.
 
-    `persons` are those of raw and refined. The floors lie between the halves of `real` in the order given: images of
-    one person or film must come as one block. `ImageError` for what is no depth, or too few images.
+    Rows: patch distances of depth, of detail (depth less its median over 5 × 5 pixels: noise, steps and edges without
+    the form of the object, which differs more between objects than between worlds) and of masks (where there is a
+    reading), in the quarter of the crop around the middle of the readings. Then Wasserstein distances of the
+    distributions over images of what is measured, those of steps over all pairs of neighbouring pixels. Arguments are
+    as for `measure_realism`. `ImageError` for images that are no depth.
     """
-    sets = {"refined": refined, "real": real, "raw": raw}
+    sets = {"refined": refined, "raw": raw, "real": real}
     for name, images in sets.items():
         _check(images, name)
-    patches, detail, masks = (
-        measure_realism(*(_around_hands(view(images), images) for images in (refined, real, raw)), seed=seed)
-        for view in (_tensor, detail_of, mask_of)
+    groups = group_images(len(refined), persons)[0], group_images(len(real), real_persons)[0]
+    rows, closed = [], {}
+    for name, view in (("depth patches", _tensor), ("detail patches", detail_of), ("mask patches", mask_of)):
+        views = (_around_readings(view(images), images) for images in (refined, real, raw))
+        distances, closed[name] = measure_patches(*views, groups=groups, seed=seed)
+        rows.append(Row(name, *distances, factor=1000, digits=1))
+    for name, measure, factor, digits, unit in (
+        ("holes", hole_shares, 100, 2, " %"),
+        ("edge jaggedness", edge_jaggedness, 1, 3, " px"),
+        ("plane residual", plane_residuals, 1, 2, " mm"),
+        ("depth levels", depth_levels, 100, 1, " %"),
+    ):
+        values = {kind: measure(images) for kind, images in sets.items()}
+        means = {kind: float(np.nanmean(one)) if np.isfinite(one).any() else np.nan for kind, one in values.items()}
+        rows.append(Row(name, *_compare(values, groups, _wasserstein, seed), factor, digits, unit, means))
+    counts = {kind: step_counts(images) for kind, images in sets.items()}
+    means = {kind: float(_shares(one) @ np.arange(_STEPS + 1)) for kind, one in counts.items()}
+    rows.append(Row("depth steps", *_compare(counts, groups, _step_distance, seed), 1, 2, " mm", means))
+    return Realism(
+        rows=tuple(rows),
+        closed=closed["detail patches"],
+        closed_of="detail patches",
+        note="Distances from real images, those of patches × 1000. In brackets: 95 % intervals.",
     )
-    names = groups_of(len(refined), persons), groups_of(len(real), real_persons)
-    measures = {
-        "holes": hole_shares,
-        "jaggedness": edge_jaggedness,
-        "residual": plane_residuals,
-        "levels": depth_levels,
-    }
-    found = {key: {name: measure(images) for name, images in sets.items()} for key, measure in measures.items()}
-    counts = {name: step_counts(images) for name, images in sets.items()}
-    means = {key: {name: float(np.nanmean(one)) for name, one in each.items()} for key, each in found.items()}
-    shares = {name: one.sum(0) / max(one.sum(), 1) for name, one in counts.items()}
-    means["steps"] = {name: float(share @ np.arange(_STEPS + 1)) for name, share in shares.items()}
-    return DepthRealism(
-        patches=patches,
-        detail=detail,
-        masks=masks,
-        **{key: _beside(each, names, _wasserstein, seed) for key, each in found.items()},
-        steps=_beside(counts, names, _step_distance, seed),
-        means=means,
-        step_shares={name: share.tolist() for name, share in shares.items()},
-    )
 
 
-def measure_surface_shift(before: Images, after: Images, *, persons: Sequence[str] | None = None) -> SurfaceShift:
-    """Measure how far the surface moved from each image of `before` to that of `after`, uint16 (N, H, W) in mm, N > 0.
+def measure_surface_shift(
+    before: Images, after: Images, *, persons: Names | None = None, moved: str = "surface", seed: int = 0
+) -> Shift:
+    """Measure how far the surface moved from each image of `before` to that of `after`, uint16 (N, H, W) in mm, N ≥ 2.
 
+    Further figures are the shares of the readings of an image that were lost and gained, as means over images.
     `ImageError` where the sets do not fit or are no depth.
     """
-    if before.shape != after.shape or len(before) == 0:
+    if before.shape != after.shape:
         raise ImageError(f"pairs of images are needed, not {before.shape} and {after.shape}")
     for name, images in (("before", before), ("after", after)):
         _check(images, name)
-    rows = np.array([moved_surface(*pair) for pair in zip(before, after, strict=True)], np.float64)
-    groups, resampled = bootstrap.group_images(len(before), persons)
-    median, p90, lost, gained = (bootstrap.estimate(column[None], groups, _mean) for column in rows.T)
-    return SurfaceShift(len(before), median, p90, lost, gained, resampled)
+    return measure_shift(
+        np.array([moved_surface(*pair) for pair in zip(before, after, strict=True)], np.float64),
+        moved=moved,
+        unit="mm",
+        persons=persons,
+        further={
+            "readings lost": Further(lambda rows: float(rows[:, 2].mean()), 100, 2, " %"),
+            "readings gained": Further(lambda rows: float(rows[:, 3].mean()), 100, 2, " %"),
+        },
+        note="Median and percentile are over the pixels of an image that have a reading before and after.",
+        seed=seed,
+    )
 
 
 def hole_shares(images: Images) -> Floats:
@@ -259,7 +207,7 @@ def detail_of(images: Images) -> NDArray[np.float32]:
     return ((np.clip(rest * scale, -1, 1) + 1) / 2).astype(np.float32)
 
 
-def _around_hands(values: NDArray[np.float32], images: Images) -> NDArray[np.float32]:
+def _around_readings(values: NDArray[np.float32], images: Images) -> NDArray[np.float32]:
     """Half of the height and of the width of each, around the mean place of the readings."""
     high, wide = (side // 2 for side in images.shape[1:])
     cut = []
@@ -277,7 +225,10 @@ def _outlines(mask: NDArray[Any]) -> list[NDArray[Any]]:
 
 
 def moved_surface(before: Images, after: Images) -> tuple[float, float, float, float]:
-    """Give median and 90th percentile of the move of one image (H, W), in mm, and the shares lost and gained."""
+    """Return median and 90th percentile of how far readings of an image (H, W) moved in mm, and shares lost and gained.
+
+    The first two are NaN where no reading is left.
+    """
     there, now = before > 0, after > 0
     moved = np.abs(after.astype(np.int64) - before)[there & now]
     median, p90 = np.quantile(moved, (0.5, 0.9)) if len(moved) else (np.nan, np.nan)
@@ -285,44 +236,32 @@ def moved_surface(before: Images, after: Images) -> tuple[float, float, float, f
     return float(median), float(p90), (there & ~now).sum() / readings, (now & ~there).sum() / readings
 
 
-def _mean(values: Floats) -> float:
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
-
-
 def _wasserstein(a: Floats, b: Floats) -> float:
     a, b = a[np.isfinite(a)], b[np.isfinite(b)]
     return float(stats.wasserstein_distance(a, b)) if len(a) and len(b) else float("nan")
 
 
+def _shares(counts: Floats) -> Floats:
+    """Return the shares of steps of each size, of what `step_counts` returns for some images."""
+    shares: Floats = counts.sum(0) / max(counts.sum(), 1)
+    return shares
+
+
 def _step_distance(a: Floats, b: Floats) -> float:
-    shares = [counts.sum(0) / max(counts.sum(), 1) for counts in (a, b)]
-    return float(np.abs(np.cumsum(shares[0] - shares[1])).sum())
+    return float(np.abs(np.cumsum(_shares(a) - _shares(b))).sum())
 
 
-def _beside(
-    values: dict[str, Floats],
-    names: tuple[NDArray[np.str_], NDArray[np.str_]],
-    distance: Callable[[Floats, Floats], float],
-    seed: int,
-) -> Beside:
-    """A distance of refined and raw values from real ones, and of one half of these from the other."""
-    real, half = values["real"], len(values["real"]) // 2
-    of_refined, of_real = names
-
-    def measured(one: Floats, other: Floats, groups: tuple[NDArray[np.str_], NDArray[np.str_]]) -> Estimate:
-        rng = np.random.default_rng(seed)
-        drawn = [distance(one[_drawn(groups[0], rng)], other[_drawn(groups[1], rng)]) for _ in range(_DRAWS)]
-        value, error = distance(one, other), 1.96 * float(np.nanstd(drawn, ddof=1))
-        return Estimate(value, value - error, value + error)  # percentiles would lie too high: doubles are far apart
-
-    return Beside(
-        refined=measured(values["refined"], real, (of_refined, of_real)),
-        raw=measured(values["raw"], real, (of_refined, of_real)),
-        floor=measured(real[:half], real[half:], (of_real[:half], of_real[half:])),
+def _compare(
+    values: dict[str, Floats], groups: tuple[Groups, Groups], distance: Callable[[Floats, Floats], float], seed: int
+) -> tuple[Estimate, Estimate, Estimate]:
+    """Return the distances of refined and raw values from real ones, and of one half of these from the other."""
+    (own, theirs), real, half = groups, values["real"], len(values["real"]) // 2
+    refined, raw = estimate_all(
+        lambda some, others: [distance(values[kind][some], real[others]) for kind in ("refined", "raw")],
+        *(own, theirs),
+        seed=seed,
     )
-
-
-def _drawn(groups: NDArray[np.str_], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Numbers of images whose groups are drawn with replacement."""
-    known = np.unique(groups)
-    return np.concatenate([np.flatnonzero(groups == one) for one in rng.choice(known, len(known))])
+    floor = estimate(
+        lambda some, others: distance(real[:half][some], real[half:][others]), theirs[:half], theirs[half:], seed=seed
+    )
+    return refined, raw, floor

@@ -1,10 +1,9 @@
-"""Realism: how far the patches of one set of images are from those of another.
+"""Patch distance: how far the patches of one set of images are from those of another.
 
 The sliced Wasserstein distance (Rabin et al. 2011; on patches of several scales, Karras et al. 2018): patches are
 projected on random directions of unit length, and the sorted projections of both sets are compared.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simgan.errors import ImageError
-from simgan.measures.estimates import Beside, Estimate
+from simgan.measures.statistics import Estimate, Groups, estimate_all
 
 Images = NDArray[np.uint8] | NDArray[np.float32]
 
@@ -50,8 +49,7 @@ def patch_swd(
             raise ImageError(f"images of {images.shape[2]}×{images.shape[1]} hold no {patch}×{patch} patch at 1/2^n")
     distances = []
     for scale in range(scales):
-        directions = np.random.default_rng([seed, scale]).standard_normal((patch * patch, projections))
-        directions = (directions / np.linalg.norm(directions, axis=0)).astype(np.float32)
+        directions = _directions(patch * patch, projections, seed, scale)
         curves = [
             _quantiles(_patches(images, scale, patch, patches, seed, standardize) @ directions) for images in (a, b)
         ]
@@ -59,94 +57,72 @@ def patch_swd(
     return float(np.mean(distances))
 
 
-@dataclass(frozen=True)
-class Realism:
-    """How near refined images are to real ones, as patch distances beside what they were and what can be hoped for.
+def measure_patches(
+    refined: Images, real: Images, raw: Images, *, groups: tuple[Groups, Groups], draws: int = 100, seed: int = 0
+) -> tuple[tuple[Estimate, Estimate, Estimate], Estimate]:
+    """Return the patch distances of refined, raw and real images to real ones, and the share of the gap that is closed.
 
-    Intervals: 95 %, the value ± 1.96 bootstrap standard errors over images (a resampled set repeats images, which
-    alone moves its distance up, so that percentiles of it would lie too high).
+    The third distance is the floor, between the halves of `real` in the order given. The share is 1 where refined
+    images are as near as real ones are to each other, and NaN where raw images are as near as that. Images are as for
+    `patch_swd`, with the `groups` that intervals resample, of the synthetic and of the real images. About 10 s for 500
+    images of each. `ImageError` as `patch_swd`, and where refined and raw images are no pairs.
     """
-
-    distance: float  # refined to real
-    distance_interval: tuple[float, float]
-    raw: float  # what was refined, to real
-    raw_interval: tuple[float, float]
-    floor: float  # the first half of the real images to the second
-    floor_interval: tuple[float, float]
-    closed: float  # share of the gap from raw to floor; 1: as near as real to real; NaN where there is no gap
-    closed_interval: tuple[float, float]
-
-    def beside(self) -> Beside:
-        """Give the distances as a row of a table."""
-        return Beside(
-            refined=Estimate(self.distance, *self.distance_interval),
-            raw=Estimate(self.raw, *self.raw_interval),
-            floor=Estimate(self.floor, *self.floor_interval),
-        )
-
-
-def measure_realism(refined: Images, real: Images, raw: Images, *, resamples: int = 100, seed: int = 0) -> Realism:
-    """Measure `refined` against `real` beside `raw`, the images before refining; each as for `patch_swd`.
-
-    Images are equalized alike. The floor lies between the halves of `real` in the order given: give images of one
-    person or film as one block, or near-identical ones make it too low. About 10 s for 500 images each. `ImageError` as
-    `patch_swd`, and where a set has fewer than two images.
-    """
-    for images in (refined, real, raw):
-        if len(images) < 2:
-            raise ImageError(f"realism needs at least 2 images of each kind to tell how sure it is, not {len(images)}")
+    if len(refined) != len(raw):
+        raise ImageError(f"realism compares images before and after refining, not {len(raw)} and {len(refined)}")
     half = len(real) // 2
-    distance, before = patch_swd(refined, real, seed=seed), patch_swd(raw, real, seed=seed)
     floor = patch_swd(real[:half], real[half:], seed=seed)
 
-    def closed(refined_distance: float, raw_distance: float) -> float:
-        return (raw_distance - refined_distance) / (raw_distance - floor) if raw_distance > floor else float("nan")
+    def with_closed(distance: float, before: float) -> tuple[float, float, float]:
+        return distance, before, (before - distance) / (before - floor) if before > floor else float("nan")
 
-    drawn = np.array(_resampled((refined, raw), real, resamples, seed))
-    return Realism(
-        distance=distance,
-        distance_interval=_around(distance, drawn[:, 0]),
-        raw=before,
-        raw_interval=_around(before, drawn[:, 1]),
-        floor=floor,
-        floor_interval=_around(floor, np.array(_resampled((real[:half],), real[half:], resamples, seed))[:, 0]),
-        closed=closed(distance, before),
-        closed_interval=_around(closed(distance, before), np.array([closed(*row) for row in drawn])),
+    def distances(some: Groups, others: Groups) -> tuple[float, float, float]:
+        target = _curves(of_real, others)
+        return with_closed(*(_difference(_curves(one, some), target) for one in (of_refined, of_raw)))
+
+    own, theirs = groups
+    of_refined, of_raw, of_real = (_project(images, seed) for images in (refined, raw, real))
+    distance, before, closed = estimate_all(
+        distances,
+        own,
+        theirs,
+        values=with_closed(patch_swd(refined, real, seed=seed), patch_swd(raw, real, seed=seed)),
+        draws=draws,
+        seed=seed,
     )
+    (between,) = estimate_all(
+        lambda some, others: [_difference(_curves(of_real, some), _curves(of_real, others + half))],
+        theirs[:half],
+        theirs[half:],
+        values=[floor],
+        draws=draws,
+        seed=seed,
+    )
+    return (distance, before, between), closed
 
 
-def _around(value: float, drawn: NDArray[np.float64]) -> tuple[float, float]:
-    known = drawn[np.isfinite(drawn)]
-    error = 1.96 * float(known.std(ddof=1)) if len(known) > 1 else float("nan")
-    return value - error, value + error
+def _project(images: Images, seed: int) -> list[NDArray[np.float32]]:
+    """Return the patches of images at each scale, projected on 32 directions: (32, N, 64)."""
+    projected = []
+    for scale in range(2):
+        values = _patches(images, scale, 7, 64, seed, True) @ _directions(49, 32, seed, scale)
+        projected.append(np.ascontiguousarray(values.T).reshape(32, -1, 64))
+    return projected
 
 
-def _resampled(sets: tuple[Images, ...], real: Images, count: int, seed: int) -> list[list[float]]:
-    """Distances of each of the sets to `real`, `count` times, of images drawn anew with replacement."""
-    scales = [_projected((*sets, real), scale, seed) for scale in range(2)]
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(count):
-        chosen = [rng.integers(len(images), size=len(images)) for images in (*sets, real)]
-        distances = np.zeros(len(sets))
-        for projected in scales:
-            *curves, target = (_curves(values, which) for values, which in zip(projected, chosen, strict=True))
-            distances += [np.abs(curve - target).mean() / len(scales) for curve in curves]
-        drawn.append(distances.tolist())
-    return drawn
+def _curves(projected: list[NDArray[np.float32]], chosen: Groups) -> list[NDArray[np.float32]]:
+    """Return at each scale the 1,000 quantiles of the chosen images of `_project` in each direction, (32, 1000)."""
+    ordered = [np.sort(values[:, chosen].reshape(len(values), -1), axis=1) for values in projected]
+    return [values[:, np.linspace(0, values.shape[1] - 1, 1000).round().astype(int)] for values in ordered]
 
 
-def _projected(sets: tuple[Images, ...], scale: int, seed: int) -> list[NDArray[np.float32]]:
-    """Each set's patches on 32 directions, (32, N, 64)."""
-    directions = np.random.default_rng([seed, scale]).standard_normal((49, 32))
-    directions = (directions / np.linalg.norm(directions, axis=0)).astype(np.float32)
-    values = [_patches(images, scale, 7, 64, seed, True) @ directions for images in sets]
-    return [np.ascontiguousarray(v.T).reshape(32, -1, 64) for v in values]
+def _difference(one: list[NDArray[np.float32]], other: list[NDArray[np.float32]]) -> float:
+    return float(np.mean([np.abs(a - b).mean() for a, b in zip(one, other, strict=True)]))
 
 
-def _curves(projected: NDArray[np.float32], chosen: NDArray[np.int64]) -> NDArray[np.float32]:
-    values = np.sort(projected[:, chosen].reshape(len(projected), -1), axis=1)
-    return values[:, np.linspace(0, values.shape[1] - 1, 1000).round().astype(int)]
+def _directions(size: int, count: int, seed: int, scale: int) -> NDArray[np.float32]:
+    """Return random directions of unit length, (size, count)."""
+    directions = np.random.default_rng([seed, scale]).standard_normal((size, count))
+    return (directions / np.linalg.norm(directions, axis=0)).astype(np.float32)
 
 
 def _quantiles(values: NDArray[np.float32], count: int = 1000) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
-"""Classifier two-sample test (Lopez-Paz & Oquab 2017): can a fresh network tell two sets of images apart?
+"""Classifier two-sample test (Lopez-Paz & Oquab 2017): can a new network distinguish two sets of images?
 
-It learns on one half of each set and is asked about the other: an accuracy of 50 % says that it found no difference.
+It is trained on one half of each set and tested on the other: an accuracy of 50 % means that it found no difference.
 """
 
 from dataclasses import dataclass
@@ -8,111 +8,112 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 from torch import Tensor, nn
 from torch.nn import functional
 
 from simgan.errors import ConfigError, ImageError
-from simgan.measures.estimates import Beside, Estimate, Names, groups_of
-
-Images = NDArray[np.uint8]
+from simgan.images.arrays import Array
+from simgan.measures.statistics import Estimate, Groups, Names, estimate, group_images
 
 _MAPS = (8, 32, 64)
 _RATE, _BATCH = 0.005, 32
-_MOVE = 2  # px either way that a training image is moved, so that places are not learned by heart
+_MOVE = 2  # px: training images are moved by up to so much, so that places are not learned by heart
 
 
 @dataclass(frozen=True)
 class TwoSample:
-    """How well the network tells the held-out images of both sets, which count alike, apart."""
+    """How often the network is right about the held-out images of both sets, which count alike."""
 
-    accuracy: float
-    interval: tuple[float, float]  # Wilson's, 95 %, of as many images as count once groups are alike within
-    p_value: float  # of an accuracy as high as this where the sets do not differ
+    accuracy: Estimate
     trained_on: int
     tested_on: int
 
 
 def two_sample_test(
-    a: Images,
-    b: Images,
-    *,
-    groups: tuple[Names, Names] | None = None,
-    steps: int = 200,
-    seed: int = 0,
+    a: Array, b: Array, *, persons: tuple[Names | None, Names | None] = (None, None), steps: int = 200, seed: int = 0
 ) -> TwoSample:
-    """Train a small network to tell images of `a` from those of `b`, uint8 (N, H, W) of one size, and test it.
+    """Train a small network to distinguish images of `a` and `b`, uint8 (N, H, W) or (N, H, W, 3), and test it.
 
-    `groups` names the person of each image of both sets; those of one group are either learned or asked about, also
-    where both sets have some. Without, or where a set has but one, it is 10 blocks of its order. Both sets count alike:
-    what one has more of is left out, evenly. `seed` fixes split, network and batches. `ImageError` where sets do not
+    A person is in the training half or in the test half, never in both, also where both sets have images of them;
+    `persons` are those of each set. Where a set has fewer than 2 persons, it is split by 10 blocks of its order. Both
+    sets count alike: images that one has more of are left out, evenly. `seed` fixes split, network and batches. The
+    interval resamples persons or blocks; it has no width where all answers are right. `ImageError` where sets do not
     fit or are too small, `ConfigError` for no steps.
     """
     for images in (a, b):
-        if images.dtype != np.uint8 or images.ndim != 3 or len(images) < 4 or min(images.shape[1:]) < 16:
+        if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) < 4 or min(images.shape[1:3]) < 16:
             raise ImageError(
                 f"a two-sample test takes uint8 (N, H, W), N ≥ 4, 16×16 up, not {images.dtype} {images.shape}"
             )
     if a.shape[1:] != b.shape[1:]:
-        raise ImageError(f"images of {a.shape[1:]} and {b.shape[1:]} differ at a glance: crop alike")
+        raise ImageError(f"images of {a.shape[1:]} and {b.shape[1:]} cannot be compared: crop them to one size")
     if steps < 1:
         raise ConfigError(f"a network cannot learn in {steps} steps: give at least 1")
-    names = _names(len(a), len(b), groups)
-    learned, asked = _split(names, np.random.default_rng(seed))
+    names = _names(len(a), persons[0]), _names(len(b), persons[1])
+    train, test = _split(names, np.random.default_rng(seed))
     values = [_values(images) for images in (a, b)]
-    network = _trained([x[k] for x, k in zip(values, learned, strict=True)], steps, seed)
+    network = _trained([x[k] for x, k in zip(values, train, strict=True)], steps, seed)
     right = []
     with torch.inference_mode():
-        for truth, (x, chosen) in enumerate(zip(values, asked, strict=True)):
+        for truth, (x, chosen) in enumerate(zip(values, test, strict=True)):
             logits = torch.cat([network(part) for part in x[chosen].split(256)])
             right.append(((logits > 0) == bool(truth)).numpy())
-    tested = np.concatenate([np.char.add(f"{k} ", names[k][asked[k]]) for k in (0, 1)])
-    return _result(np.concatenate(right), tested, 2 * len(learned[0]))
+    groups = [np.unique(own[chosen], return_inverse=True)[1] for own, chosen in zip(names, test, strict=True)]
+    return TwoSample(_accuracy(right, groups), 2 * len(train[0]), 2 * len(test[0]))
 
 
 def measure_two_sample(
-    refined: Images,
-    real: Images,
-    raw: Images,
+    refined: Array,
+    real: Array,
+    raw: Array,
     *,
     persons: Names | None = None,
     real_persons: Names | None = None,
     steps: int = 200,
     seed: int = 0,
-) -> Beside:
-    """Measure how often refined, raw and real are told from real; `persons` are those of the synthetic images.
+) -> tuple[Estimate, Estimate, Estimate]:
+    """Return how often a network recognizes refined, raw and real images among real ones, as accuracies.
 
-    The floor is told between the halves of `real` in the order given: above 50 % where those differ by themselves. It
-    learns from half as many images as the others, so that it is a little low.
+    `persons` are those of the synthetic images. The last accuracy is the floor, between the halves of `real` in the
+    order given: above 50 % where these differ by themselves. Its network is trained on half as many images as the
+    others, so that it is a little low.
     """
-    own, theirs = groups_of(len(refined), persons), groups_of(len(real), real_persons)
     half = len(real) // 2
-
-    def told(a: Images, b: Images, groups: tuple[Names, Names]) -> Estimate:
-        result = two_sample_test(a, b, groups=groups, steps=steps, seed=seed)
-        return Estimate(result.accuracy, *result.interval)
-
-    return Beside(
-        refined=told(refined, real, (own, theirs)),
-        raw=told(raw, real, (own, theirs)),
-        floor=told(real[:half], real[half:], (theirs[:half], theirs[half:])),
+    halves = (None, None) if real_persons is None else (real_persons[:half], real_persons[half:])
+    pairs = (
+        (refined, real, (persons, real_persons)),
+        (raw, real, (persons, real_persons)),
+        (real[:half], real[half:], halves),
     )
+    first, second, floor = (
+        two_sample_test(one, other, persons=both, steps=steps, seed=seed).accuracy for one, other, both in pairs
+    )
+    return first, second, floor
 
 
-def _names(count_a: int, count_b: int, groups: tuple[Names, Names] | None) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
-    persons_a, persons_b = groups or (None, None)
-    return groups_of(count_a, persons_a), groups_of(count_b, persons_b)
+def _names(count: int, persons: Names | None) -> NDArray[np.str_]:
+    """Return the name of the group of each image: its person, or where there are no two persons one of 10 blocks."""
+    groups, what = group_images(count, persons, fewest=2, blocks=10)
+    return np.asarray(persons, dtype=str) if "persons" in what else np.char.add("block ", groups.astype(str))
+
+
+def _accuracy(right: list[NDArray[np.bool_]], groups: list[Groups]) -> Estimate:
+    """Return the accuracy over both sets, which count alike, of answers that are right or wrong."""
+    found = estimate(lambda *chosen: float(np.mean([x[k].mean() for x, k in zip(right, chosen, strict=True)])), *groups)
+    return Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0))
 
 
 def _split(
     names: tuple[NDArray[np.str_], NDArray[np.str_]], draw: np.random.Generator
 ) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
-    """Which images of both sets are learned and which asked about, as many of one set as of the other."""
+    """Return the images of both sets to train on and those to test on, as many of one set as of the other."""
     order = draw.permutation(np.unique(np.concatenate(names)))
     counts = np.array([[(x == name).sum() for x in names] for name in order], float)
-    have = np.zeros((2, 2))  # images by side and set
+    have = np.zeros((2, 2))  # images by half and set
     side: dict[str, int] = {}
-    for place in np.argsort(-counts.sum(1), kind="stable"):  # the largest first, each where its set has less
+    for place in np.argsort(
+        -counts.sum(1), kind="stable"
+    ):  # the largest first, each to the half that has fewer of its set
         lower = have @ counts[place]
         side[str(order[place])] = chosen = int(lower[1] < lower[0])
         have[chosen] += counts[place]
@@ -121,18 +122,18 @@ def _split(
         members = [np.flatnonzero([side[str(name)] == which for name in x]) for x in names]
         size = min(map(len, members))
         if size < 2:
-            raise ImageError("too few persons or images to learn from some and ask about others: give more of each set")
+            raise ImageError("too few persons or images to train on some and test on others: give more of each set")
         sides.append([x[np.linspace(0, len(x) - 1, size).round().astype(int)] for x in members])
     return sides[0], sides[1]
 
 
 def _trained(sets: list[Tensor], steps: int, seed: int) -> nn.Module:
-    """Learn which of two sets (N, 1, H, W) an image is of; the network gives logits (N,) of the second."""
+    """Return a network trained on two sets (N, C, H, W); its logits (N,) are positive for the second."""
     images = torch.cat(sets)
     truth = torch.cat([torch.full((len(x),), float(k)) for k, x in enumerate(sets)])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _network().train()
+        network = _network(images.shape[1]).train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=0.05)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps + 1)
         for _ in range(steps):
@@ -148,9 +149,9 @@ def _trained(sets: list[Tensor], steps: int, seed: int) -> nn.Module:
     return network.eval()
 
 
-def _network() -> nn.Module:
+def _network(channels: int) -> nn.Module:
     layers: list[nn.Module] = []
-    before = 1
+    before = channels
     for maps in _MAPS:
         layers += [nn.Conv2d(before, maps, 3, padding=1, bias=False), nn.BatchNorm2d(maps), nn.ReLU(), nn.MaxPool2d(2)]
         before = maps
@@ -158,20 +159,6 @@ def _network() -> nn.Module:
     return nn.Sequential(*layers, *pooled)
 
 
-def _values(images: Images) -> Tensor:
-    return torch.from_numpy(images.astype(np.float32) * np.float32(2 / 255) - 1)[:, None]
-
-
-def _result(right: NDArray[np.bool_], groups: NDArray[np.str_], trained_on: int) -> TwoSample:
-    """Tell accuracy and interval; images of a group that are right or wrong together count as fewer (design effect)."""
-    count, accuracy = len(right), float(right.mean())
-    names = np.unique(groups)
-    plain = accuracy * (1 - accuracy) / count
-    clustered = sum(float((right[groups == name] - accuracy).sum()) ** 2 for name in names) / count**2
-    clustered *= len(names) / max(len(names) - 1, 1)
-    effective = round(count / max(1.0, clustered / plain)) if plain else count
-    hits = round(accuracy * effective)
-    interval = stats.binomtest(hits, max(effective, 1)).proportion_ci(method="wilson")
-    p_value = float(stats.binom.sf(hits - 1, effective, 0.5))
-    low, high = min(float(interval.low), accuracy), max(float(interval.high), accuracy)
-    return TwoSample(accuracy, (low, high), p_value, trained_on, count)
+def _values(images: Array) -> Tensor:
+    values = torch.from_numpy(images.astype(np.float32) * np.float32(2 / 255) - 1)
+    return values[:, None] if images.ndim == 3 else values.permute(0, 3, 1, 2)

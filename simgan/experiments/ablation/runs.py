@@ -30,7 +30,7 @@ import torch
 import simgan
 from simgan.errors import ConfigError, SourceError, reason
 from simgan.experiments.ablation.measures import Unseen
-from simgan.experiments.experiment import write_aside
+from simgan.experiments.files import write_aside
 from simgan.runtime import has_fast_bfloat16
 from simgan.training.checkpoints import folder_of
 from simgan.training.config import TrainingConfig, to_command_line

@@ -19,7 +19,8 @@ from simgan.experiments.gaze.training import (
     measure_gaze,
     train_network,
 )
-from simgan.measures.bootstrap import Estimate, estimate, mean_error, median_error
+from simgan.measures.statistics import Estimate
+from simgan.measures.statistics import estimate_errors as estimate
 
 SHARE_WITHIN = 7.0  # degrees, of the paper's table
 
@@ -59,7 +60,7 @@ class GazeComparison(Comparison[GazeResult]):
             second=second.name,
             error=error,
             error_without_offset=estimate(calibrated, self.groups),
-            reduction=-error.value / mean_error(second.errors),
+            reduction=-error.value / float(second.errors.mean()),
         )
 
     def figures(self, row: ArmResult[GazeResult]) -> dict[str, Any]:
@@ -70,9 +71,9 @@ class GazeComparison(Comparison[GazeResult]):
             "trained_on": row.name,
             "images": row.images,
             "error": asdict(estimate(seen[0], self.groups)),
-            "median_error": asdict(estimate(seen[0], self.groups, median_error)),
+            "median_error": asdict(estimate(seen[0], self.groups, median=True)),
             "error_without_offset": asdict(estimate(seen[1], self.groups)),
-            "median_error_without_offset": asdict(estimate(seen[1], self.groups, median_error)),
+            "median_error_without_offset": asdict(estimate(seen[1], self.groups, median=True)),
             "share_within_7_degrees": asdict(estimate(within, self.groups)),
             "correlation_pitch": float(np.mean([result.correlation_pitch for result in row.results])),
             "correlation_yaw": float(np.mean([result.correlation_yaw for result in row.results])),

@@ -22,7 +22,8 @@ from simgan.experiments.hand_pose.training import (
     measure_joints,
     train_network,
 )
-from simgan.measures.bootstrap import Estimate, estimate
+from simgan.measures.statistics import Estimate
+from simgan.measures.statistics import estimate_errors as estimate
 
 ARMS = ("synthetic", "refined", "3x-synthetic", "3x-refined", "synthetic+noise+holes")
 """The paper's table but for real images, and the rival: plain augmentation of what the simulator gives."""

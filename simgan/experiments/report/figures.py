@@ -13,7 +13,7 @@ from simgan.domains import find
 from simgan.errors import SourceError
 from simgan.experiments.report.read import Experiment, Run
 from simgan.hub.cards.curves import BLACK, BLUE, GREY, ORANGE, WIDTH, as_png
-from simgan.measures.estimates import Estimate
+from simgan.measures.statistics import Estimate
 from simgan.training.sheets import scale_of
 
 DPI = 220

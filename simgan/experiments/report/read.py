@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from simgan.errors import ConfigError, SourceError
-from simgan.experiments.compare import RealismMeasures
 from simgan.hub.cards.records import PLACES, Records, read_records
 from simgan.hub.cards.terms import name_source
 from simgan.hub.loading import local_folder
-from simgan.measures.depth import DepthRealism
-from simgan.measures.estimates import Beside, Estimate
+from simgan.measures.statistics import Estimate
 
 NEEDED = ("step", "realism", "realism_raw", "realism_floor", "shift", "shift_median")  # of each measure of a run
 GIVE = "the folder of a run, a shipped model, a JSON of `simgan evaluate`, or the folder of `simgan ablate`"
@@ -37,12 +35,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Measured:
-    """Realism or annotation shift, with what it was measured on; `rows` are those of realism's table, with digits."""
+    """Realism or annotation shift as `simgan evaluate` wrote it, with what it was measured on."""
 
     name: str
     figures: dict[str, Any]
     on: dict[str, Any]
-    rows: dict[str, tuple[Beside, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -144,7 +141,6 @@ class Inputs:
     runs: list[Run] = field(default_factory=list)
     realism: list[Measured] = field(default_factory=list)
     shift: list[Measured] = field(default_factory=list)
-    surface: list[Measured] = field(default_factory=list)
     experiments: list[Experiment] = field(default_factory=list)
     ablations: list[Ablation] = field(default_factory=list)
 
@@ -229,42 +225,13 @@ def _add_file(inputs: Inputs, file: Path, name: str) -> None:
     values = _json(file)
     if "arms" in values:
         inputs.experiments.append(_experiment(file, name, _task(file, values)))
-    elif "patches" in values:
-        inputs.realism.append(_realism(file, name, values))
-    elif "trimmed_mean" in values:
-        inputs.shift.append(_shift(file, name, values))
-    elif {"lost", "gained"} <= values.keys():
-        inputs.surface.append(_surface(file, name, values))
+    elif values.get("kind") in ("realism", "shift"):
+        with _reading(file):
+            values["rows"] if values["kind"] == "realism" else values["median"]
+            kept = inputs.realism if values["kind"] == "realism" else inputs.shift
+            kept.append(Measured(name, values, _measured_on(file, values)))
     else:
         raise SourceError(f"{file} is no result of `simgan evaluate`: give {GIVE}")
-
-
-def _realism(file: Path, name: str, values: dict[str, Any]) -> Measured:
-    with _reading(file):
-        kind = DepthRealism if "masks" in values else RealismMeasures
-        rows = {}
-        for key, (row, (factor, digits, unit)) in zip(kind.ROWS, kind.UNITS.items(), strict=True):
-            heading = f"{row},{unit}" if unit else f"{row} × {factor}" if factor > 1 else row
-            rows[heading] = _beside(values[key], factor), digits
-        of = "detail" if kind is DepthRealism else "patches"
-        closed = _scaled([values[of]["closed"], *values[of]["closed_interval"]], 100)
-        told = {"closed": closed, "closed_of": "patch" if of == "patches" else of}
-        return Measured(name, values | told, _measured_on(file, values), rows)
-
-
-def _shift(file: Path, name: str, values: dict[str, Any]) -> Measured:
-    with _reading(file):
-        figures = {key: float(values[key]) for key in ("count", "failed", "p90", "share_over_3px", "trimmed_mean")}
-        intervals = {key: _scaled([values[key], *values[f"{key}_interval"]], 1) for key in ("mean", "median")}
-        finder = float(values["finder"]["median"])
-        return Measured(name, values | figures | intervals | {"finder_median": finder}, _measured_on(file, values))
-
-
-def _surface(file: Path, name: str, values: dict[str, Any]) -> Measured:
-    with _reading(file):
-        figures: dict[str, Any] = {key: _estimate(values[key]) for key in ("median", "p90")}
-        figures |= {key: _estimate(values[key], 100) for key in ("lost", "gained")} | {"count": float(values["count"])}
-        return Measured(name, values | figures, _measured_on(file, values))
 
 
 def _measured_on(file: Path, values: dict[str, Any]) -> dict[str, Any]:
@@ -382,10 +349,3 @@ def _estimate(values: dict[str, Any], scale: float = 1) -> Estimate:
 def _scaled(values: Sequence[Any], scale: float) -> Estimate:
     value, low, high = (scale * (math.nan if one is None else float(one)) for one in values)
     return Estimate(value, low, high)
-
-
-def _beside(values: dict[str, Any], scale: float) -> Beside:
-    """Three estimates, as `Beside` or as `Realism` has them."""
-    if "distance" in values:
-        return Beside(*(_scaled([values[k], *values[f"{k}_interval"]], scale) for k in ("distance", "raw", "floor")))
-    return Beside(*(_estimate(values[key], scale) for key in ("refined", "raw", "floor")))

@@ -89,7 +89,7 @@ def render_report(inputs: Inputs) -> dict[str, bytes]:
     facts = {"recipes": _recipes(inputs.runs), "machine": machine(), "versions": versions()}
     files["report.json"] = _as_json(_figures(inputs, facts))
     templates = environment([Path(__file__).parent])
-    templates.filters["figure"] = _figure
+    templates.filters |= {"figure": _figure, "times": lambda value, factor: value if value is None else factor * value}
     text = templates.get_template("report.md.jinja").render(inputs=inputs, tasks=TASKS, pictures=pictures, **facts)
     files["report.md"] = (text.rstrip() + "\n").encode()
     return files
@@ -172,7 +172,7 @@ def _figures(inputs: Inputs, facts: dict[str, Any]) -> dict[str, Any]:
     told: dict[str, Any] = {MARK: __version__, "machine": facts["machine"], "versions": facts["versions"]}
     measured = {
         kind: {one.name: {**one.figures, "measured_on": one.on} for one in some}
-        for kind, some in (("realism", inputs.realism), ("shift", [*inputs.shift, *inputs.surface]))
+        for kind, some in (("realism", inputs.realism), ("shift", inputs.shift))
     }
     trained = {task.name: {one.name: one.figures for one in inputs.experiments if one.task is task} for task in TASKS}
     told |= {"recipes": recipes, **measured, **trained}
@@ -194,5 +194,5 @@ def _finite(values: Any) -> Any:
     return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
-def _figure(value: float, digits: int) -> str:
-    return "–" if not math.isfinite(value) else f"{value:.{digits}f}"
+def _figure(value: float | None, digits: int) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"

@@ -1,0 +1,32 @@
+"""Results on disk: written aside and renamed, so that nothing is left half-written."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from simgan.errors import SourceError, reason
+
+
+def write_aside(file: Path, data: bytes) -> None:
+    """Write a file aside and rename it, making its folder; `SourceError` where that does not work."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside = file.with_name(f".{file.name}.part")
+        aside.write_bytes(data)
+        aside.replace(file)
+    except OSError as error:
+        raise SourceError(f"{file} cannot be written ({reason(error)})") from error
+
+
+def write_json(file: Path, values: Any) -> None:
+    """Write values as JSON; figures that are not finite become null, as JSON has no NaN."""
+    write_aside(file, (json.dumps(_finite(values), indent=2, allow_nan=False) + "\n").encode())
+
+
+def _finite(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {key: _finite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
