@@ -1,4 +1,4 @@
-"""Refining: our default against the plain float32 NCHW loop with the same network, and memory over many crops.
+"""Refining: `Refiner.refine` against a plain float32 NCHW loop with the same network, and memory over many crops.
 
 `python benchmarks/refine.py [--crops 100000] [--device cuda]`. The plain loop is what re-implementations do, batches of
 32 at a time.
@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from simgan import Refiner, depth
-from simgan.images.arrays import equalize, to_array, to_tensor
+from simgan import Refiner
+from simgan.images.arrays import equalize
 from simgan.runtime import has_fast_bfloat16
-from simgan.simulators.eyes import renders as eyes
-from simgan.simulators.hands import renders as hands
+from simgan.simulators import SIMULATORS
 
 ROUNDS, BATCH, CROPS, FRAMES = 5, 32, 128, 16
 
@@ -27,14 +26,11 @@ def plain(refiner: Refiner, images: list[np.ndarray]) -> list[np.ndarray]:
     device = next(refiner.parameters()).device
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
-        if refiner.config.equalize:
-            batch = [equalize(image) for image in batch]
+        codec, planes = refiner.codec, np.stack(batch)
+        windows = codec.windows(planes)
+        x = codec.to_tensor(equalize(planes) if refiner.config.equalize else planes, windows)
         with torch.no_grad():
-            if refiner.config.domain == "hands":
-                windows = [depth.find_window(image) for image in batch]
-                out.extend(depth.to_depth(refiner(depth.to_tensor(np.stack(batch), windows).to(device)).cpu(), windows))
-            else:
-                out.extend(to_array(refiner(to_tensor(np.stack(batch)).to(device)).cpu(), np.uint8))
+            out.extend(codec.to_stored(refiner(x.to(device)).cpu(), windows))
     return out
 
 
@@ -50,7 +46,10 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="where both are computed, such as cuda")
     arguments = parser.parse_args()
     count, device = arguments.crops, arguments.device
-    eye_crops, frames = list(eyes.render(np.arange(CROPS))[0]), list(hands.render(np.arange(FRAMES))[0])
+    eye_crops, frames = (
+        list(SIMULATORS[name].render(np.arange(number))[0])
+        for name, number in (("simulator:eyes", CROPS), ("simulator:hands", FRAMES))
+    )
     print(f"{CROPS} crops of 55 x 35, {FRAMES} of 224 x 224")
     print(f"{torch.get_num_threads()} threads, fast bfloat16: {has_fast_bfloat16(device)}")
     for name, images in (

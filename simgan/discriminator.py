@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simgan.domains import of_preset
+from simgan.domains import DEFAULT, of_preset
 from simgan.domains.base import PATCHES, Layer
 from simgan.errors import ConfigError
 from simgan.hub.pretrained import Pretrained
@@ -30,7 +30,7 @@ class DiscriminatorConfig:
     zero of what follows a convolution: 0 for the paper's ReLU, else a leaky one.
     """
 
-    domain: str = "eyes"
+    domain: str = DEFAULT.name
     channels: int = 1
     layers: tuple[Layer, ...] = PATCHES
     scope: str = "local"

@@ -53,7 +53,7 @@ def self_regularization(
 ) -> Tensor:
     """ℓ_reg = ‖ψ(R_θ(x)) − ψ(x)‖₁, eq. 4, of two batches (B, C, H, W).
 
-    `weight` (B, 1, H, W), ≥ 0, makes a pixel count more where the label must not move (iris, joints); it is averaged
+    `weight` (B, 1, H, W), ≥ 0, makes a pixel count more where the label must not move; it is averaged
     down to the size of a smaller feature map. Where ψ gives several maps their means (or sums) are added.
     """
     total = refined.new_zeros(())
@@ -71,7 +71,7 @@ def refiner_loss(realism: Tensor, regularization: Tensor, regularization_weight:
 
 
 def identity(x: Tensor) -> tuple[Tensor, ...]:
-    """ψ of the paper's eyes: the image itself."""
+    """ψ of most of the paper: the image itself."""
     return (x,)
 
 

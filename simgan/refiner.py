@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from simgan.domains import find, of_preset
+from simgan.domains import DEFAULT, find, of_preset
 from simgan.errors import ConfigError
 from simgan.hub.pretrained import Pretrained
 from simgan.images import codecs
@@ -35,7 +35,7 @@ class RefinerConfig:
     real images come first. `triangulation`: the steps and shadows of a depth camera.
     """
 
-    domain: str = "eyes"
+    domain: str = DEFAULT.name
     codec: str = ""
     channels: int = 1
     width: int = 64

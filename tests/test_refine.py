@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from simgan import ImageError, Refiner, RefinerConfig
+from simgan import ImageError, Refiner, RefinerConfig, Stopped
 from simgan.images.arrays import equalize, to_array, to_tensor
 from simgan.refining import engine as refining
 
@@ -201,6 +201,14 @@ def test_strips_of_a_large_image_are_the_image_at_once(refiner, monkeypatch):
     assert np.abs(refiner.refine(large).astype(int) - whole).max() <= 1
     tensor = to_tensor(large[None])
     assert torch.allclose(refining.run_network(refiner, tensor), refiner(tensor), atol=1e-5)
+
+
+def test_work_can_be_stopped_within_a_large_image(refiner, monkeypatch):
+    monkeypatch.setattr(refining, "STRIP", 40 * 30)
+    asked = []
+    with pytest.raises(Stopped, match="was stopped before it was done"):
+        refiner.refine(noise(100, 40), should_stop=lambda: asked.append(1) or len(asked) == 3)
+    assert len(asked) == 3  # of 4 strips
 
 
 @pytest.mark.parametrize("fast", [False, True])
