@@ -134,9 +134,9 @@ def test_syntheseyes_looks_where_its_pupil_goes(shared_data):
     assert np.corrcoef(offset[:, 1], gaze[:, 1])[0, 1] > 0.5
 
 
-@pytest.mark.parametrize("world", ["simulator:eyes", "camera:eyes"])
-def test_simulators_are_sources(world):
-    dataset = load(world, limit=5, seed=3)
+@pytest.mark.parametrize("source", ["simulator:eyes", "camera:eyes"])
+def test_simulators_are_sources(source):
+    dataset = load(source, limit=5, seed=3)
     assert len(dataset) == 5
     assert Crops(dataset)[range(5)].shape == (5, 35, 55)
     assert len(dataset[0]["iris"]) == 8

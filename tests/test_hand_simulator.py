@@ -20,29 +20,29 @@ from simgan.simulators.hands.raycast import FOCAL, NO_HIT, Mesh, Rays, cast
 from simgan.simulators.hands.shape import FINGERS, MESH, PLACE, measure
 from simgan.simulators.random_numbers import RandomNumbers
 
-WORLDS = pytest.mark.parametrize("world", [hands, depth_camera])
-COUNT = 60
+MODULES = pytest.mark.parametrize("module", [hands, depth_camera])
+IMAGES = 60
 
 
 @pytest.fixture(scope="module")
 def rendered():
-    """Images and labels of both worlds by module, rendered once."""
-    return {world: world.render(range(COUNT)) for world in (hands, depth_camera)}
+    """Images and labels of both modules, rendered once."""
+    return {module: module.render(range(IMAGES)) for module in (hands, depth_camera)}
 
 
-@WORLDS
-def test_an_image_depends_on_seed_and_index_alone(world, rendered):
-    images, labels = rendered[world]
+@MODULES
+def test_an_image_depends_on_seed_and_index_alone(module, rendered):
+    images, labels = rendered[module]
     some = [37, 5, 58]
-    again, same = world.render(some)
+    again, same = module.render(some)
     assert np.array_equal(images[some], again)
     assert all(np.array_equal(labels[name][some], same[name]) for name in labels)
-    assert not np.array_equal(world.render([5], seed=1)[0], images[[5]])
-    assert (images.shape, images.dtype) == ((COUNT, 224, 224), np.uint16)
-    assert labels["joints"].shape == labels["joints_mm"].shape == (COUNT, len(JOINTS), 3)
-    assert world.render([])[0].shape == (0, 224, 224)
+    assert not np.array_equal(module.render([5], seed=1)[0], images[[5]])
+    assert (images.shape, images.dtype) == ((IMAGES, 224, 224), np.uint16)
+    assert labels["joints"].shape == labels["joints_mm"].shape == (IMAGES, len(JOINTS), 3)
+    assert module.render([])[0].shape == (0, 224, 224)
     with pytest.raises(ConfigError):
-        world.render([-1])
+        module.render([-1])
 
 
 def swept(window, centres, radii):
@@ -88,9 +88,9 @@ def test_rays_meet_what_a_sphere_sweeps(centres, radii):
     assert (found <= wanted + 0.01)[both].all()  # trying some spheres finds no nearer one than the exact solid
 
 
-@WORLDS
-def test_joints_project_into_the_crop_around_the_middle_of_their_box(world, rendered):
-    joints, place = (rendered[world][1][name].astype(float) for name in ("joints", "joints_mm"))
+@MODULES
+def test_joints_project_into_the_crop_around_the_middle_of_their_box(module, rendered):
+    joints, place = (rendered[module][1][name].astype(float) for name in ("joints", "joints_mm"))
     assert np.array_equal(joints[..., 2], place[..., 2])
     middle = (place.min(1) + place.max(1)) / 2
     width = FOCAL * hands.CUBE / middle[:, 2]
@@ -101,15 +101,15 @@ def test_joints_project_into_the_crop_around_the_middle_of_their_box(world, rend
     assert middle[:, 2].max() < 910
 
 
-@WORLDS
-def test_a_joint_in_sight_lies_behind_the_surface_by_the_radius_of_its_bone(world, rendered):
-    images, labels = rendered[world]
+@MODULES
+def test_a_joint_in_sight_lies_behind_the_surface_by_the_radius_of_its_bone(module, rendered):
+    images, labels = rendered[module]
     names = [f"{finger} {part}" for finger in FINGERS[::-1] for part in ("tip", "middle")] + ["thumb tip"]
-    radii = hands.populate(world.POPULATION, np.arange(COUNT), 0).radii[:, [PLACE[name] for name in names]]
+    radii = hands.populate(module.POPULATION, np.arange(IMAGES), 0).radii[:, [PLACE[name] for name in names]]
     u, v, d = np.moveaxis(labels["joints"][:, :9], -1, 0)
-    surface = images[np.arange(COUNT)[:, None], v.round().astype(int), u.round().astype(int)].astype(float)
+    surface = images[np.arange(IMAGES)[:, None], v.round().astype(int), u.round().astype(int)].astype(float)
     read = surface > 0
-    if world is hands:
+    if module is hands:
         assert (read | (np.abs(d - d.mean()) > 100)).all()
         assert (surface < d)[read].all()  # nothing is drawn behind a joint: what hides it is nearer
     behind = (d - surface) / radii
@@ -117,7 +117,7 @@ def test_a_joint_in_sight_lies_behind_the_surface_by_the_radius_of_its_bone(worl
     assert seen.mean() > 0.4
     assert (~seen & read).mean() > 0.02  # others are hidden by the hand itself
     assert abs(np.median(behind[seen]) - 1) < 0.05
-    assert np.quantile(np.abs(behind[seen] - 1), 0.75) < (0.15 if world is hands else 0.25)
+    assert np.quantile(np.abs(behind[seen] - 1), 0.75) < (0.15 if module is hands else 0.25)
 
 
 def drawn(count):
@@ -186,9 +186,9 @@ def test_the_camera_reads_in_steps_that_grow_with_depth_and_misses_what_kinect_d
         steps = 8 * FOCAL * BASELINE / levels  # in eighths of a px of disparity
         error = np.abs(steps - steps.round()) * levels**2 / (8 * FOCAL * BASELINE)
         assert error.max() < 0.51  # mm, what rounding to whole ones leaves
-    holes, clean = (np.mean([_holes(image) for image in world]) for world in (images, rendered[hands][0]))
+    holes, clean = (np.mean([_holes(image) for image in module]) for module in (images, rendered[hands][0]))
     assert 0.001 < holes - clean < 0.03
-    ragged, smooth = (np.mean([_ragged(image) for image in world]) for world in (images, rendered[hands][0]))
+    ragged, smooth = (np.mean([_ragged(image) for image in module]) for module in (images, rendered[hands][0]))
     assert ragged > 1.5 * smooth
 
 
@@ -215,8 +215,8 @@ def test_hands_are_sources_of_16_bits(source, tmp_path):
     data = load(source, size=None, limit=3, seed=4)
     images = Crops(data)[:]
     assert (images.shape, images.dtype) == ((3, 224, 224), np.uint16)
-    world = hands if source == "simulator:hands" else depth_camera
-    wanted, labels = world.render(range(3), seed=4)
+    module = hands if source == "simulator:hands" else depth_camera
+    wanted, labels = module.render(range(3), seed=4)
     assert np.array_equal(images, wanted)
     assert np.allclose(data["joints_mm"], labels["joints_mm"], atol=1e-3)
     data.save_to_disk(tmp_path / "saved")

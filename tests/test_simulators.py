@@ -9,25 +9,25 @@ from simgan.simulators.eyes import renders as eyes
 from simgan.simulators.eyes.geometry import look
 from simgan.simulators.eyes.people import populate
 
-WORLDS = pytest.mark.parametrize("world", [eyes, camera])
+MODULES = pytest.mark.parametrize("module", [eyes, camera])
 
 
-@WORLDS
-def test_an_image_depends_on_seed_and_index_alone(world):
-    together, labels = world.render(range(40))
-    alone, label = world.render([37])
+@MODULES
+def test_an_image_depends_on_seed_and_index_alone(module):
+    together, labels = module.render(range(40))
+    alone, label = module.render([37])
     assert np.array_equal(together[37], alone[0])
     assert np.allclose(labels["gaze"][37], label["gaze"][0])
-    assert not np.array_equal(world.render([37], seed=1)[0], alone)
+    assert not np.array_equal(module.render([37], seed=1)[0], alone)
     assert together.shape == (40, 35, 55)
     assert together.dtype == np.uint8
 
 
-@WORLDS
-def test_every_image_is_the_same_in_any_batch_and_order(world):
-    images, labels = world.render(range(75))
+@MODULES
+def test_every_image_is_the_same_in_any_batch_and_order(module):
+    images, labels = module.render(range(75))
     order = np.random.default_rng(0).permutation(75)[:53]
-    again, same = world.render(order)
+    again, same = module.render(order)
     assert np.array_equal(images[order], again)
     assert all(np.array_equal(labels[name][order], same[name]) for name in labels)
 
@@ -38,18 +38,18 @@ def test_no_images_are_none():
     assert {len(value) for value in labels.values()} == {0}
 
 
-@WORLDS
-def test_gaze_is_a_unit_vector_that_agrees_with_pitch_and_yaw(world):
-    labels = world.render(range(50))[1]
+@MODULES
+def test_gaze_is_a_unit_vector_that_agrees_with_pitch_and_yaw(module):
+    labels = module.render(range(50))[1]
     p, y = labels["pitch"], labels["yaw"]
     expected = np.stack([-np.cos(p) * np.sin(y), -np.sin(p), -np.cos(p) * np.cos(y)], -1)
     assert np.allclose(labels["gaze"], expected, atol=1e-5)
     assert np.allclose(np.linalg.norm(labels["gaze"], axis=1), 1, atol=1e-5)
 
 
-@WORLDS
-def test_looking_aside_moves_the_pupil_to_that_side(world):
-    labels = world.render(range(300))[1]
+@MODULES
+def test_looking_aside_moves_the_pupil_to_that_side(module):
+    labels = module.render(range(300))[1]
     for axis in (0, 1):
         offset = labels["pupil"][:, axis] - labels["lids"][:, :, axis].mean(1)
         assert np.corrcoef(offset, labels["gaze"][:, axis])[0, 1] > 0.7
@@ -104,9 +104,9 @@ def test_pupils_are_where_gaze_and_eyeball_put_them():
     assert (iris[:, 2, 1] < iris[:, 6, 1]).all()
 
 
-@WORLDS
-def test_head_rotation_is_a_rotation_without_roll(world):
-    turn = world.render(range(50))[1]["head_rotation"].reshape(-1, 3, 3)
+@MODULES
+def test_head_rotation_is_a_rotation_without_roll(module):
+    turn = module.render(range(50))[1]["head_rotation"].reshape(-1, 3, 3)
     assert np.allclose(turn @ turn.transpose(0, 2, 1), np.eye(3), atol=1e-5)
     assert np.allclose(np.linalg.det(turn), 1, atol=1e-5)
     assert np.allclose(turn[:, 1, 0], 0)
@@ -126,9 +126,9 @@ def test_lid_landmarks_lie_on_the_drawn_edges():
                 assert abs(drawn - y) < 0.3
 
 
-@WORLDS
-def test_the_iris_is_as_wide_as_in_mpiigazes_virtual_camera(world):
-    iris = world.render(range(100))[1]["iris"]
+@MODULES
+def test_the_iris_is_as_wide_as_in_mpiigazes_virtual_camera(module):
+    iris = module.render(range(100))[1]["iris"]
     width = iris[:, :, 0].max(1) - iris[:, :, 0].min(1)
     assert 15 < np.median(width) < 18
 
@@ -140,8 +140,8 @@ def test_the_camera_shows_other_images_than_the_simulator_equalized():
     assert np.abs(shares.mean(0) - 1 / 8).max() < 0.02  # a dark photograph has few grey levels, so not each image
 
 
-@WORLDS
+@MODULES
 @pytest.mark.parametrize("indices", [[-1], [0.5]])
-def test_what_is_no_index_is_refused(world, indices):
+def test_what_is_no_index_is_refused(module, indices):
     with pytest.raises(ConfigError):
-        world.render(indices)
+        module.render(indices)

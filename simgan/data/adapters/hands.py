@@ -71,7 +71,7 @@ def hand_source(
 def _read(read: Callable[[Path], np.ndarray], size: Size, pinhole: Pinhole, column: str, hand: Hand) -> list[Row]:
     path, joints, others = hand
     frame = read(path)
-    with parsing(f"the labels of {path}", "joints"):
+    with parsing(path, "frames with joints"):
         centre = pinhole.project((joints.min(0) + joints.max(0)) / 2)
         image, box = crop_hand(frame, centre, pinhole.focal[0], size=size, name=str(path))
         labels = {column: pinhole.project(joints).tolist(), f"{column}_mm": joints.tolist()}

@@ -30,6 +30,7 @@ def paint(scene: EyeScene, face: Face, view: View, tint: np.ndarray | None = Non
 
 
 def _pixels(value: np.ndarray) -> np.ndarray:
+    """Return one value an image, (N,), as (N, 1, 1), which broadcasts to its pixels."""
     return value[:, None, None]
 
 

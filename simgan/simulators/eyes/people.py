@@ -49,7 +49,7 @@ class Face(Batch):
     lash_width: np.ndarray
     lower_lashes: np.ndarray
     bag: np.ndarray  # depth of the fold below the eye
-    bumps: np.ndarray  # (N, 4, 3): x, y, height of the face's own bumps
+    bumps: np.ndarray  # (N, 4, 3): x, y and height of bumps of the face
     glint: np.ndarray  # brightness of the light's image on the cornea
     fibres: np.ndarray  # contrast of the iris' fibres
     turn: np.ndarray  # the angle around the iris at which they start, radians
