@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from simgan.images.arrays import Array
-from simgan.measures.patches import measure_patches
 from simgan.measures.statistics import Estimate, Names, group_images
 from simgan.measures.two_sample import measure_two_sample
 
@@ -65,6 +64,8 @@ def measure_realism(
     `persons[i]` the person on it. Give the real images of one person or film next to each other, as the floors compare
     the halves of their order. `ImageError` where images cannot be compared.
     """
+    from simgan.measures.patches import measure_patches  # needs OpenCV, which domains and the core do without
+
     groups = group_images(len(refined), persons)[0], group_images(len(real), real_persons)[0]
     patches, closed = measure_patches(*(grey(images) for images in (refined, real, raw)), groups=groups, seed=seed)
     accuracies = measure_two_sample(refined, real, raw, persons=persons, real_persons=real_persons, seed=seed)
