@@ -55,10 +55,8 @@ class Server:
             self.process = subprocess.Popen(
                 [sys.executable, "app.py"], cwd=place, env=os.environ | settings, stdout=log, stderr=log
             )
-        while not self._answers():
-            waited = time.monotonic() - start
-            assert self.process.poll() is None and waited < SECONDS, self.log.read_text()
-            time.sleep(0.1)
+        assert wait_until(lambda: self.process.poll() is not None or self._answers()), self.log.read_text()
+        assert self.process.poll() is None, self.log.read_text()
         self.seconds_to_answer = time.monotonic() - start
 
     def _answers(self):
@@ -73,8 +71,16 @@ class Server:
         self.process.wait(10)
 
 
+def wait_until(condition, seconds=SECONDS):
+    """Look again and again until a condition holds, and return whether it did in so many seconds."""
+    end = time.monotonic() + seconds
+    while not (holds := condition()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return bool(holds)
+
+
 def connect(url):
-    """Give the client that code uses, with patience for a busy machine."""
+    """Return the client that code uses, with patience for a busy machine."""
     return Client(url, verbose=False, httpx_kwargs={"timeout": 60})
 
 

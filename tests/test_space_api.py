@@ -167,3 +167,11 @@ def test_the_calls_in_the_readme_work_as_printed(space, tmp_path):
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
     assert is_near(Image.open(tmp_path / "refined.png"), expected)
+
+
+def test_the_package_is_light_and_the_page_imports_nothing_heavy_but_gradio_and_torch():
+    heavy = "{'torch', 'gradio', 'scipy', 'matplotlib', 'datasets', 'timm', 'accelerate'} & sys.modules.keys()"
+    for module, expected in (("simgan.space", "[]"), ("simgan.space.page", "['gradio', 'torch']")):
+        code = f"import sys, {module}; print(sorted({heavy}))"
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == expected

@@ -5,13 +5,12 @@ import json
 import random
 import re
 import threading
-import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import connect, is_near
+from browser import connect, is_near, wait_until
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -46,11 +45,6 @@ def long_work(folder):
 def unpack(file):
     with zipfile.ZipFile(file) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
-
-
-def sleep(seconds):
-    time.sleep(seconds)
-    return seconds
 
 
 @pytest.fixture(scope="module")
@@ -140,18 +134,13 @@ def test_what_cannot_be_refined_is_told_in_a_sentence_that_names_no_place_of_the
 def test_a_cancelled_batch_ends_and_leaves_nothing(client, server, tmp_path):
     file = long_work(tmp_path)
     job = client.submit([handle_file(file)], "eyes", 1.0, "", api_name="/batch")
-    waited = 0.0
 
-    def work():
+    def folders():
         return list(server.temporary.glob("simgan-space-*/simgan-batch-*"))
 
-    while not work() and waited < 30:
-        waited += sleep(0.05)
-    assert work()
+    assert wait_until(folders)
     job.cancel()
-    while work() and waited < 60:
-        waited += sleep(0.05)
-    assert not work()
+    assert wait_until(lambda: not folders())
     assert not list(server.temporary.rglob("long refined.zip"))
     assert client.predict(api_name="/stop_batch") == "Stopped. Nothing of it was kept."
 
@@ -160,14 +149,16 @@ def test_who_waits_is_told_the_place_in_the_queue(space, tmp_path):
     file = long_work(tmp_path)
     clients = [connect(space) for _ in range(3)]
     jobs = [one.submit([handle_file(file)], "eyes", 1.0, "", api_name="/batch") for one in clients]
-    ranks, waited = set(), 0.0
-    while ranks != {0, 1} and waited < 30:
-        ranks |= {job.status().rank for job in jobs} - {None}
-        waited += sleep(0.02)
+    ranks = set()
+
+    def both_are_told():
+        ranks.update({job.status().rank for job in jobs} - {None})
+        return ranks == {0, 1}  # of the two that wait; one is at work
+
+    assert wait_until(both_are_told), ranks
     for one, job in zip(clients, jobs, strict=True):
         job.cancel()
         one.close()
-    assert ranks == {0, 1}  # of the two that wait; one is at work
 
 
 def test_a_batch_that_takes_too_long_or_is_too_much_work_ends_with_a_sentence(models, tmp_path, monkeypatch):
