@@ -404,11 +404,12 @@ def test_the_address_of_a_visitor_is_the_last_public_one(host, forwarded, addres
     assert fair_queue.address_of(request) == address
 
 
-def test_uploads_and_results_are_deleted_after_a_while(monkeypatch, tmp_path):
+def test_uploads_results_and_old_sessions_are_deleted(monkeypatch, tmp_path):
     from simgan.space.page import build, launch
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     monkeypatch.setattr("simgan.space.page.KEPT", (1, 1))
+    monkeypatch.setattr("simgan.space.page.SESSIONS", 3)
     demo = build()
     _, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
     try:
@@ -420,6 +421,10 @@ def test_uploads_and_results_are_deleted_after_a_while(monkeypatch, tmp_path):
         assert list((tmp_path / "gradio").rglob("secret.png"))
         assert wait_until(lambda: not list((tmp_path / "gradio").rglob("secret.png")))
         client.close()
+        for number in range(5):
+            call = {"data": [[], "eyes"], "session_hash": f"s{number}"}
+            assert HTTP.post(f"{url}gradio_api/call/inspect", json=call).status_code == 200
+        assert set(demo.state_holder.session_data) == {"s2", "s3", "s4"}
     finally:
         demo.close()
 

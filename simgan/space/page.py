@@ -14,6 +14,7 @@ from simgan.space.models import Models
 HERE = Path(__file__).parent
 KEPT = (600, 3600)  # seconds: uploads and results are looked through so often, and deleted at that age
 WAITING = 200  # events at most that wait
+SESSIONS = 100  # whose state is kept: Gradio holds a quarter of a megabyte for each, of 10,000 unless it is told
 INTRODUCTION = """
 # Make synthetic {} look real
 
@@ -50,6 +51,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         "theme": _theme(),
         "css_paths": [HERE / "style.css"],
         "max_file_size": limits.UPLOAD_BYTES,
+        "state_session_capacity": SESSIONS,
         "app_kwargs": {"middleware": [Middleware(Guard)]},
         "run_history": False,  # it makes the server talk to the Hub
         "enable_monitoring": False,
