@@ -59,7 +59,7 @@ class FairQueue(Queue):
         super().broadcast_estimations(concurrency_id, after)
 
     def compute_analytics_summary(self, records: Any) -> Any:
-        """Forget what Gradio notes of each event; after each it would compute statistics of 10,000, which nobody reads."""
+        """Forget what was noted of events. Gradio computes statistics of 10,000 of them after each, for nobody here."""
         self.event_analytics.clear()
 
     def get_events(self) -> tuple[list[Event], bool, str] | None:
