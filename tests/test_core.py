@@ -6,15 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 # Only the core's distributions and what these need themselves can be imported: all else is as if not installed.
 CORE_ONLY = """
-import re, sys
+import os, re, sys
 from importlib.metadata import distribution, packages_distributions
 
 allowed, waiting = set(), ["torch", "numpy", "pillow", "safetensors", "huggingface_hub"]
+waiting += os.environ.get("ALSO_INSTALLED", "").split()
 while waiting:
     name = re.sub("[-_.]+", "-", waiting.pop()).lower()
     if name not in allowed:
@@ -37,14 +40,14 @@ sys.meta_path.insert(0, CoreOnly())
 """
 
 
-def run(code, *arguments):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+def run(code, *arguments, also=""):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "ALSO_INSTALLED": also}
     command = [sys.executable, "-c", CORE_ONLY + code, *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 
-def simgan(*arguments):
-    return run("from simgan.cli import main\nmain()", *arguments)
+def simgan(*arguments, also=""):
+    return run("from simgan.cli import main\nmain()", *arguments, also=also)
 
 
 def test_all_shipped_models_refine_where_the_core_alone_is_installed():
@@ -92,3 +95,19 @@ def test_a_command_whose_extra_is_missing_says_which(arguments, extra):
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].endswith(f'pip install "simgan[{extra}]"')
     assert "Traceback" not in done.stderr
+
+
+def test_with_the_extra_cli_files_are_refined_and_a_data_set_needs_the_extra_train(tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.arange(35 * 55, dtype=np.uint16).reshape(35, 55).astype(np.uint8)).save(
+        tmp_path / "in" / "a.png"
+    )
+    done = simgan("refine", str(tmp_path / "in"), str(tmp_path / "out"), also="tyro tqdm")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1 images refined into")
+    assert Image.open(tmp_path / "out" / "a.png").size == (55, 35)
+    (tmp_path / "in.parquet").touch()
+    done = simgan("refine", str(tmp_path / "in.parquet"), str(tmp_path / "out.parquet"), also="tyro tqdm")
+    assert done.stderr.strip() == (
+        'error: simgan refine needs datasets, which is not installed: pip install "simgan[train]"'
+    )

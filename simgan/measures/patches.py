@@ -6,7 +6,6 @@ projected on random directions of unit length, and the sorted projections of bot
 
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -147,6 +146,8 @@ def _patches(images: Images, scale: int, size: int, count: int, seed: int, stand
 
 
 def _reduce(image: NDArray[Any], times: int) -> NDArray[Any]:
+    import cv2  # domains import this module, and the core has no OpenCV
+
     for _ in range(times):
         image = cv2.pyrDown(image)
     return image
