@@ -5,7 +5,6 @@ of images. A *stored* image is uint8 or uint16, (H, W) or (H, W, C), alpha inclu
 `simgan.images.depth` describe it; its *planes* are what a network takes, without alpha and in the codec's channels.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,112 +17,54 @@ from simgan.images import colours, depth
 from simgan.images.arrays import Array, check_stored, luminance, to_array, to_pil, to_stored, to_tensor
 from simgan.images.depth import Window, find_window
 
-
-class Codec(ABC):
-    """One kind of image.
-
-    `channels` of a network's tensors; `dtype` of a stored image in training; `unit` of a stored value ("" for
-    brightness); `is_depth`: each image has its own window of values; `background`: the tensor value of pixels without
-    a reading, where there are such pixels; `interpolates`: neighbouring pixels may be averaged, as in resizing;
-    `change`: the difference between two images that `difference` shows as white.
-    """
-
-    name: str
-    channels: int
-    dtype: type[np.unsignedinteger[Any]]
-    unit: str = ""
-    is_depth: bool = False
-    background: float | None = None
-    interpolates: bool = True
-    change: float
-
-    @abstractmethod
-    def check(self, image: Image.Image | Array, name: str = "the image") -> Array:
-        """Return a PIL image or an array as a stored image; `ImageError` with `name` where it is of another kind."""
-
-    def restore(self, stored: Array, like: Image.Image | Array) -> Image.Image | Array:
-        """Return a stored image as what `like` is, from which it was made: a PIL image of its mode, or an array."""
-        return to_pil(stored, like.mode) if isinstance(like, Image.Image) else stored
-
-    @abstractmethod
-    def planes(self, images: Array) -> Array:
-        """Return stored images (B, H, W) or (B, H, W, C) as planes (B, H, W) or (B, H, W, 3)."""
-
-    def windows(self, images: Array) -> list[Window] | None:
-        """Return the range of depths that each image's tensor covers; None for brightness."""
-        return None
-
-    @abstractmethod
-    def to_tensor(self, planes: Array, windows: Sequence[Window] | None = None) -> Tensor:
-        """Return planes as (B, channels, H, W) float32 in [−1, 1], in their own `windows` if none are given."""
-
-    @abstractmethod
-    def to_stored(self, tensor: Tensor, windows: Sequence[Window] | None = None) -> Array:
-        """Return (B, channels, H, W) in [−1, 1] as stored images of `dtype`: the inverse of `to_tensor`."""
-
-    @abstractmethod
-    def blend(
-        self,
-        images: Array,
-        refined: Tensor,
-        strength: float = 1.0,
-        windows: Sequence[Window] | None = None,
-        finish: Callable[[Array], Array] | None = None,
-    ) -> Array:
-        """Return x + strength · (R(x) − x) as stored images of the type and shape of `images`, alpha kept.
-
-        `images`: stored, (B, H, W) or (B, H, W, C). `refined`: R of them, (B, channels, H, W) in [−1, 1], in `windows`.
-        `finish` is applied to refined depth in mm before it is blended.
-        """
-
-    @abstractmethod
-    def show(self, *images: Array) -> list[Array]:
-        """Return stored images of one scene as RGB, uint8 (H, W, 3), on a common scale."""
-
-    @abstractmethod
-    def difference(self, before: Array, after: Array, change: float | None = None) -> Array:
-        """Return the difference of two stored images as RGB, uint8 (H, W, 3): grey where there is none.
-
-        White is `change` (the codec's own if not given) or more above `before`, black as much below.
-        """
-
-    @abstractmethod
-    def describe(self, image: Array) -> str:
-        """Return in a few words what a stored image is, such as "8-bit grey"."""
+Windows = Sequence[Window] | None
 
 
-class Brightness(Codec):
-    """Grey or colour images of 8 or 16 bits; their brightest value becomes 1, black −1.
+class Codec:
+    """Grey or colour images of 8 or 16 bits; their brightest value becomes 1, black −1. `Depth` differs.
 
     A codec of one channel takes colour too: the network changes its luminance, and all colours change by as much. A
     codec of three channels takes grey as colour, and returns grey.
     """
 
-    dtype = np.uint8
-    change = 127  # levels of 255
+    dtype: type[np.unsignedinteger[Any]] = np.uint8  # of a stored image in training
+    unit = ""  # of a stored value; "" for brightness
+    is_depth = False  # each image has its own window of values
+    background: float | None = None  # the tensor value of pixels without a reading, where there are such pixels
+    interpolates = True  # neighbouring pixels may be averaged, as in resizing
+    change = 127.0  # the difference between two images that is shown as white, in levels of 255 or the unit
+    legend = ""  # of what `show` returns
 
     def __init__(self, name: str, channels: int) -> None:
         self.name, self.channels = name, channels
 
     def check(self, image: Image.Image | Array, name: str = "the image") -> Array:
-        """Return a PIL image or an array as a stored image; `ImageError` with `name` where it cannot be one."""
+        """Return a PIL image or an array as a stored image; `ImageError` with `name` where it is of another kind."""
         stored = to_stored(image, name) if isinstance(image, Image.Image) else image
         check_stored(stored, name)
         return stored
 
+    def restore(self, stored: Array, like: Image.Image | Array) -> Image.Image | Array:
+        """Return a stored image as what `like` is, from which it was made: a PIL image of its mode, or an array."""
+        return to_pil(stored, like.mode) if isinstance(like, Image.Image) else stored
+
     def planes(self, images: Array) -> Array:
-        """Return luminance (B, H, W) or colours (B, H, W, 3)."""
+        """Return stored images (B, H, W) or (B, H, W, C) as planes (B, H, W) or (B, H, W, 3)."""
         visible, _ = split_alpha(images)
         if self.channels == 1:
             return luminance(visible) if visible.ndim == 4 else visible
         return visible if visible.ndim == 4 else np.repeat(visible[..., None], 3, -1)
 
-    def to_tensor(self, planes: Array, windows: Sequence[Window] | None = None) -> Tensor:
-        """Return planes, uint8 or uint16, as (B, channels, H, W) float32 in [−1, 1]."""
+    def windows(self, images: Array) -> list[Window] | None:
+        """Return the range of depths that the tensor of each image (B, H, W) covers; None for brightness."""
+        return None
+
+    def to_tensor(self, planes: Array, windows: Windows = None) -> Tensor:
+        """Return planes as (B, channels, H, W) float32 in [−1, 1], in their own `windows` if none are given."""
         return to_tensor(planes)
 
-    def to_stored(self, tensor: Tensor, windows: Sequence[Window] | None = None) -> Array:
-        """Return (B, channels, H, W) in [−1, 1], clamped, as uint8 (B, H, W) or (B, H, W, 3)."""
+    def to_stored(self, tensor: Tensor, windows: Windows = None) -> Array:
+        """Return (B, channels, H, W) in [−1, 1], clamped, as stored images of `dtype`: the inverse of `to_tensor`."""
         return to_array(tensor, self.dtype)
 
     def blend(
@@ -131,10 +72,14 @@ class Brightness(Codec):
         images: Array,
         refined: Tensor,
         strength: float = 1.0,
-        windows: Sequence[Window] | None = None,
+        windows: Windows = None,
         finish: Callable[[Array], Array] | None = None,
     ) -> Array:
-        """Return x + strength · (R(x) − x); see `Codec.blend`."""
+        """Return x + strength · (R(x) − x) as stored images of the type and shape of `images`, alpha kept.
+
+        `images`: stored, (B, H, W) or (B, H, W, C). `refined`: R of them, (B, channels, H, W) in [−1, 1], in `windows`.
+        `finish` is applied to refined depth in mm before it is blended.
+        """
         visible, alpha = split_alpha(images)
         planes = self.planes(visible)
         x = to_tensor(planes)
@@ -146,7 +91,10 @@ class Brightness(Codec):
         return np.concatenate([blended if blended.ndim == 4 else blended[..., None], alpha], -1)
 
     def show(self, *images: Array) -> list[Array]:
-        """Return images as RGB without alpha; 16 bits from the least to the greatest value of all of them."""
+        """Return stored images of one scene as RGB, uint8 (H, W, 3), without alpha, on a common scale.
+
+        16 bits are scaled from the least to the greatest value of all of them.
+        """
         shown = [split_alpha(image[None])[0][0] for image in images]
         if shown[0].dtype != np.uint8:
             least, greatest = (float(f([f(image) for image in shown])) for f in (np.min, np.max))
@@ -155,13 +103,16 @@ class Brightness(Codec):
         return [image if image.ndim == 3 else np.repeat(image[..., None], 3, -1) for image in shown]
 
     def difference(self, before: Array, after: Array, change: float | None = None) -> Array:
-        """Return the difference of two images, in levels of what `show` returns."""
+        """Return the difference of two stored images as RGB, uint8 (H, W, 3): grey where there is none.
+
+        White is `change` (the codec's own if not given) or more above `before`, black as much below.
+        """
         first, second = (image.astype(np.float64) for image in self.show(before, after))
         scale = 127 / (change or self.change)
         return ((second - first) * scale + 128).round().clip(0, 255).astype(np.uint8)
 
     def describe(self, image: Array) -> str:
-        """Return bits and colours, such as "8-bit grey"."""
+        """Return in a few words what a stored image is, such as "8-bit grey"."""
         kind = "colour" if split_alpha(image[None])[0].ndim == 4 else "grey"
         return f"{8 * image.dtype.itemsize}-bit {kind}"
 
@@ -174,14 +125,13 @@ class Depth(Codec):
     image. Readings in front of the window or behind it stay, unless R(x) has a reading there.
     """
 
-    name = "depth16"
-    channels = 1
     dtype = np.uint16
     unit = "mm"
     is_depth = True
     background = depth.BACKGROUND
     interpolates = False
     change = 10.0
+    legend = "Bright is near, dark is far, and black is no reading."
 
     def check(self, image: Image.Image | Array, name: str = "the image") -> Array:
         """Return a PIL image or an array as uint16 (H, W) in mm; `ImageError` with `name` where it is no depth."""
@@ -199,11 +149,11 @@ class Depth(Codec):
         """Return the window of each image (B, H, W)."""
         return [find_window(image) for image in images]
 
-    def to_tensor(self, planes: Array, windows: Sequence[Window] | None = None) -> Tensor:
+    def to_tensor(self, planes: Array, windows: Windows = None) -> Tensor:
         """Return (B, H, W) in mm as (B, 1, H, W) float32 in [−1, 1]."""
         return depth.to_tensor(planes, windows)
 
-    def to_stored(self, tensor: Tensor, windows: Sequence[Window] | None = None) -> Array:
+    def to_stored(self, tensor: Tensor, windows: Windows = None) -> Array:
         """Return (B, 1, H, W) as uint16 (B, H, W) in mm; depth has no meaning without its `windows`."""
         if windows is None:
             raise ImageError("depth cannot be restored without its windows: give those that its tensor was made with")
@@ -214,10 +164,10 @@ class Depth(Codec):
         images: Array,
         refined: Tensor,
         strength: float = 1.0,
-        windows: Sequence[Window] | None = None,
+        windows: Windows = None,
         finish: Callable[[Array], Array] | None = None,
     ) -> Array:
-        """Return the refined depth of each image's window, blended; see `Codec.blend` and the class."""
+        """Return the refined depth of each image's window, blended; see the class and `Codec.blend`."""
         windows = self.windows(images) if windows is None else windows
         blended = np.empty_like(images)
         for image, after, window, out in zip(images, self.to_stored(refined, windows), windows, blended, strict=True):
@@ -254,8 +204,8 @@ def split_alpha(images: Array) -> tuple[Array, Array | None]:
     return visible[..., 0] if visible.shape[-1] == 1 else visible, alpha
 
 
-GREY8, RGB8, DEPTH16 = Brightness("grey8", 1), Brightness("rgb8", 3), Depth()
-CODECS: dict[str, Codec] = {codec.name: codec for codec in (GREY8, RGB8, DEPTH16)}
+GREY8, RGB8, DEPTH16 = Codec("grey8", 1), Codec("rgb8", 3), Depth("depth16", 1)
+CODECS = {codec.name: codec for codec in (GREY8, RGB8, DEPTH16)}
 
 
 def get(name: str) -> Codec:
