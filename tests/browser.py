@@ -123,7 +123,7 @@ def browser():
 
 @pytest.fixture(scope="session")
 def contexts(browser):
-    """Give the context of a width and a colour scheme, the same one for all tests: its cache makes pages open fast."""
+    """Return the context of a width and a colour scheme, the same one for all tests: its cache makes pages open fast."""
     made = {}
 
     def of(width, dark):
@@ -174,10 +174,10 @@ def visit(contexts, space):
     end = time.monotonic() + 15
     while waiting and time.monotonic() < end:
         pages[0].wait_for_timeout(50)
-    told = [*wrong, *(f"unanswered: {request.url}" for request in waiting)]
+    problems = [*wrong, *(f"unanswered: {request.url}" for request in waiting)]
     for page in pages:
         page.close()
-    assert not told, told
+    assert not problems, problems
 
 
 def open_tab(page, name):
@@ -190,7 +190,7 @@ def open_tab(page, name):
 
 
 def resize(page, width):
-    """Give the page another width."""
+    """Change the width of the page."""
     page.set_viewport_size({"width": width, "height": SIZES[width]})
 
 
@@ -205,5 +205,5 @@ def check_accessible(page):
     from axe_playwright_python.sync_playwright import Axe
 
     found = Axe().run(page).response["violations"]
-    told = [f"{rule['id']}: {node['html'][:200]}" for rule in found for node in rule["nodes"]]
-    assert not told, "\n".join(told)
+    problems = [f"{rule['id']}: {node['html'][:200]}" for rule in found for node in rule["nodes"]]
+    assert not problems, "\n".join(problems)

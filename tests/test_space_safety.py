@@ -104,6 +104,14 @@ def test_the_space_is_guarded(space):
     assert HTTP.post(f"{space}gradio_api/call/refine", content=b"no JSON").status_code == 400
 
 
+@pytest.mark.parametrize("origin", ["https://evil.example", "null"])
+def test_pages_of_other_sites_cannot_read_answers(space, origin):
+    call = {"data": [[], "eyes"]}
+    for headers, allowed in (({"Origin": origin}, None), ({"Origin": space.rstrip("/")}, space.rstrip("/"))):
+        answer = HTTP.post(f"{space}gradio_api/call/inspect", json=call, headers=headers)
+        assert answer.headers.get("access-control-allow-origin") == allowed
+
+
 @pytest.mark.parametrize("path", ["/etc/passwd", str(ROOT / "app.py"), str(ROOT / "simgan" / "space" / "guard.py")])
 def test_no_file_of_the_machine_is_served(space, path):
     assert HTTP.get(f"{space}gradio_api/file={path}").status_code == 403
@@ -348,14 +356,14 @@ def test_places_in_the_queue_are_those_in_which_visitors_are_served():
     slow = SlowPage()
 
     def places(url, session):
-        told = []
+        seen = []
         with HTTP.stream("GET", f"{url}gradio_api/queue/data", params={"session_hash": session}, timeout=30) as stream:
             for line in stream.iter_lines():
                 message = json.loads(line.removeprefix("data:") or "{}")
                 if message.get("msg") == "estimation":
-                    told.append((message["rank"], message["queue_size"]))
+                    seen.append((message["rank"], message["queue_size"]))
                 elif message.get("msg") == "process_completed":
-                    return told
+                    return seen
         raise AssertionError("the stream ended")
 
     with served(slow.page) as url:

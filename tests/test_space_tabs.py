@@ -81,10 +81,10 @@ def test_a_zip_comes_back_refined_with_labels_and_names_untouched(client, tmp_pa
     file = pack(tmp_path / "eyes.zip", sent | broken)
     damage(file, "damaged.png")
     job = client.submit([handle_file(file)], "eyes", 1.0, "masks/*", api_name="/batch")
-    told, result = job.result()
-    assert "<strong>5 images refined</strong>, 2 other files copied" in told
-    assert "broken.png" in told
-    assert "damaged.png in eyes.zip cannot be read: Bad CRC-32" in told
+    summary, result = job.result()
+    assert "<strong>5 images refined</strong>, 2 other files copied" in summary
+    assert "broken.png" in summary
+    assert "damaged.png in eyes.zip cannot be read: Bad CRC-32" in summary
     assert Path(result).name == "eyes refined.zip"
     back = unpack(result)
     assert list(back) == list(sent)
@@ -119,9 +119,7 @@ def test_many_files_come_back_as_a_zip_under_the_visitors_own_names(client, tmp_
         (None, "there is no file yet"),
     ],
 )
-def test_what_cannot_be_refined_is_told_in_a_sentence_that_names_no_place_of_the_server(
-    client, server, tmp_path, entries, sentence
-):
+def test_an_error_is_a_sentence_that_names_no_path_of_the_server(client, server, tmp_path, entries, sentence):
     files = [] if entries is None else [handle_file(pack(tmp_path / "eyes.zip", entries))]
     before = server.log.read_text()
     with pytest.raises(AppError) as caught:
@@ -145,17 +143,17 @@ def test_a_cancelled_batch_ends_and_leaves_nothing(client, server, tmp_path):
     assert client.predict(api_name="/stop_batch") == "Stopped. Nothing of it was kept."
 
 
-def test_who_waits_is_told_the_place_in_the_queue(space, tmp_path):
+def test_clients_that_wait_see_their_place_in_the_queue(space, tmp_path):
     file = long_work(tmp_path)
     clients = [connect(space) for _ in range(3)]
     jobs = [one.submit([handle_file(file)], "eyes", 1.0, "", api_name="/batch") for one in clients]
     ranks = set()
 
-    def both_are_told():
+    def both_are_known():
         ranks.update({job.status().rank for job in jobs} - {None})
         return ranks == {0, 1}  # of the two that wait; one is at work
 
-    assert wait_until(both_are_told), ranks
+    assert wait_until(both_are_known), ranks
     for one, job in zip(clients, jobs, strict=True):
         job.cancel()
         one.close()
@@ -225,7 +223,7 @@ def test_p_is_the_papers():
     assert turing_tab.p_value(20, 20) == pytest.approx(2**-20)
 
 
-def test_a_round_is_scored_and_what_an_image_was_is_told_only_afterwards(client):
+def test_a_round_is_scored_and_the_truth_is_sent_only_after_the_answer(client):
     shown = client.predict(api_name="/start_turing_test")
     images, right = set(), 0
     for number in range(1, turing_tab.COUNT + 1):
@@ -252,7 +250,7 @@ def test_nothing_that_is_sent_before_an_answer_differs_between_real_and_refined(
     """The whole stream of events, not only what the page makes of it."""
     import httpx
 
-    told = {}
+    sent = {}
     session = "s" + str(random.random())
     named = {one["api_name"]: one["id"] for one in client.config["dependencies"]}
     for name in ("start_turing_test", "answer_real", "answer_real"):
@@ -271,10 +269,10 @@ def test_nothing_that_is_sent_before_an_answer_differs_between_real_and_refined(
         assert output["output"]["data"][0] is None  # the state stays
         image = output["output"]["data"][1]
         described = {**image, **image.get("value", {})}
-        told.setdefault("names", set()).add(Path(described["path"]).name)
-        told.setdefault("keys", set()).add(tuple(sorted(described)))
-    assert told["names"] == {"image.png"}
-    assert len(told["keys"]) == 1
+        sent.setdefault("names", set()).add(Path(described["path"]).name)
+        sent.setdefault("keys", set()).add(tuple(sorted(described)))
+    assert sent["names"] == {"image.png"}
+    assert len(sent["keys"]) == 1
 
 
 def test_visitors_do_not_share_a_round(space):

@@ -13,8 +13,8 @@ from simgan.space.models import Models
 
 HERE = Path(__file__).parent
 KEPT = (600, 3600)  # seconds: uploads and results are looked through so often, and deleted at that age
-WAITING = 200  # events at most that wait
-SESSIONS = 100  # whose state is kept: Gradio holds a quarter of a megabyte for each, of 10,000 unless it is told
+WAITING = 200  # events that may wait
+SESSIONS = 100  # pages whose state Gradio keeps, 250 kB each; its own limit is 10,000
 INTRODUCTION = """
 # Make synthetic {} look real
 
