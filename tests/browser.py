@@ -123,7 +123,7 @@ def browser():
 
 @pytest.fixture(scope="session")
 def contexts(browser):
-    """Return the context of a width and a colour scheme, the same one for all tests: its cache makes pages open fast."""
+    """Return the context of a width and a colour scheme, shared by all tests: its cache makes pages open fast."""
     made = {}
 
     def of(width, dark):
