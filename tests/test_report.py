@@ -20,6 +20,7 @@ from simgan.experiments.gaze.arms import Material
 from simgan.experiments.gaze.experiment import run_experiment
 from simgan.experiments.gaze.report import as_report, draw_shares
 from simgan.experiments.gaze.training import GazeTraining
+from simgan.experiments.hand_pose.report import TASK
 from simgan.experiments.report.write import write_report
 from simgan.hub.cards.records import read_records
 from simgan.hub.loading import SHIPPED
@@ -91,7 +92,7 @@ def test_what_ships_is_reported_as_its_records_have_it(gaze, tmp_path, capsys):
         assert f"| {arm['trained_on']} | 24 | {arm['error']['value']:.2f} (" in text
         assert f" | {seeds} |" in text
     assert f"| refined − synthetic, both then 8 real | {figures['differences'][1]['error']['value']:.2f} (" in text
-    assert told["gaze"]["gaze"]["arms"] == figures["arms"]
+    assert told["experiment"]["gaze-gaze"]["arms"] == figures["arms"]
     assert told["machine"]["cores"] >= 1
     assert told["versions"]["torch"]
     assert list(tmp_path.iterdir()) == [tmp_path / "report"]
@@ -115,8 +116,8 @@ def test_seeds_of_one_recipe_stand_side_by_side_with_mean_and_spread(run, tmp_pa
     assert recipes[0]["spread"]["refined"] == pytest.approx(statistics.stdev([70, 50]))
     assert recipes[1]["mean"] is None
     text = (tmp_path / "report" / "report.md").read_text()
-    assert "| mean | | 20 | 90.0 | 60.0 | 30.0 | 50 % |" in text
-    assert "| standard deviation over 2 seeds | | 0 | 0.0 | 14.1 | 0.0 | 24 % |" in text
+    assert "| mean |  | 20 | 90.0 | 60.0 | 30.0 | 50 % |" in text
+    assert "| standard deviation over 2 seeds |  | 0 | 0.0 | 14.1 | 0.0 | 24 % |" in text
     assert json.loads((tmp_path / "report" / "runs" / "run" / "training.json").read_text())["seed"] == 0
 
 
@@ -155,15 +156,16 @@ def test_realism_and_shift_are_reported_with_what_they_were_measured_on(tmp_path
     assert "| told from real | 70 % (60 to 80) |" in text
     assert "Share of the gap closed, of the patch distance: 67 % (50 to 80). Chance is 50 %." in text
     moved = json.loads(shift.read_text())
-    start = "| shift | `eyes-simulated` | `simulator:eyes`, 5 | iris | 20 | 5.0 % |"
-    assert f"{start} {moved['median']['value']:.2f} px (" in text
+    assert "shift: `simulator:eyes` refined by `eyes-simulated`, 20 images, seed 5, simgan" in text
+    assert f"| how far the iris moved | |\n|---|---|\n| median | {moved['median']['value']:.2f} px (" in text
+    assert f"| not measured | {100 * moved['missed']:.1f} % |" in text
     told = json.loads((tmp_path / "report" / "report.json").read_text())
     assert told["shift"]["shift"]["measured_on"]["step"] == "5423"
     for file in (realism, shift):
         values = json.loads(file.read_text())
         del values["measured_on"]
         file.write_text(json.dumps(values))
-        with pytest.raises(SourceError, match=f"{file.name} does not tell what it was measured on"):
+        with pytest.raises(SourceError, match=f"{file.name} lacks 'measured_on'"):
             write_report([str(file)], tmp_path / "report")
 
 
@@ -178,7 +180,7 @@ def test_hands_are_reported_in_millimetres_and_joints(tmp_path):
     ]
     differences = [{"first": "refined", "second": "synthetic", "share_within_5px": ahead} | figures]
     known = {"synthetic": "simulator:hands", "real": "camera:hands", "test_images": 5, "resampled": "persons"}
-    told = known | {"settings": {}, "arms": arms, "differences": differences}
+    told = known | {"settings": {}, "task": TASK, "arms": arms, "differences": differences}
     (run / "hands.json").write_text(json.dumps(told))
     holes = Row("holes", *(Estimate(value, value, value) for value in (0.05, 0.07, 0.01)), 100, 2, " %")
     depth = Realism((PATCHES, holes), CLOSED, "detail patches", "Distances from real images.")
@@ -194,8 +196,9 @@ def test_hands_are_reported_in_millimetres_and_joints(tmp_path):
         "| share of the gap closed | surface moved, mm: 90th percentile | median |",
         "| holes | 5.00 % (5.00 to 5.00) | 7.00 % (7.00 to 7.00) | 1.00 % (1.00 to 1.00) |",
         "Share of the gap closed, of the detail patches: 67 % (50 to 80). Distances from real images.",
-        "| surface | 4 | 0.0 % | 1.50 mm (1.50 to 1.50) | 4.00 mm (4.00 to 4.00) | 3.50 mm (3.50 to 3.50) | – |",
-        "| readings lost 2.00 % (2.00 to 2.00) |",
+        "| how far the surface moved | |",
+        "| 90th percentile | 4.00 mm (4.00 to 4.00) |",
+        "| readings lost | 2.00 % (2.00 to 2.00) |",
         "| trained on | images | within 5 px, % | error px | error mm | each seed |",
         "| refined | 9 | 55.0 (54.0 to 56.0) | 6.00 (6.00 to 6.00) | 9.00 (9.00 to 9.00) | 50.0, 60.0 |",
         "| refined − synthetic | 3.0 (2.0 to 4.0) |",
@@ -204,7 +207,7 @@ def test_hands_are_reported_in_millimetres_and_joints(tmp_path):
     assert not re.search(r"iris\b|gaze|°", text)
     assert Image.open(tmp_path / "report" / "samples" / "hands.png").width > 1000
     told = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert told["hands"]["hands"]["arms"] == arms
+    assert told["experiment"]["hands-hands"]["arms"] == arms
     assert told["shift"]["shift"]["median"]["value"] == 1.5
 
 
@@ -241,20 +244,20 @@ def damage(name, change):
         (drop("model.safetensors"), "holds no model.safetensors of a simgan refiner"),
         (
             damage("metrics.jsonl", lambda text: text.replace('{"step": 10, "realism"', '{"step": 10, "rea')),
-            "line 3 of",
+            "line 3 of metrics.jsonl is damaged",
         ),
-        (damage("metrics.jsonl", lambda text: text.replace('"realism_floor": 0.03, ', "", 1)), "lacks realism_floor"),
+        (damage("metrics.jsonl", lambda text: text.replace('"realism_floor": 0.03, ', "")), "metrics.jsonl lacks 'realism_floor'"),
         (
             damage("metrics.jsonl", lambda text: text.replace("0.09,", '"0.09",', 1)),
-            "holds something that is no number",
+            "records in .* cannot be read",
         ),
-        (damage("metrics.jsonl", lambda text: text.replace('"step": 20', '"step": 21')), "has no measure of 20"),
+        (damage("metrics.jsonl", lambda text: text.replace('"step": 20', '"step": 21')), "has no measure of step 20"),
         (damage("training.json", lambda text: text.replace('"seed"', '"seeds"')), "training.json lacks 'seed'"),
         (damage("training.json", lambda text: text[:50]), "cannot be read"),
         (lambda run: (run / "samples" / "step-000020.png").write_bytes(b""), "cannot be read as a sample sheet"),
-        (lambda run: Image.new("L", (60, 40)).save(run / "samples" / "step-000020.png"), "is no sample sheet of 55×35"),
-        (lambda run: (run / "gaze.json").write_text('{"raw": []}'), "gaze.json lacks 'arms'"),
-        (lambda run: (run / "gaze.json").write_text('{"arms": 3}'), "gaze.json is damaged"),
+        (lambda run: Image.new("L", (60, 40)).save(run / "samples" / "step-000020.png"), "is no sample sheet"),
+        (lambda run: (run / "gaze.json").write_text('{"raw": []}'), "gaze.json lacks 'task'"),
+        (lambda run: (run / "gaze.json").write_text('{"task": {"columns": 3}, "arms": 3}'), "gaze.json is damaged"),
     ],
 )
 def test_a_damaged_run_is_a_sentence_and_the_report_before_stays(run, harm, sentence, tmp_path):

@@ -21,13 +21,20 @@ _STYLES = ("-", "--", "-.", ":")
 
 
 def as_report(
-    comparison: Comparison[R], material: Material[L], training: Mapping[str, Any], limits: Mapping[str, Any] = _NONE
+    comparison: Comparison[R],
+    material: Material[L],
+    training: Mapping[str, Any],
+    task: Mapping[str, Any],
+    limits: Mapping[str, Any] = _NONE,
 ) -> dict[str, Any]:
-    """Give all figures of an experiment; `raw` and `refined` are the rows by seed that a model card reads.
+    """Return all figures of an experiment; `raw` and `refined` are the rows by seed that a model card reads.
 
-    `limits`: settings of the material beside those that all have.
+    `task` says how a report shows the figures: `title`, `columns` (of which arms are compared by the first; see
+    `column`), `axis` and `unit` of the first, `less_is_better`, and `share`, what the curve is a share of. `limits`:
+    settings of the material beside those that all have.
     """
     told: dict[str, Any] = {
+        "task": dict(task),
         "synthetic": material.synthetic,
         "real": material.real,
         "train_real": material.train_real,
@@ -48,6 +55,11 @@ def as_report(
             if (row.arm.kind, row.arm.times, row.arm.augment, row.arm.model, row.tuned) == (kind, 1, (), by, 0):
                 told[key] = row.seeds()
     return told
+
+
+def column(key: str, heading: str, factor: float = 1, digits: int = 2) -> dict[str, Any]:
+    """Return a column of an experiment: the key of its figure in a row, and how it is shown."""
+    return {"key": key, "heading": heading, "factor": factor, "digits": digits}
 
 
 def draw_shares(errors: Mapping[str, NDArray[np.float64]], greatest: float, distance: str, share: str) -> bytes:

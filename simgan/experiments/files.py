@@ -20,8 +20,13 @@ def write_aside(file: Path, data: bytes) -> None:
 
 
 def write_json(file: Path, values: Any) -> None:
-    """Write values as JSON; figures that are not finite become null, as JSON has no NaN."""
-    write_aside(file, (json.dumps(_finite(values), indent=2, allow_nan=False) + "\n").encode())
+    """Write values as `as_json` returns them."""
+    write_aside(file, as_json(values))
+
+
+def as_json(values: Any) -> bytes:
+    """Return values as JSON; figures that are not finite become null, as JSON has no NaN."""
+    return (json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _finite(values: Any) -> Any:

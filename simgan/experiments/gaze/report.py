@@ -6,18 +6,30 @@ from dataclasses import asdict
 from typing import Any
 
 from simgan.experiments import experiment_report
-from simgan.experiments.experiment_report import as_markdown, interval_of, share_of
+from simgan.experiments.experiment_report import as_markdown, column, interval_of, share_of
 from simgan.experiments.gaze.arms import Material
 from simgan.experiments.gaze.experiment import SHARE_WITHIN, GazeComparison
 from simgan.experiments.gaze.training import GazeTraining
 
 _DEGREES = 20.0
+TASK = {
+    "title": "Gaze",
+    "columns": [
+        column("error", "error°"),
+        column("error_without_offset", "without offset°"),
+        column("share_within_7_degrees", "within 7°, %", 100, 0),
+    ],
+    "axis": "gaze error, degrees",
+    "unit": "°",
+    "less_is_better": True,
+    "share": "test images within d degrees",
+}
 
 
 def as_report(comparison: GazeComparison, material: Material, training: GazeTraining) -> dict[str, Any]:
     """Give all figures of an experiment; `raw` and `refined` are the rows by seed that a model card reads."""
     limits = {name: getattr(material, name) for name in ("pitch", "yaw")}
-    return experiment_report.as_report(comparison, material, asdict(training), limits)
+    return experiment_report.as_report(comparison, material, asdict(training), TASK, limits)
 
 
 def as_table(report: dict[str, Any]) -> str:

@@ -6,17 +6,29 @@ from dataclasses import asdict
 from typing import Any
 
 from simgan.experiments import experiment_report
-from simgan.experiments.experiment_report import as_markdown, interval_of, share_of
+from simgan.experiments.experiment_report import as_markdown, column, interval_of, share_of
 from simgan.experiments.hand_pose.arms import Material
 from simgan.experiments.hand_pose.experiment import PAPER, HandsComparison
 from simgan.experiments.hand_pose.training import HandsTraining
 
 _PIXELS = 10.0
+TASK = {
+    "title": "Hands",
+    "columns": [
+        column("share_within_5px", "within 5 px, %", 100, 1),
+        column("error", "error px"),
+        column("error_mm", "error mm"),
+    ],
+    "axis": "joints within 5 px, %",
+    "unit": " %",
+    "less_is_better": False,
+    "share": "joints within d px",
+}
 
 
 def as_report(comparison: HandsComparison, material: Material, training: HandsTraining) -> dict[str, Any]:
     """Give all figures of an experiment; `raw` and `refined` are the rows by seed that a model card reads."""
-    return experiment_report.as_report(comparison, material, asdict(training)) | {"paper": PAPER}
+    return experiment_report.as_report(comparison, material, asdict(training), TASK) | {"paper": PAPER}
 
 
 def as_table(report: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Figures of a report as PNGs of 9 cm width, the same bytes every time: experiments, differences, sample strips."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,114 +10,112 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from simgan.domains import find
 from simgan.errors import SourceError
-from simgan.experiments.report.read import Experiment, Run
 from simgan.hub.cards.curves import BLACK, BLUE, GREY, ORANGE, WIDTH, as_png
-from simgan.measures.statistics import Estimate
-from simgan.training.sheets import scale_of
+from simgan.hub.cards.records import Records, step_of
 
 DPI = 220
 ROW = 0.34  # inches of an arm, its name above its interval
 SHOWN = 6  # images of a strip
-KINDS = 4  # rows of a sheet: input, refined, difference, the discriminator's map
+BANDS = 4  # of a sample sheet: input, refined, difference, the discriminator's map
+
+Values = Mapping[str, Any]
 
 
-def draw_means(experiment: Experiment) -> bytes:
-    """Draw what each arm reached with its interval, and beside it every seed's own, by the task's first column."""
-    figure, axes = _rows([arm.name for arm in experiment.arms])
-    for row, arm in enumerate(experiment.arms):
-        _interval(axes, row, arm.figures[0], colour=BLUE, marker="o")
+def draw_means(experiment: Values) -> bytes:
+    """Draw the first figure of each arm with its interval, and that of every seed."""
+    task, arms = experiment["task"], experiment["arms"]
+    key, factor = (task["columns"][0][name] for name in ("key", "factor"))
+    figure, axes = _rows([arm["trained_on"] for arm in arms])
+    for row, arm in enumerate(arms):
+        _interval(axes, row, arm[key], factor, colour=BLUE, marker="o")
+        seeds = [factor * seed[key] for seed in arm["seeds"]]
         label = "one seed" if row == 0 else None
-        axes.plot(arm.seeds, [row + 0.2] * len(arm.seeds), "|", color=BLACK, markersize=5, label=label)
-    if experiment.guessing is not None:
+        axes.plot(seeds, [row + 0.2] * len(seeds), "|", color=BLACK, markersize=5, label=label)
+    if (guessing := arms[0]["seeds"][0].get("guessing")) is not None:
         label = "always the mean label"
-        axes.axvline(experiment.guessing, color=GREY, linestyle="--", linewidth=1, zorder=1, label=label)
+        axes.axvline(factor * guessing, color=GREY, linestyle="--", linewidth=1, zorder=1, label=label)
     axes.errorbar([], [], xerr=[], color=BLUE, marker="o", markersize=4, linewidth=1.3, label="mean, 95 %")
-    axes.set_xlabel(experiment.task.axis, fontsize=8)
-    _legend(figure)
+    _finish(figure, axes, task["axis"])
     return as_png(figure)
 
 
-def draw_differences(experiment: Experiment) -> bytes:
-    """Draw paired differences with their intervals, of the task's first column; colour and mark tell which leave 0.
+def draw_differences(experiment: Values) -> bytes:
+    """Draw paired differences of the first figure with their intervals; colour and marker show which exclude 0.
 
-    Where networks were fine-tuned too, those that were not: the report's table has all.
+    Without those of fine-tuned networks, where there are others: the table of the report has all.
     """
-    differences = [one for one in experiment.differences if not one.tuned] or experiment.differences
-    figure, axes = _rows([one.name for one in differences])
-    sign = 1 if experiment.task.less_is_better else -1
-    looks = {"first is better": (BLUE, "o"), "first is worse": (ORANGE, "s"), "not told apart": (GREY, "D")}
-    for row, one in enumerate(differences):
-        low, high = sorted(sign * end for end in (one.figure.low, one.figure.high))
-        told = "first is better" if high < 0 else "first is worse" if low > 0 else "not told apart"
-        _interval(axes, row, one.figure, colour=looks[told][0], marker=looks[told][1])
-    for told, (colour, marker) in looks.items():
-        axes.plot([], [], color=colour, marker=marker, markersize=4, linewidth=1.3, label=told)
+    task, all_rows = experiment["task"], experiment["differences"]
+    key, factor = (task["columns"][0][name] for name in ("key", "factor"))
+    rows = [row for row in all_rows if ", then " not in row["first"] + row["second"]] or all_rows
+    figure, axes = _rows([name_difference(row["first"], row["second"]) for row in rows])
+    sign = 1 if task["less_is_better"] else -1
+    looks = {"first is better": (BLUE, "o"), "first is worse": (ORANGE, "s"), "no clear difference": (GREY, "D")}
+    for number, row in enumerate(rows):
+        low, high = sorted(sign * row[key][end] for end in ("low", "high"))
+        verdict = "first is better" if high < 0 else "first is worse" if low > 0 else "no clear difference"
+        _interval(axes, number, row[key], factor, colour=looks[verdict][0], marker=looks[verdict][1])
+    for verdict, (colour, marker) in looks.items():
+        axes.plot([], [], color=colour, marker=marker, markersize=4, linewidth=1.3, label=verdict)
     axes.axvline(0, color=BLACK, linewidth=0.9, zorder=1)
-    axes.set_xlabel(f"difference of {experiment.task.axis}", fontsize=8)
-    _legend(figure)
+    _finish(figure, axes, f"difference of {task['axis']}")
     return as_png(figure)
 
 
-def draw_strip(run: Run) -> bytes | None:
-    """Draw the inputs of some samples, and the same as refined at the start, midway, and by what was kept.
+def name_difference(first: str, second: str) -> str:
+    """Return "A − B, both then N real" for "A, then N real" and "B, then N real"; else "A − B"."""
+    (one, _, tuned), (other, _, too) = (name.partition(", then ") for name in (first, second))
+    return f"{one} − {other}, both then {tuned}" if tuned and tuned == too else f"{first} − {second}"
 
-    None where the run has no sheet of the step that was kept. `SourceError` where a sheet is none of its domain.
+
+def draw_strip(records: Records) -> bytes | None:
+    """Draw the inputs of some samples, and the same refined at the start, midway, and at the step that was kept.
+
+    None where the run has no sample sheet of the step that was kept. `SourceError` where a sheet is damaged.
     """
-    records = run.records
     if records.sheet is None or records.step is None:
         return None
-    sheets = {int(sheet.stem.rpartition("-")[2]): sheet for sheet in records.sheets}
-    first = min(sheets)
-    middle = min(sheets, key=lambda step: abs(2 * step - first - int(records.step or 0)))
-    domain = find(records.network["domain"])
-    window = records.settings.get("window", 0)
-    sizes = [
-        *([domain.size] if domain.size else []),
-        *([(window, window)] if window else []),
-    ]
-    kept = _sheet(records.sheet, sizes)
+    sheets = {step_of(sheet): sheet for sheet in records.sheets}
+    first, last = min(sheets), records.step
+    middle = min(sheets, key=lambda step: abs(2 * step - first - last))
+    kept = _read_sheet(records.sheet)
     rows = {"input": kept[0]}
-    rows |= {f"step {step}": _sheet(sheets[step], sizes)[1] for step in (first, middle)}
-    rows[f"step {records.step}\n(kept)"] = kept[1]
-    if first == records.step:
-        del rows[f"step {first}"]
-    elif middle == records.step:
-        del rows[f"step {middle}"]
+    rows |= {f"step {step}": _read_sheet(sheets[step])[1] for step in (first, middle) if step != last}
+    rows[f"step {last}\n(kept)"] = kept[1]
     chosen = np.linspace(0, len(kept[0]) - 1, min(SHOWN, len(kept[0]))).round().astype(int)
     high = WIDTH * 0.86 / len(chosen) * kept.shape[2] / kept.shape[3]
     figure = Figure(figsize=(WIDTH, high * len(rows)), dpi=2 * DPI)
     axes = np.atleast_1d(figure.subplots(len(rows), 1))
     figure.subplots_adjust(left=0.14, right=1, top=1, bottom=0, hspace=0.03)
-    for place, (told, images) in zip(axes, rows.items(), strict=True):
+    for place, (label, images) in zip(axes, rows.items(), strict=True):
         place.imshow(np.concatenate(images[chosen], axis=1), aspect="auto", interpolation="nearest")
         place.set_axis_off()
-        place.text(-0.01, 0.5, told, transform=place.transAxes, ha="right", va="center", fontsize=6)
+        place.text(-0.01, 0.5, label, transform=place.transAxes, ha="right", va="center", fontsize=6)
     return as_png(figure)
 
 
-def _sheet(file: Path, sizes: Sequence[tuple[int, int]]) -> NDArray[np.uint8]:
-    """Give the images of a sheet, (4, N, height, width, 3), which are of one of the sizes (width, height)."""
+def _read_sheet(file: Path) -> NDArray[np.uint8]:
+    """Return the images of a sample sheet, (4, N, height, width, 3).
+
+    Images are separated by black lines; the colours of the discriminator's map, the last band, are never black.
+    """
     try:
         with Image.open(file) as image:
             pixels = np.asarray(image.convert("RGB"))
     except OSError as error:
         raise SourceError(f"{file} cannot be read as a sample sheet ({error}): give the run as it was left") from error
-    for width, height in sizes:
-        scale = scale_of(height)
-        high, wide = (height + 1) * scale, (width + 1) * scale
-        if pixels.shape[0] == KINDS * high and pixels.shape[1] % wide == 0:
-            cells = pixels.reshape(KINDS, high, -1, wide, 3).transpose(0, 2, 1, 3, 4)
-            return np.ascontiguousarray(cells[:, :, scale // 2 :: scale, scale // 2 :: scale][:, :, :height, :width])
-    told = " or ".join(f"{width}×{height}" for width, height in sizes)
-    raise SourceError(
-        f"{file} is no sample sheet of {told} images ({pixels.shape[1]}×{pixels.shape[0]}): give the run as it was left"
-    )
+    high, rest = divmod(len(pixels), BANDS)
+    black = np.asarray(pixels[-high:].max((0, 2)) == 0)
+    width = int(black.argmax())
+    line = int(black[width:].argmin()) or len(black) - width  # no colour follows the line after a single image
+    if rest or not width or len(black) % (width + line):
+        raise SourceError(f"{file} is no sample sheet: give the run as it was left")
+    images = pixels.reshape(BANDS, high, -1, width + line, 3).transpose(0, 2, 1, 3, 4)
+    return np.ascontiguousarray(images[:, :, : high - line, :width])
 
 
 def _rows(names: Sequence[str]) -> tuple[Figure, Axes]:
-    """Make axes with a row for each name, from the top, the name within it above what is drawn."""
+    """Return axes with a row for each name, from the top; the name is above what is drawn."""
     figure = Figure(figsize=(WIDTH, ROW * len(names) + 0.9), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     for row, name in enumerate(names):
@@ -127,7 +126,7 @@ def _rows(names: Sequence[str]) -> tuple[Figure, Axes]:
             fontsize=size,
             va="center",
             zorder=5,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},  # over the lines that go through all rows
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},  # over the lines that cross all rows
         )
         if row:
             axes.axhline(row - 0.55, color="0.9", linewidth=0.6)
@@ -138,10 +137,12 @@ def _rows(names: Sequence[str]) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _interval(axes: Axes, row: int, error: Estimate, *, colour: str, marker: str) -> None:
-    axes.plot([error.low, error.high], [row + 0.05] * 2, color=colour, linewidth=1.3)
-    axes.plot([error.value], [row + 0.05], color=colour, marker=marker, markersize=4)
+def _interval(axes: Axes, row: int, estimate: Values, factor: float, *, colour: str, marker: str) -> None:
+    low, value, high = (np.nan if estimate[key] is None else factor * estimate[key] for key in ("low", "value", "high"))
+    axes.plot([low, high], [row + 0.05] * 2, color=colour, linewidth=1.3)
+    axes.plot([value], [row + 0.05], color=colour, marker=marker, markersize=4)
 
 
-def _legend(figure: Figure) -> None:
+def _finish(figure: Figure, axes: Axes, label: str) -> None:
+    axes.set_xlabel(label, fontsize=8)
     figure.legend(fontsize=7, loc="outside lower center", ncols=3, frameon=False, handlelength=1.6, columnspacing=1)

@@ -1,4 +1,4 @@
-"""A report's folder: text, figures, settings and records, written aside and renamed when it is whole.
+"""The folder of a report: text, figures, settings and records, written aside and renamed.
 
 The same inputs on the same machine give the same bytes.
 """
@@ -6,35 +6,34 @@ The same inputs on the same machine give the same bytes.
 import json
 import math
 import shutil
-import statistics
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from huggingface_hub import ModelCardData
 
 from simgan import __version__
 from simgan.errors import ConfigError, SourceError, reason
-from simgan.experiments.report.figures import draw_differences, draw_means, draw_strip
+from simgan.experiments.files import as_json
+from simgan.experiments.report.figures import draw_differences, draw_means, draw_strip, name_difference
 from simgan.experiments.report.hardware import machine, versions
-from simgan.experiments.report.read import TASKS, Inputs, Run, read_inputs
+from simgan.experiments.report.read import MEASURES, Inputs, Result, Run, read_inputs, reading
 from simgan.hub.cards.curves import draw_curves
 from simgan.hub.cards.model import environment, eval_results
 from simgan.hub.cards.records import ABOUT_THE_RUN
 
-MARK = "simgan_report"  # the key of report.json that tells a report from other folders
-# Settings in which runs of one recipe may differ.
-APART = (*ABOUT_THE_RUN, "seed", "keep_checkpoints", "trackers")
+MARK = "simgan_report"  # the key of report.json by which a report is recognized
+SEEDS = (*ABOUT_THE_RUN, "seed", "keep_checkpoints", "trackers")  # settings in which runs of one recipe may differ
 
 
 def write_report(places: Sequence[str], output: Path) -> None:
     """Write a report of runs and results (see `simgan.experiments.report.read`) to the folder `output`.
 
-    A report that lies there is replaced. `ConfigError` where something else does, `SourceError` where the folder cannot
-    be written; until all is written, nothing of it is seen.
+    A report there is replaced when the new one is complete. `ConfigError` where the folder holds something else,
+    `SourceError` where it cannot be written.
     """
-    if not _may_be_written(output):
+    if not _is_replaceable(output):
         raise ConfigError(f"{output} exists and is not a report: give another --output")
     files = render_report(read_inputs(places))
     aside, old = (output.with_name(f".{output.name}.{word}") for word in ("part", "old"))
@@ -57,46 +56,49 @@ def write_report(places: Sequence[str], output: Path) -> None:
 
 
 def render_report(inputs: Inputs) -> dict[str, bytes]:
-    """Give the files of a report by their paths in its folder."""
+    """Return the files of a report by their paths in its folder."""
     files: dict[str, bytes] = {}
-
-    def keep(name: str, content: bytes | None) -> str | None:
-        if content is None:
-            return None
-        files[name] = content
-        return name
-
-    pictures: dict[str, dict[str, Any]] = {
-        "curves": {r.name: keep(f"figures/{r.name}-curves.png", draw_curves(r.records)) for r in inputs.runs},
-        "strips": {r.name: keep(f"samples/{r.name}.png", draw_strip(r)) for r in inputs.runs},
-        "shares": {e.name: keep(f"figures/{e.name}-{e.task.name}-curve.png", e.curve) for e in inputs.experiments},
-        "means": {e.name: keep(f"figures/{e.name}-{e.task.name}.png", draw_means(e)) for e in inputs.experiments},
-        "differences": {
-            e.name: keep(f"figures/{e.name}-{e.task.name}-differences.png", draw_differences(e))
-            for e in inputs.experiments
-            if e.differences
-        },
-        "ablations": {
-            a.name: {name: keep(f"figures/{a.name}-{name}.png", png) for name, png in a.pictures.items()}
-            for a in inputs.ablations
-        },
-    }
+    templates = environment([Path(__file__).parent])
+    templates.filters |= {"figure": _figure, "interval": _interval}
+    templates.globals["name_difference"] = name_difference
+    sections: dict[str, list[str]] = {kind: [] for kind in (*MEASURES, "experiment")}
+    for result in inputs.results:
+        with reading(result.file):
+            pictures = _draw(result) if result.kind == "experiment" else {}
+            files |= pictures
+            section = templates.get_template(f"{result.kind}.md.jinja")
+            sections[result.kind].append(section.render(name=result.name, pictures=list(pictures), **result.values))
     for run in inputs.runs:
-        files[f"runs/{run.name}/training.json"] = _as_json(run.records.settings)
-        rows = [json.dumps(row) + "\n" for row in run.records.measures]
+        records = run.records
+        files[f"runs/{run.name}/training.json"] = as_json(records.settings)
+        rows = [json.dumps(row) + "\n" for row in records.measures]
         files[f"runs/{run.name}/metrics.jsonl"] = "".join(rows).encode()
         files[f"runs/{run.name}/model-index.yaml"] = (_card_data(run).to_yaml() + "\n").encode()
+        drawn = {f"figures/{run.name}-curves.png": draw_curves(records), f"samples/{run.name}.png": draw_strip(records)}
+        files |= {name: content for name, content in drawn.items() if content is not None}
+    for ablation in inputs.ablations:
+        files |= {f"figures/{ablation.name}-{name}.png": png for name, png in ablation.pictures.items()}
     facts = {"recipes": _recipes(inputs.runs), "machine": machine(), "versions": versions()}
-    files["report.json"] = _as_json(_figures(inputs, facts))
-    templates = environment([Path(__file__).parent])
-    templates.filters |= {"figure": _figure, "times": lambda value, factor: value if value is None else factor * value}
-    text = templates.get_template("report.md.jinja").render(inputs=inputs, tasks=TASKS, pictures=pictures, **facts)
+    files["report.json"] = as_json(_values(inputs, facts))
+    template = templates.get_template("report.md.jinja")
+    text = template.render(ablations=inputs.ablations, sections=sections, files=files, **facts)
     files["report.md"] = (text.rstrip() + "\n").encode()
     return files
 
 
-def _may_be_written(output: Path) -> bool:
-    """Whether nothing lies there, an empty folder, or a report."""
+def _draw(result: Result) -> dict[str, bytes]:
+    """Return the pictures of an experiment by their paths."""
+    curve = result.file.with_suffix(".png")
+    pictures = {f"figures/{result.name}.png": draw_means(result.values)}
+    if result.values["differences"]:
+        pictures[f"figures/{result.name}-differences.png"] = draw_differences(result.values)
+    if curve.is_file():
+        pictures[f"figures/{result.name}-curve.png"] = curve.read_bytes()
+    return pictures
+
+
+def _is_replaceable(output: Path) -> bool:
+    """Return whether there is nothing, an empty folder, or a report."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return not output.is_symlink()
     try:
@@ -106,43 +108,41 @@ def _may_be_written(output: Path) -> bool:
 
 
 def _recipes(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Runs whose settings differ in the seed alone, side by side, with mean and standard deviation over them."""
-    alike: dict[str, list[Run]] = {}
+    """Return runs grouped by recipe: those that differ in the seed alone, with mean and standard deviation."""
+    groups: dict[str, list[Run]] = {}
     for run in runs:
-        settings = {key: value for key, value in run.records.settings.items() if key not in APART}
-        alike.setdefault(json.dumps([settings, run.records.network], sort_keys=True), []).append(run)
+        settings = {key: value for key, value in run.records.settings.items() if key not in SEEDS}
+        groups.setdefault(json.dumps([settings, run.records.network], sort_keys=True), []).append(run)
     recipes = []
-    for some in alike.values():
-        rows = [_row(run) for run in some]
-        told: dict[str, Any] = {
-            "names": [run.name for run in some],
-            "words": some[0].records.words,
-            "runs": some,
-            "rows": rows,
-            "settings": {key: value for key, value in some[0].records.settings.items() if key not in APART},
-        }
-        keys = [key for key in rows[0] if key not in ("name", "seed", "steps")]
-        several = len(rows) > 1
-        told["mean"] = {key: statistics.fmean(row[key] for row in rows) for key in keys} if several else None
-        told["spread"] = {key: statistics.stdev(row[key] for row in rows) for key in keys} if several else None
-        recipes.append(told)
+    for group in groups.values():
+        rows = [_row(run) for run in group]
+        figures = pd.DataFrame(rows).drop(columns=["name", "seed", "steps"])
+        recipes.append(
+            {
+                "runs": group,
+                "words": group[0].records.words,
+                "rows": rows,
+                "settings": {key: value for key, value in group[0].records.settings.items() if key not in SEEDS},
+                "mean": figures.mean().to_dict() if len(rows) > 1 else None,
+                "spread": figures.std().to_dict() if len(rows) > 1 else None,
+            }
+        )
     return recipes
 
 
 def _row(run: Run) -> dict[str, Any]:
-    """What was measured of the weights a run kept; distances × 1000, the share closed in %, the shift in px or mm."""
-    best = run.records.best
-    gap = best["realism_raw"] - best["realism_floor"]
-    return {
-        "name": run.name,
-        "seed": run.records.settings["seed"],
-        "step": best["step"],
-        "steps": run.records.settings["steps"],
-        "raw": 1000 * best["realism_raw"],
-        "refined": 1000 * best["realism"],
-        "floor": 1000 * best["realism_floor"],
-        "closed": 100 * (best["realism_raw"] - best["realism"]) / gap if gap > 0 else math.nan,
-        "shift": best.get("shift", math.nan),  # not a number where no iris was found
+    """Return the measures of the weights that a run kept: distances × 1000, the share closed in %, the shift."""
+    best, settings, folder = run.records.best, run.records.settings, run.records.folder
+    with reading(folder / "training.json"):
+        row = {"name": run.name, "seed": settings["seed"], "step": best["step"], "steps": settings["steps"]}
+    with reading(folder / "metrics.jsonl"):
+        raw, refined, floor = (1000 * best[key] for key in ("realism_raw", "realism", "realism_floor"))
+    return row | {
+        "raw": raw,
+        "refined": refined,
+        "floor": floor,
+        "closed": 100 * (raw - refined) / (raw - floor) if raw > floor else math.nan,
+        "shift": best.get("shift", math.nan),  # it could not be measured
         "median": best.get("shift_median", math.nan),
     }
 
@@ -151,14 +151,14 @@ def _card_data(run: Run) -> ModelCardData:
     return ModelCardData(model_name=run.name, eval_results=eval_results(run.records))
 
 
-def _figures(inputs: Inputs, facts: dict[str, Any]) -> dict[str, Any]:
-    """All of a report for programs."""
+def _values(inputs: Inputs, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything in a report for programs."""
     recipes = [
         {key: recipe[key] for key in ("settings", "rows", "mean", "spread")}
         | {
             "runs": {
                 run.name: {
-                    "header": dict(sorted(run.records.header.items())),  # safetensors gives any order
+                    "header": dict(sorted(run.records.header.items())),  # safetensors returns them in any order
                     "network": run.records.network,
                     "parameters": run.records.parameters,
                     "measures": run.records.measures,
@@ -169,30 +169,19 @@ def _figures(inputs: Inputs, facts: dict[str, Any]) -> dict[str, Any]:
         }
         for recipe in facts["recipes"]
     ]
-    told: dict[str, Any] = {MARK: __version__, "machine": facts["machine"], "versions": facts["versions"]}
-    measured = {
-        kind: {one.name: {**one.figures, "measured_on": one.on} for one in some}
-        for kind, some in (("realism", inputs.realism), ("shift", inputs.shift))
+    results = {
+        kind: {result.name: result.values for result in inputs.results if result.kind == kind}
+        for kind in (*MEASURES, "experiment")
     }
-    trained = {task.name: {one.name: one.figures for one in inputs.experiments if one.task is task} for task in TASKS}
-    told |= {"recipes": recipes, **measured, **trained}
-    return told | {"ablations": {one.name: one.figures for one in inputs.ablations}}
+    head = {MARK: __version__, "machine": facts["machine"], "versions": facts["versions"], "recipes": recipes}
+    return head | results | {"ablations": {ablation.name: ablation.values for ablation in inputs.ablations}}
 
 
-def _as_json(values: Any) -> bytes:
-    return (json.dumps(_finite(values), indent=2, ensure_ascii=False) + "\n").encode()
+def _figure(value: float | None, digits: int, factor: float = 1) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{factor * value:.{digits}f}"
 
 
-def _finite(values: Any) -> Any:
-    """What is not a number becomes null, as JSON has no NaN."""
-    if hasattr(values, "__dataclass_fields__"):
-        values = asdict(values)
-    if isinstance(values, dict):
-        return {key: _finite(value) for key, value in values.items()}
-    if isinstance(values, list | tuple):
-        return [_finite(value) for value in values]
-    return None if isinstance(values, float) and not math.isfinite(values) else values
-
-
-def _figure(value: float | None, digits: int) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+def _interval(estimate: Mapping[str, float | None], factor: float = 1, digits: int = 2, unit: str = "") -> str:
+    """Return an estimate as text: "12.3 mm (11.0 to 13.6)"."""
+    value, low, high = (_figure(estimate[key], digits, factor) for key in ("value", "low", "high"))
+    return f"{value}{unit} ({low} to {high})"
