@@ -246,7 +246,10 @@ def damage(name, change):
             damage("metrics.jsonl", lambda text: text.replace('{"step": 10, "realism"', '{"step": 10, "rea')),
             "line 3 of metrics.jsonl is damaged",
         ),
-        (damage("metrics.jsonl", lambda text: text.replace('"realism_floor": 0.03, ', "")), "metrics.jsonl lacks 'realism_floor'"),
+        (
+            damage("metrics.jsonl", lambda text: text.replace('"realism_floor": 0.03, ', "")),
+            "metrics.jsonl lacks 'realism_floor'",
+        ),
         (
             damage("metrics.jsonl", lambda text: text.replace("0.09,", '"0.09",', 1)),
             "records in .* cannot be read",
