@@ -47,7 +47,7 @@ def main(wanted: Sequence[str]) -> None:
     folder = Path(tempfile.mkdtemp())
     archive = folder / "eyes.zip"
     with zipfile.ZipFile(archive, "w") as packed:
-        for path in examples():
+        for path in examples("eyes"):
             packed.write(path, Path(path).name)
             packed.writestr(f"{Path(path).stem}.json", "{}")
     server = Server(folder)

@@ -25,7 +25,7 @@ def client(space, tmp_path_factory):
 
 @pytest.fixture
 def images():
-    return [{"image": handle_file(path)} for path in examples()[:3]]
+    return [{"image": handle_file(path)} for path in examples("eyes")[:3]]
 
 
 def answered(client, name):
@@ -35,16 +35,16 @@ def answered(client, name):
 
 CALLS = {
     "/refine": lambda client, images: client.predict(images, "eyes", 1.0, api_name="/refine"),
-    "/refine_example": lambda client, images: client.predict(0, api_name="/refine_example"),
-    "/refine_hand_example": lambda client, images: client.predict(0, api_name="/refine_hand_example"),
+    "/refine_eyes_example": lambda client, images: client.predict(0, api_name="/refine_eyes_example"),
+    "/refine_hands_example": lambda client, images: client.predict(0, api_name="/refine_hands_example"),
     "/refine_model": lambda client, images: client.predict(images, "eyes", api_name="/refine_model"),
     "/show": lambda client, images: [
         client.predict(images, "eyes", 1.0, api_name="/refine"),
         client.predict(images, 1, "eyes", 1.0, api_name="/show"),
     ][1],
     "/inspect": lambda client, images: client.predict(images, "eyes", api_name="/inspect"),
-    "/inspect_example": lambda client, images: client.predict(0, api_name="/inspect_example"),
-    "/inspect_hand_example": lambda client, images: client.predict(0, api_name="/inspect_hand_example"),
+    "/inspect_eyes_example": lambda client, images: client.predict(0, api_name="/inspect_eyes_example"),
+    "/inspect_hands_example": lambda client, images: client.predict(0, api_name="/inspect_hands_example"),
     "/inspect_model": lambda client, images: client.predict(images, "eyes", api_name="/inspect_model"),
     "/batch": lambda client, images: client.predict([images[0]["image"]], "eyes", 1.0, "", api_name="/batch"),
     "/stop_batch": lambda client, images: client.predict(api_name="/stop_batch"),
@@ -70,7 +70,7 @@ def test_every_event_answers(client, images, name):
 def test_files_come_back_in_order_under_their_names_and_refined(client, images):
     files = client.predict(images, "eyes", 1.0, api_name="/refine")[3]
     assert [file.rsplit("/")[-1] for file in files] == ["eye 1.png", "eye 2.png", "eye 3.png"]
-    refined = Refiner.from_pretrained("eyes").refine(examples()[:3])
+    refined = Refiner.from_pretrained("eyes").refine(list(examples("eyes")[:3]))
     for file, expected in zip(files, refined, strict=True):
         assert is_near(Image.open(file), expected)
 
@@ -99,7 +99,7 @@ def test_a_download_has_the_uploads_size_format_mode_and_bit_depth(client, tmp_p
 
 def test_strength_0_gives_the_input_back(client, images):
     files = client.predict(images[:1], "eyes", 0, api_name="/refine")[3]
-    assert (np.array(Image.open(files[0])) == np.array(Image.open(examples()[0]))).all()
+    assert (np.array(Image.open(files[0])) == np.array(Image.open(examples("eyes")[0]))).all()
 
 
 def test_show_and_refine_agree_on_each_image(client, images):
@@ -150,8 +150,8 @@ def test_images_far_from_training_are_refined_with_a_note(client, tmp_path, imag
     large = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     Image.fromarray(large).save(tmp_path / "noise.png")
     result = client.predict([{"image": handle_file(tmp_path / "noise.png")}], "eyes", 1.0, api_name="/refine")
-    assert "Another size than the model knows" in result[2]
-    assert "Hardly an eye" in result[2]
+    assert "Unusual size" in result[2]
+    assert "Unusual layout" in result[2]
     assert Image.open(result[3][0]).size == (400, 300)
 
 

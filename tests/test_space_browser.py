@@ -88,7 +88,7 @@ def test_a_paste_is_refined(visit):
 
 def test_an_example_and_a_strength_are_chosen_by_keyboard_and_the_line_moves(visit):
     page = visit()
-    page.locator("#refine-examples").get_by_label("Example 2").press("Enter")
+    page.locator("#refine-eyes-examples").get_by_label("Example 2").press("Enter")
     page.locator('#refine-download a[download="eye 2.png"]').wait_for()
     strength = page.locator("input[type=range]").first
     for _ in range(20):

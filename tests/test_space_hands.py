@@ -15,12 +15,14 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from simgan import Discriminator, Refiner
+from simgan.images import codecs
 from simgan.images import colours as depth_colours
 from simgan.images.depth import pack
 from simgan.images.files import encode_png
 from simgan.simulators.eyes import renders as eyes
 from simgan.simulators.hands import renders as hands
-from simgan.space import depths, training_tab
+from simgan.space import training_tab
+from simgan.space.preview import compare
 
 NAME = "hands-test"
 
@@ -85,7 +87,7 @@ def test_in_a_browser_a_model_of_hands_brings_its_examples_and_16_bits_come_back
     model.fill(NAME)
     model.press("Enter")
     page.locator('#refine-download a[download="hand 1.png"]').wait_for()
-    page.locator("#refine-hand-examples").get_by_text("hand 2").click()
+    page.locator("#refine-hands-examples").get_by_text("hand 2").click()
     page.locator('#refine-download a[download="hand 2.png"]').wait_for()
     page.locator("#refine-images [aria-label=Clear]").click()
     data = io.BytesIO()
@@ -130,7 +132,7 @@ def test_what_a_model_does_not_take_is_a_sentence_that_names_the_file(client, tm
         (eye, NAME, "x.png has 8 bits a channel, and depth is needed"),
         (np.zeros_like(frame), NAME, "x.png has no reading, all of its pixels are 0"),
         (np.minimum(frame // 100, 20).astype(np.uint16), NAME, "x.png has no depth beyond 20, as if in metres"),
-        (frame, "eyes", "x.png looks like depth in millimetres, and this is no model of hands"),
+        (frame, "eyes", "x.png looks like depth in millimetres, which this model does not take"),
         (pack(frame), "eyes", "x.png looks like depth in millimetres"),
     ]
     for array, name, sentence in cases:
@@ -187,7 +189,7 @@ def test_an_archive_of_images_that_no_model_of_this_kind_takes_is_a_sentence_and
                 archive.writestr(f"{name}.png", encode_png(image))
         return client.predict([handle_file(tmp_path / "sent.zip")], model, 1.0, "mask*", api_name="/batch")
 
-    depth_for_eyes = "depth.png looks like depth in millimetres, and this is no model of hands: choose one"
+    depth_for_eyes = "depth.png looks like depth in millimetres, which this model does not take: choose another one"
     eye_for_hands = "eye.png has 8 bits a channel, and depth is needed"
     for model, images, sentence in (
         ("eyes", {"depth": frame, "mask": eye}, depth_for_eyes),
@@ -209,14 +211,14 @@ def test_colours_tell_near_from_far_from_no_reading_and_a_difference_what_was_lo
     before[:4], before[:, :4] = 3000, 0
     after = before.copy()
     after[10, 10], after[12, 2], after[14, 14] = 0, 650, 605
-    first, second, difference = depths.pair(*map(Image.fromarray, (before, after)))
+    first, second, difference = compare(codecs.DEPTH16, before, after)
     scale = len(first) // 32
     first, second, difference = (image[::scale, ::scale].astype(int) for image in (first, second, difference))
     near, far, beyond, hole = (first[place].sum() for place in ((20, 20), (6, 20), (2, 20), (20, 2)))
     assert near > far > beyond > hole == 0
     assert (second != first).any(-1).sum() == 3
     assert (difference[10, 10] == depth_colours.LOST).all() and (difference[12, 2] == depth_colours.WON).all()
-    assert (difference[20, 20] == 128).all() and difference[14, 14, 0] == 128 + 25  # 5 of 25 mm
+    assert (difference[20, 20] == 128).all() and difference[14, 14, 0] == 128 + 64  # 5 of 10 mm
 
 
 def test_training_of_a_model_of_hands_is_told_in_millimetres(model, tmp_path, monkeypatch):

@@ -1,13 +1,16 @@
 """Models that a visitor names: from the Hub, small, safetensors, public; never from this machine."""
 
 import json
+import threading
 import time
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
+import torch
 from huggingface_hub import HfApi
 
-from simgan import Discriminator, ModelError, Refiner
+from simgan import Discriminator, DiscriminatorConfig, ImageError, ModelError, Refiner
 from simgan.simulators.eyes import renders as eyes
 from simgan.space import models as demo_models
 from simgan.space.models import Models
@@ -112,6 +115,9 @@ def test_what_is_too_large_is_refused_before_it_is_downloaded(hub, push, monkeyp
         ("discriminator/config.json", {"layers": [["conv", 3, 1, 2]] * 100}),
         ("discriminator/config.json", {"layers": [["conv", 3, 1, 10**7], ["conv", 1, 1, 2]]}),
         ("discriminator/config.json", {"layers": [["conv"]]}),
+        ("discriminator/config.json", {"layers": [["conv", 3, 1, 8]] * 2 + [["conv", 1, 1, 2]], "whole": 30_000}),
+        ("config.json", {"width": True}),
+        ("config.json", {"triangulation": {"steps": 1}}),
     ],
 )
 def test_a_small_file_cannot_ask_for_a_huge_or_broken_network(push, file, changes):
@@ -145,3 +151,99 @@ def test_a_hub_that_fails_is_a_sentence_and_is_asked_again_the_next_time(hub, pu
         models.get(NAME)
     hub.faults.clear()
     assert models.get(NAME).name == NAME
+
+
+def test_feature_maps_are_bounded_by_the_size_of_an_image_before_anything_is_computed(push):
+    """100,000 maps of 1×1 kernels are 1 MB of weights, and 400 GB of maps for a megapixel."""
+    wide = [["conv", 1, 1, 100_000], ["conv", 1, 1, 2]]
+
+    def change(folder):
+        Discriminator(DiscriminatorConfig(layers=wide)).save_pretrained(folder)
+
+    push(change)
+    model = Models().get(NAME)
+    model.check_work([1000])
+    with pytest.raises(ImageError, match=r"needs \d+\.\d GB for an image of 1,000,000 pixels, and 2 are free"):
+        model.check_work([1_000_000])
+    assert model.memory_of(1_000_000) > 400e9
+
+
+@pytest.mark.parametrize("name", ["eyes", "eyes-simulated"])
+def test_the_bound_on_feature_maps_holds_what_networks_allocate(models, name):
+    """Counted by PyTorch, for an image of 300 × 200 pixels."""
+    model, pixels = models.get(name), 300 * 200
+    with (
+        torch.inference_mode(),
+        torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile,
+    ):
+        x = torch.zeros(1, 1, 200, 300)
+        model.refiner(x)
+        model.discriminator(x)
+    allocated = peak = 0
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            allocated += event.nbytes()
+            peak = max(peak, allocated)
+    assert 0 < peak < 1.3 * model.memory_of(pixels) < 10 * peak
+
+
+def test_images_of_an_event_are_bounded_together(models):
+    with pytest.raises(ImageError, match="pixels at once here, not 40,000,000: use fewer"):
+        models.get("eyes").check_work([4_000_000] * 10)
+
+
+def test_a_hub_that_is_not_reached_is_a_sentence(monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(ModelError, match="could not be fetched from the Hub: try later"):
+        Models().get(NAME)
+
+
+def test_a_download_has_a_time_limit(hub, push, monkeypatch, tmp_path):
+    push()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(demo_models, "SECONDS", 3)
+    hub.fail("*/resolve/*/model.safetensors", delay=60, times=5)
+    begin = time.monotonic()
+    with pytest.raises(ModelError, match="took more than 3 seconds to fetch"):
+        Models().get(NAME)
+    assert time.monotonic() - begin < 20
+    assert not list(tmp_path.glob("tmp*/models*"))
+
+
+def test_few_visitors_wait_for_models_of_the_hub_so_that_others_find_places(monkeypatch):
+    models = Models()
+    coming = Future()
+    monkeypatch.setitem(models._fetching, NAME, coming)
+    told = []
+
+    def wait():
+        with pytest.raises(ModelError) as raised:
+            models.get(NAME)
+        told.append(str(raised.value))
+
+    waiting = [threading.Thread(target=wait) for _ in range(demo_models.WAITING)]
+    monkeypatch.setattr(demo_models, "PATIENCE", 60)
+    for thread in waiting:
+        thread.start()
+    while models._waiting._value:
+        assert all(thread.is_alive() for thread in waiting)
+    begin = time.monotonic()
+    with pytest.raises(ModelError, match="still being fetched"):
+        models.get(NAME)
+    assert time.monotonic() - begin < 30
+    coming.set_exception(ModelError("there is none"))
+    for thread in waiting:
+        thread.join(30)
+    assert told == ["there is none"] * demo_models.WAITING
+
+
+def test_what_goes_wrong_on_this_machine_is_a_sentence_too(push, monkeypatch):
+    push()
+    monkeypatch.setattr(demo_models, "_load", lambda *_: [][0])
+    with pytest.raises(ModelError, match="could not be loaded here: try later"):
+        Models.get(_without_loading(monkeypatch), NAME)
+
+
+def _without_loading(monkeypatch):
+    monkeypatch.setattr(demo_models, "SHIPPED", type("None", (), {"iterdir": lambda: ()}))
+    return Models()

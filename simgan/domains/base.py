@@ -172,3 +172,6 @@ class Domain:
     weight: PointsWeight | SurfaceWeight | None = None
     """Where the label must not move: the self-regularization weighs more there."""
     preparation: Preparation | None = None
+    unusual_layout: float | None = None
+    """Distance from its renders, see `simgan.space.notes.strangeness`, above which a visitor's image is unusual; None
+    if layouts are not compared."""

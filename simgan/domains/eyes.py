@@ -204,4 +204,5 @@ EYES = Domain(
     terms=TERMS,
     weight=PointsWeight("iris", find=_find_irises),
     preparation=Preparation({"photometry": True}, fit=_fit_photometry),
+    unusual_layout=0.85,
 )

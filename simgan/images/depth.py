@@ -136,3 +136,11 @@ def unpack(array: Array) -> Array:
 def pack(depth: Array) -> Array:
     """Return a depth image, uint16 (H, W), as NYU stores it: RGB, uint8 (H, W, 3)."""
     return np.stack([np.zeros_like(depth), depth >> 8, depth & 255], -1).astype(np.uint8)
+
+
+def looks_like_depth(stored: Array) -> bool:
+    """Return whether a stored image has holes and otherwise only depths that cameras measure, 0.1 to 10 m."""
+    depth = unpack(stored) if is_packed(stored) else stored
+    if depth.dtype != np.uint16 or depth.ndim != 2 or depth.all() or not depth.any():
+        return False
+    return bool(depth[depth > 0].min() >= 100 and depth.max() <= 10_000)

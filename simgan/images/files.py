@@ -28,6 +28,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".jp2", ".pgm", ".
 ARRAYS = ".npy"
 # The formats that Pillow decodes by itself. Others start programs (EPS), or are no images that a refiner takes.
 FORMATS = ("PNG", "JPEG", "JPEG2000", "BMP", "GIF", "PPM", "TGA", "TIFF", "WEBP")
+_INFO = ("icc_profile", "exif", "dpi", "compression", "transparency")  # of an image's `info`, what is used here
 
 
 def open_image(source: str | Path | bytes, name: str | None = None) -> Image.Image:
@@ -100,7 +101,9 @@ def _decoding(path: str, kind: str, source: object = None) -> Iterator[None]:
         raise ImageError(f"{path} does not exist") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path} has too many pixels: more than {MAXIMUM_PIXELS:,}") from error
-    except Exception as error:  # TypeError, OverflowError, struct.error, MemoryError and others, by format
+    except MemoryError as error:
+        raise ImageError(f"{path} takes more memory to read than there is: save it in another format") from error
+    except Exception as error:  # TypeError, OverflowError, struct.error and others, by format
         reason = str(error) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
             is_empty = source == b"" or (isinstance(source, str | Path) and Path(source).stat().st_size == 0)
@@ -170,6 +173,22 @@ def encode_png(array: Array) -> bytes:
     return file.getvalue()
 
 
+def detach(image: Image.Image) -> tuple[Image.Image, dict[str, Any]]:
+    """Return an image without its file, which can be pickled, and the attributes that `encode_like` needs beside it."""
+    plain = image.copy()
+    plain.info = {key: value for key, value in image.info.items() if key in _INFO}
+    attributes = {key: getattr(image, key, None) for key in ("format", "quantization", "text")}
+    return plain, attributes | {"subsampling": get_sampling(image)}
+
+
+def attach(image: Image.Image, attributes: dict[str, Any]) -> Image.Image:
+    """Return the image that was detached: with a format, though without a file."""
+    for key, value in attributes.items():
+        if value is not None:
+            setattr(image, key, value)
+    return image
+
+
 def encode_like(image: Image.Image | Array, source: Image.Image | Array, kind: str | None = None) -> bytes:
     """Return the bytes of `image` in the format `kind`, by default that of `source`; those of an array as a NumPy file.
 
@@ -183,9 +202,9 @@ def encode_like(image: Image.Image | Array, source: Image.Image | Array, kind: s
     settings: dict[str, Any] = {key: info[key] for key in ("icc_profile", "exif", "dpi") if info.get(key)}
     if kind == "JPEG":
         kept = getattr(source, "quantization", None)
-        settings |= (
-            {"qtables": kept, "subsampling": get_sampling(source)} if kept else {"quality": 95, "subsampling": 0}
-        )
+        sampling = getattr(source, "subsampling", None)
+        sampling = get_sampling(source) if sampling is None else sampling
+        settings |= {"qtables": kept, "subsampling": sampling} if kept else {"quality": 95, "subsampling": 0}
     elif kind == "WEBP":
         settings |= {"lossless": True, "exact": True}
     elif kind == "PNG":

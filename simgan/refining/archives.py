@@ -3,7 +3,6 @@
 import re
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from simgan.errors import ImageError, SourceError
 from simgan.refining.job import RECORD
 
 ARCHIVES = {".zip": "zip", ".tar": "w", ".tgz": "w:gz", ".tar.gz": "w:gz"}  # else tarfile's mode
-_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError)
 Read = Callable[[str], bytes]
 
 
@@ -29,7 +27,7 @@ def listing(source: Path) -> tuple[list[str], Read]:
     """
     try:
         names, read = _open(source)
-    except _BROKEN as error:
+    except Exception as error:  # broken archives raise any: IndexError, UnicodeDecodeError, NotImplementedError, …
         raise SourceError(f"{source} cannot be read as an archive: {error}") from error
     for name in names:
         if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
@@ -38,7 +36,7 @@ def listing(source: Path) -> tuple[list[str], Read]:
     def read_member(name: str) -> bytes:
         try:
             return read(name)
-        except (*_BROKEN, RuntimeError) as error:  # RuntimeError: of an encrypted member
+        except Exception as error:
             raise ImageError(f"{name} in {source} cannot be read: {error}") from error
 
     return [name for name in names if name != RECORD], read_member

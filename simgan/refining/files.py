@@ -33,6 +33,7 @@ def refine_path(
     skip_bad: bool = False,
     copy: Sequence[str] = (),
     check: Callable[[Any, Any, str], object] = check,
+    read_image: Callable[[Any, str], Image.Image | Array] = read,
     progress: Callable[[int, int], None] | None = None,
     should_stop: ShouldStop = None,
 ) -> Refined:
@@ -43,6 +44,7 @@ def refine_path(
     has no archive's suffix. Called again after an interruption, it does the rest.
     `check(refiner, image, name)` raises `ImageError` for an image (PIL or array) that is not to be refined; it must
     refuse what `simgan.refining.engine.check` refuses.
+    `read_image(source, name)` returns an image of a path or of bytes, as `simgan.images.files.read` does.
     `progress` is called with the images done and the images of a folder or an archive; what it raises ends the run.
     `should_stop` is called before each image, and between the pieces that go through the network.
 
@@ -56,7 +58,7 @@ def refine_path(
         raise SourceError(f"{source} does not exist: give an image, a folder, an archive or a data set")
     if source.resolve() == output.resolve() or source.resolve() in output.resolve().parents:
         raise SourceError(f"the output {output} is (in) the input: give another place")
-    job = Job(refiner, strength, batch_size, skip_bad, tuple(copy), check, progress, should_stop)
+    job = Job(refiner, strength, batch_size, skip_bad, tuple(copy), check, read_image, progress, should_stop)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         if (source / "dataset_dict.json").is_file():
@@ -81,7 +83,7 @@ def _refine_file(job: Job, source: Path, output: Path) -> None:
         raise SourceError(f"{place} has no image's suffix: give a name that ends in {', '.join(sorted(suffixes))}")
     if place.resolve() == source.resolve():
         raise SourceError(f"the output {place} is the input: give another place")
-    image = read(source, str(source))
+    image = job.read_image(source, str(source))
     job.check(job.refiner, image, str(source))
     kind = Image.registered_extensions().get(place.suffix.lower())
     write(place, encode_like(job.refine([image])[0], image, kind))
@@ -105,7 +107,7 @@ def _refine_files(job: Job, source: Path, output: Path) -> None:
     with tqdm(total=len(images), initial=job.done.already, desc="refining", unit=" images") as bar:
 
         def load(name: str) -> tuple[str, Image.Image | Array] | None:
-            image = job.load(lambda: read(read_member(name), name), name)
+            image = job.load(lambda: job.read_image(read_member(name), name), name)
             bar.update(image is None)
             return None if image is None else (name, image)
 

@@ -42,6 +42,7 @@ class Job:
     skip_bad: bool
     copy: tuple[str, ...]
     check: Callable[[Any, Any, str], object]
+    read_image: Callable[[Any, str], Any]
     progress: Callable[[int, int], None] | None
     should_stop: ShouldStop
     done: Refined = field(default_factory=Refined)

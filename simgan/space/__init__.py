@@ -10,7 +10,7 @@ def serve(real: Path | None = None) -> None:
     """Serve the page until the process ends.
 
     Args:
-        real: a folder of real eye crops for the visual Turing test; without it, simgan's look-alike of a camera's.
+        real: a folder of real images for the visual Turing test; without it, those of simgan's look-alike of a camera.
     """
     from simgan.space.page import build, launch  # Gradio and PyTorch: 4 s
     from simgan.space.storage import own_temporary_folder

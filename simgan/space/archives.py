@@ -1,7 +1,7 @@
-"""Which archives and files a visitor may send; each refusal names the file, what is allowed, and what to do instead.
+"""Which archives a visitor may send; each error names the file, the limit, and what to do instead.
 
-Nothing is unpacked or decoded before it was measured: an image by its header, an archive by its directory, whose sizes
-`zipfile` holds each file to while reading.
+Everything is measured before it is unpacked or decoded: an image by its header, an archive by its directory. `zipfile`
+reads no more of a file than the directory says.
 """
 
 import re
@@ -26,22 +26,22 @@ _END_64 = b"PK\x06\x07"  # in archives beyond 4 GiB or 65,535 files
 
 
 def check_count(count: int) -> None:
-    """Raise `SourceError` where more files come at once than are taken."""
+    """Raise `SourceError` for more files at once than are allowed."""
     if count > FILES:
         raise SourceError(f"{count:,} files are too many: send at most {FILES:,} at once")
 
 
 def check_size(unpacked: int, name: str) -> None:
-    """Raise `SourceError` where files have more bytes together than are taken."""
+    """Raise `SourceError` for files with more bytes together than are allowed."""
     if unpacked > UNPACKED:
         raise SourceError(f"{name} unpacks to {unpacked / 2**20:,.0f} MB: send at most {UNPACKED // 2**20} MB at once")
 
 
 def check_archive(file: Path, name: str) -> dict[str, int]:
-    """Give the images in a ZIP and their pixels; `SourceError` or `ImageError` where anything in it is not taken.
+    """Return the images of a ZIP and their numbers of pixels; `SourceError` or `ImageError` if it is refused.
 
-    Refused are archives that are broken, encrypted, too large in any way or packed too tightly, names that lead out of
-    it or come twice, and links. An archive in it is just a file.
+    That is an archive that is broken, encrypted, too large, or too strongly compressed, one with links, with names that
+    lead out of it, or with a name twice. An archive in the archive is copied as a file.
     """
     if (size := file.stat().st_size) > limits.UPLOAD_BYTES:
         raise SourceError(f"{name} has {size / 2**20:.0f} MB: at most {limits.UPLOAD_BYTES / 2**20:.0f} are taken here")
@@ -64,7 +64,7 @@ def check_archive(file: Path, name: str) -> dict[str, int]:
 
 
 def check_name(name: str, archive: str) -> None:
-    """Raise `SourceError` where a file's name in an archive could name a place outside, or none."""
+    """Raise `SourceError` for the name of a file in an archive that leads out of it, or that no folder takes."""
     parts = re.split(r"[/\\]", name)
     if name.startswith(("/", "\\")) or ".." in parts or re.match(r"[A-Za-z]:", name):
         raise SourceError(f"{archive} holds {name!r}, a name that leads out of it: pack it again")
@@ -73,7 +73,7 @@ def check_name(name: str, archive: str) -> None:
 
 
 def _check_directory(file: Path, name: str) -> None:
-    """Look at how large the archive says that its list of files is, before `zipfile` reads it whole."""
+    """Raise `SourceError` where the directory of an archive is too large, before `zipfile` reads all of it."""
     with file.open("rb") as archive:
         archive.seek(max(0, file.stat().st_size - _END.size - 2**16))
         tail = archive.read()

@@ -16,9 +16,10 @@ import gradio as gr
 
 from simgan.errors import SimGANError, SourceError, Stopped
 from simgan.refining.files import Refined, refine_path
-from simgan.space import archives, depths
+from simgan.space import archives
+from simgan.space.decoding import check_archive, read_bytes
 from simgan.space.events import show_errors
-from simgan.space.models import Model, Models
+from simgan.space.models import Model, Models, check_image
 from simgan.space.refine_tab import model_choice
 
 SECONDS = 300.0  # of work on one archive
@@ -115,12 +116,13 @@ def _archive(files: Sequence[Upload], place: Path) -> Path:
 
 
 def _check_work(model: Model, archive: Path) -> None:
-    """Raise `SourceError` where an archive is refused or takes too long; of its images only the headers are read."""
-    pixels = sum(archives.check_archive(archive.resolve(), archive.name).values())
+    """Raise an error where an archive is refused, or needs too much time or memory; only headers are read."""
+    pixels = check_archive(archive.resolve(), archive.name).values()
+    model.check_memory(max(pixels))
     weights = model.refiner.number_of_parameters
-    if weights * pixels > WORK:
+    if weights * sum(pixels) > WORK:
         raise SourceError(
-            f"{archive.name} has {pixels / 1e6:,.0f} million pixels, and {model.name} refines "
+            f"{archive.name} has {sum(pixels) / 1e6:,.0f} million pixels, and {model.name} refines "
             f"{WORK / weights / 1e6:,.0f} million at once here: send it in parts, or use the command `simgan refine`"
         )
 
@@ -162,7 +164,8 @@ class _Work:
                 strength=strength,
                 skip_bad=True,
                 copy=copy,
-                check=depths.check_kind,
+                check=check_image,
+                read_image=read_bytes,
                 progress=self._note_progress,
                 should_stop=lambda: self.stopped.is_set() or time.monotonic() > end,
             )

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import html
 import inspect
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,8 +14,14 @@ from anyio.to_thread import run_sync
 
 from simgan.errors import SimGANError
 
-# One event at a time uses the model, because two would share the same cores. Visitors see their place while they wait.
-MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+# Events that read files and fetch models at the same time. Visitors see their place while they wait.
+MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 4}
+_MODEL = threading.Lock()
+
+
+def model_slot() -> threading.Lock:
+    """Return the lock to hold while a model computes: two at the same time would share the same cores."""
+    return _MODEL
 
 
 def show_errors(function: Callable[..., Any]) -> Callable[..., Any]:

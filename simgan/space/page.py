@@ -28,7 +28,7 @@ def build(models: Models | None = None, real: Path | None = None) -> gr.Blocks:
     """Return the interface with shipped models loaded; `real` is a folder of real crops for the visual Turing test."""
     models = models or Models()
     with gr.Blocks(title="simgan", analytics_enabled=False, delete_cache=KEPT) as demo:
-        gr.Markdown(INTRODUCTION.format("eyes and hands" if models.of_hands else "eyes"), elem_id="introduction")
+        gr.Markdown(INTRODUCTION.format(" and ".join(models.domains())), elem_id="introduction")
         with gr.Tabs():
             with gr.Tab("Refine", id="refine"):
                 refine_tab.add(models)

@@ -1,7 +1,7 @@
-"""The discriminator's patch map as something to look at: each patch lies where its receptive field does.
+"""The discriminator's patch map, drawn over the image: each patch at the place of its receptive field.
 
-A patch is drawn as a cell of one stride, centred on its receptive field; the field itself, which is larger than the
-cell and overlaps its neighbours', is outlined when a patch is chosen. One colour scale holds for all maps.
+A patch is drawn as a cell of one stride, centred on its receptive field. The field is larger than the cell and overlaps
+its neighbours; it is outlined when a patch is chosen. All maps have the same colour scale.
 """
 
 import base64
@@ -10,22 +10,17 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from simgan.discriminator import Discriminator, ReceptiveField, receptive_field
-from simgan.images.arrays import Array, equalize, to_stored, to_tensor
-from simgan.images.colours import grey
-from simgan.images.depth import Window
-from simgan.images.depth import to_tensor as depth_to_tensor
+from simgan.images import codecs
+from simgan.images.arrays import Array, equalize, luminance
 from simgan.images.files import encode_png
 from simgan.refiner import Refiner
-from simgan.space.preview import visible
 
-REFINED, REAL = (30, 90, 255), (255, 196, 0)  # blue and yellow, which colour-blind eyes tell apart
-STRONGEST = 0.8  # opacity at 0 and 1; a patch of which the discriminator is unsure lets the image through
+REFINED, REAL = (30, 90, 255), (255, 196, 0)  # blue and yellow, which colour-blind people can distinguish
+STRONGEST = 0.8  # opacity at 0 and 1; a patch of probability 0.5 is transparent
 
 
 def _scale() -> Array:
@@ -39,7 +34,7 @@ SCALE = _scale()  # (256, 4): red, green, blue and opacity of the probabilities 
 
 @dataclass(frozen=True)
 class PatchMap:
-    """What the discriminator saw, uint8 (H, W) or (H, W, 3), and its probabilities of being real, (h, w) in [0, 1]."""
+    """An image as the discriminator sees it, uint8 (H, W) or (H, W, 3), and its probabilities of being real, (h, w)."""
 
     seen: Array
     probability_real: NDArray[np.float32]
@@ -50,28 +45,29 @@ class PatchMap:
         return float(self.probability_real.mean())
 
 
-def judge(refiner: Refiner, discriminator: Discriminator, image: Image.Image) -> PatchMap:
-    """Let the discriminator judge an image as in training: without alpha, in its channels, equalized if those were."""
-    planes = visible(to_stored(image))
-    if discriminator.config.channels == 1 and planes.ndim == 3:
-        planes = cv2.cvtColor(np.ascontiguousarray(planes), cv2.COLOR_RGB2GRAY)
-    if discriminator.config.channels == 3 and planes.ndim == 2:
-        planes = np.repeat(planes[..., None], 3, axis=-1)
+def judge(refiner: Refiner, discriminator: Discriminator, *images: Array) -> list[PatchMap]:
+    """Return the discriminator's maps of stored images of one scene, which it sees as in training.
+
+    That is without alpha, in its own number of channels, equalized if its training images were, and in the first
+    image's window of depth.
+    """
+    codec = codecs.get(codecs.fitting(refiner.config.codec, discriminator.config.channels))
+    windows = codec.windows(images[0][None])
+    planes = [codec.planes(image[None]) for image in images]
     if refiner.config.equalize:
-        planes = equalize(planes) if planes.ndim == 2 else np.dstack([equalize(planes[..., c]) for c in range(3)])
-    probability = discriminator.probability_real(to_tensor(planes[None]))[0].float().numpy()
-    seen = planes if planes.dtype == np.uint8 else (planes / 257).round().astype(np.uint8)
-    return PatchMap(seen, probability)
-
-
-def judge_depth(discriminator: Discriminator, depth: Array, window: Window, shown: Window) -> PatchMap:
-    """Let the discriminator judge depth, uint16 (H, W) in mm, in a window; it is seen in another, near is light."""
-    tensor = depth_to_tensor(depth[None], [window])
-    return PatchMap(grey(depth, shown), discriminator.probability_real(tensor)[0].float().numpy())
+        planes = [equalize(p) if p.ndim == 3 else np.moveaxis(equalize(np.moveaxis(p, -1, 1)), 1, -1) for p in planes]
+    shown = codec.show(*(plane[0] for plane in planes))
+    return [
+        PatchMap(
+            luminance(seen) if codec.channels == 1 else seen,
+            discriminator.probability_real(codec.to_tensor(plane, windows))[0].float().numpy(),
+        )
+        for seen, plane in zip(shown, planes, strict=True)
+    ]
 
 
 def field_of(discriminator: Discriminator, image: Array) -> tuple[ReceptiveField, ReceptiveField]:
-    """Give what a patch sees along x and along y; a global discriminator has one patch, which sees all of the image."""
+    """Return the receptive fields of patches along x and y; a global discriminator has one patch, the whole image."""
     if discriminator.config.scope == "global":
         height, width = image.shape[:2]
         return ReceptiveField(0, width, width), ReceptiveField(0, height, height)
@@ -80,7 +76,7 @@ def field_of(discriminator: Discriminator, image: Array) -> tuple[ReceptiveField
 
 
 def draw(maps: dict[str, PatchMap], fields: tuple[ReceptiveField, ReceptiveField]) -> str:
-    """Give the maps, each under its name, beside each other as HTML; `patch_map.js` tells the value of a patch."""
+    """Return the maps side by side as HTML, each with its name; `patch_map.js` shows the value of a patch."""
     figures = "".join(_figure(name, found, fields) for name, found in maps.items())
     stops = ", ".join(f"rgb({r} {g} {b} / {a / 255:.2f})" for r, g, b, a in SCALE[:: 255 // 15].tolist())
     return (
@@ -130,5 +126,5 @@ def _data(image: Array) -> str:
 
 
 def report(found: PatchMap) -> dict[str, Any]:
-    """Give a map as numbers for code that calls the Space: rows of probabilities, and their mean."""
+    """Return a map as numbers for code that calls the Space: rows of probabilities, and their mean."""
     return {"mean": round(found.mean, 4), "map": found.probability_real.astype(float).round(4).tolist()}

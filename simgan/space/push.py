@@ -1,8 +1,9 @@
-"""A Space of one's own: `app.py`, the package as it is here, and the versions that it was tried with, pushed together.
+"""Push a Space of one's own: `app.py`, the source of the package, and its requirements with tested versions.
 
-The package is not on an index, so its source comes along: what runs is what was pushed, to the byte.
+The source is pushed because the package is on no index; so the Space runs exactly what was pushed.
 """
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -13,7 +14,9 @@ from huggingface_hub import SpaceCardData
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from simgan.domains import find
 from simgan.errors import SourceError
+from simgan.hub.loading import CONFIG, SHIPPED
 from simgan.hub.uploading import Pushed, upload
 
 PACKAGE = Path(__file__).parents[1]
@@ -28,10 +31,10 @@ if __name__ == "__main__":
     tyro.cli(serve)
 '''
 README = """
-Make labelled synthetic eye images look real without losing their labels: Simulated+Unsupervised learning (SimGAN,
+Make labelled synthetic images ({}) look real without losing their labels: Simulated+Unsupervised learning (SimGAN,
 [Shrivastava et al. 2017](https://arxiv.org/abs/1612.07828)).
 
-Code: Apache-2.0. The weights carry the terms of what they were trained on: see `simgan/pretrained/*/README.md`.
+Code: Apache-2.0. The weights have the terms of their training images: see `simgan/pretrained/*/README.md`.
 Images that are sent here are deleted after a while, and go nowhere else.
 """
 
@@ -39,7 +42,7 @@ Images that are sent here are deleted after a while, and go nowhere else.
 def push_space(
     repo_id: str, *, models: Sequence[str] = (), private: bool | None = None, token: str | bool | None = None
 ) -> Pushed:
-    """Push a working Space; again: only changes. `models` are the Hub ids that its page lists.
+    """Push a working Space, or what changed of it. `models` are the Hub ids that its card lists.
 
     `PublishError` where the Hub refuses it or is out of reach, `SourceError` where the package is not installed.
     """
@@ -62,27 +65,30 @@ def write_space(folder: Path, *, models: Sequence[str] = ()) -> None:
     needed = list(requirements())
     (folder / "requirements.txt").write_text("\n".join(needed) + "\n")
     (folder / "app.py").write_text(APP)
+    shipped = [find(json.loads(file.read_text())["domain"]) for file in sorted(SHIPPED.glob(f"*/{CONFIG}"))]
+    words = list({domain.name: domain.words for domain in shipped}.values())
     card = SpaceCardData(
-        title="simgan: synthetic eyes look real",
+        title="simgan: synthetic images look real",
         sdk="gradio",
         sdk_version=version("gradio"),
         app_file="app.py",
         license="other",
         models=list(models) or None,
-        tags=["simgan", "simulated-unsupervised-learning", "gaze-estimation"],
-        emoji="👁",
+        tags=["simgan", "simulated-unsupervised-learning", *(one.tag for one in words)],
+        emoji="🖼",
         colorFrom="blue",
         colorTo="gray",
         pinned=False,
     )
-    (folder / "README.md").write_text(f"---\n{card.to_yaml()}\n---\n{README}")
+    about = README.format(", ".join(one.images for one in words))
+    (folder / "README.md").write_text(f"---\n{card.to_yaml()}\n---\n{about}")
     shutil.copytree(PACKAGE, folder / "simgan", ignore=shutil.ignore_patterns("__pycache__", "*.pyi", ".*"))
 
 
 def requirements() -> Iterator[str]:
-    """Give what the package and its interface need, each from the least version that will do to the next major one.
+    """Return what the package and its interface need, from the lowest allowed version to the next major one.
 
-    Gradio is pinned to the version here, which the Space's README names too.
+    Gradio is pinned to the installed version, which the README of the Space names too.
     """
     try:
         for need in {need.name: need for need in _needs(EXTRA)}.values():

@@ -1,4 +1,4 @@
-"""The tab Refine: images in; before and after beside each other, and the refined files in the format they came in."""
+"""The tab Refine: images in; before and after side by side, and the refined files in the format of the input."""
 
 import time
 from typing import Any
@@ -6,21 +6,19 @@ from typing import Any
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
-from PIL import Image
 
+from simgan.images.arrays import Array
 from simgan.images.files import encode_like
-from simgan.refining.engine import is_of_depth
-from simgan.space import depths, limits, preview
-from simgan.space.events import MODEL_QUEUE, show_errors
+from simgan.space import limits, preview
+from simgan.space.decoding import open_uploads
+from simgan.space.events import MODEL_QUEUE, model_slot, show_errors
 from simgan.space.models import Model, Models
 from simgan.space.notes import describe
-from simgan.space.samples import Choice, Upload, examples, hand_examples, image_field
+from simgan.space.samples import Choice, Upload, examples, image_field
 
 ABOUT = """
-Choose synthetic eye images and compare: left of the line as rendered, right of it refined. Size, bit depth, file
-format and what the labels say stay as they were.
-
-A model of hands takes depth: 16 bits of millimetres, 0 = no reading. As thumbnails such images are all but black.
+Choose synthetic images and compare: as rendered left of the line, refined right of it. Size, bit depth, file format and
+what the labels say stay as they were. Models take
 """
 NONE_YET = "Upload an image, paste one, or pick an example."
 
@@ -36,27 +34,25 @@ def add(models: Models) -> None:
         paths = _paths(images)
         numbered = [(f"{number + 1} · {limits.name(path)}", number) for number, path in enumerate(paths)]
         shown = gr.Dropdown(choices=numbered, value=len(paths) - 1, visible=len(paths) > 1)
-        return [*_refine_files(models.get(model), paths, strength), shown]
+        return [*_refine(models.get(model), paths, strength), shown]
 
     @show_errors
     def show(images: Upload, which: int | None, model: str, strength: float) -> list[Any]:
         """Show another one of several images before and after (`which` counts from 0)."""
-        paths = _paths(images)
-        network = models.get(model)
-        picture = _open(network, paths[min(which or 0, len(paths) - 1)])
-        seconds, refined = _refine(network, [picture], strength)
-        return _compare(network, picture, refined[0], strength, seconds)
+        path = _paths(images)[which or 0 : (which or 0) + 1] or _paths(images)[-1:]
+        return _refine(models.get(model), path, strength)[:3]
 
-    chosen = [examples()[0]]
-    for _ in range(2):  # opens with a result; the first run compiles kernels, for which no visitor has to wait
-        *opening, files = _refine_files(models.get(models.shipped[0]), chosen, 1.0)
-    for name in models.of_hands[:1]:  # of another size, so it compiles others
-        _refine_files(models.get(name), hand_examples()[:1], 1.0)
+    first = models.get(models.shipped[0])
+    chosen = examples(first.domain.name)[:1]
+    opening: list[Any] = [None, None, NONE_YET, None]
+    for domain, name in [*models.domains().items(), (first.domain.name, first.name)]:
+        for example in examples(domain)[:1]:  # compiles the kernels of that size, so that no visitor waits for them
+            opening = _refine(models.get(name), [example], 1.0)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            gr.Markdown(ABOUT)
+            gr.Markdown(ABOUT + "; ".join(_takes(models.get(name)) for name in models.domains().values()) + ".")
             images = image_field(chosen, "Synthetic images", "refine")
-            choice = Choice(images, "refine", together=True)
+            choice = Choice(models, images, "refine", together=True)
             model = model_choice(models)
             strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="0 gives the input back, 1 is refined.")
             button = gr.Button("Refine", variant="primary", elem_id="refine-button")
@@ -82,7 +78,7 @@ def add(models: Models) -> None:
                     min_width=240,
                 )
                 download = gr.File(
-                    files,
+                    opening[3],
                     label="Download, in the format that came in",
                     height=240,
                     elem_id="refine-download",
@@ -92,7 +88,7 @@ def add(models: Models) -> None:
                 )
     outputs = [comparison, difference, note]
     gr.on(
-        [button.click, images.change, choice.follow(models, model), strength.release],
+        [button.click, images.change, choice.follow(model), strength.release],
         refine,
         [images, model, strength],
         [*outputs, download, shown],
@@ -107,7 +103,7 @@ def add(models: Models) -> None:
 
 
 def model_choice(models: Models) -> gr.Dropdown:
-    """Give the field in which a visitor chooses a shipped model or types a Hub id."""
+    """Return the field in which a visitor chooses a shipped model or types a Hub id."""
     return gr.Dropdown(
         models.shipped,
         value=models.shipped[0],
@@ -119,37 +115,25 @@ def model_choice(models: Models) -> gr.Dropdown:
 
 def _paths(images: Upload) -> list[str]:
     paths = [path for path, _ in images or []]
-    limits.check_count(paths)
+    limits.check_files(paths)
     return paths
 
 
-def _refine_files(model: Model, paths: list[str], strength: float) -> list[Any]:
-    """Give what is shown of the last image, which is the one that was added last, and the refined files."""
-    pictures = [_open(model, path) for path in paths]
-    seconds, refined = _refine(model, pictures, strength)
-    files = [
-        save_bytes_to_cache(encode_like(after, before, before.format), limits.name(path), get_upload_folder())
-        for path, before, after in zip(paths, pictures, refined, strict=True)
-    ]
-    return [*_compare(model, pictures[-1], refined[-1], strength, seconds), files]
+def _takes(model: Model) -> str:
+    return f"{model.domain.words.images} (`{model.name}` and others: {model.domain.words.takes})"
 
 
-def _open(model: Model, path: str) -> Image.Image:
-    """Read an image that the model takes; what it does not take is told by the file's name."""
-    picture = limits.open_upload(path)
-    depths.check_kind(model.refiner, picture, limits.name(path))
-    return picture
-
-
-def _refine(model: Model, pictures: list[Image.Image], strength: float) -> tuple[float, list[Image.Image]]:
-    """Refine pictures; also give the seconds that an image took on average."""
-    limits.check_work(model.refiner, sum(picture.width * picture.height for picture in pictures))
-    start = time.perf_counter()
-    refined = model.refiner.refine(pictures, strength)
-    return (time.perf_counter() - start) / len(pictures), refined
-
-
-def _compare(model: Model, before: Image.Image, after: Image.Image, strength: float, seconds: float) -> list[Any]:
-    pair = depths.pair if is_of_depth(model.refiner) else preview.pair
-    first, second, difference = pair(before, after)
-    return [(first, second), difference, describe(model, before, strength, seconds)]
+def _refine(model: Model, paths: list[str], strength: float) -> list[Any]:
+    """Return what is shown of the last image, which was added last, and the refined files."""
+    pictures = open_uploads(paths, model.check_work)
+    stored = [model.check(picture, limits.name(path)) for path, picture in zip(paths, pictures, strict=True)]
+    with model_slot():
+        start = time.perf_counter()
+        refined: list[Array] = model.refiner.refine(stored, strength)
+        seconds = (time.perf_counter() - start) / len(stored)
+    files = []
+    for path, picture, array in zip(paths, pictures, refined, strict=True):
+        data = encode_like(model.codec.restore(array, picture), picture, picture.format)
+        files.append(save_bytes_to_cache(data, limits.name(path), get_upload_folder()))
+    first, second, difference = preview.compare(model.codec, stored[-1], refined[-1])
+    return [(first, second), difference, describe(model, stored[-1], strength, seconds), files]

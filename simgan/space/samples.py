@@ -1,4 +1,4 @@
-"""The examples that the Space opens with: renders of simgan's own simulators, which may be shown to anyone."""
+"""The examples of the Space: renders of simgan's own simulators, which may be shown to anyone."""
 
 import functools
 import tempfile
@@ -10,43 +10,39 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from simgan.images.arrays import Array
-from simgan.refining.engine import is_of_depth
-from simgan.simulators.eyes import renders as eyes
-from simgan.simulators.hands import renders as hands
+from simgan.domains import find
+from simgan.simulators import SIMULATORS, Simulator
 from simgan.space.events import show_errors
-from simgan.space.models import Models
+from simgan.space.models import Model, Models
 
-Upload = Sequence[tuple[str, str | None]] | None  # what a gallery gives: paths and captions
+Upload = Sequence[tuple[str, str | None]] | None  # paths and captions of a gallery
 
-CHOSEN = (4, 8, 24, 41, 36, 10)  # of the simulated eyes
-CHOSEN_HANDS = (10, 24, 6, 9, 31)  # and of the hands
+NUMBERS = (10, 24, 31, 4, 41, 6)  # of the rendered images
 
 
-@functools.cache
-def examples() -> list[str]:
-    """Write the examples of eyes, once a process, as PNG files of 55×35 and give their paths."""
-    return _write("eye", eyes.render(CHOSEN)[0])
+def simulator_of(domain: str) -> Simulator | None:
+    """Return the first simulator of a domain, which renders its synthetic images; None if there is none."""
+    return next((simulator for simulator in SIMULATORS.values() if simulator.domain == domain), None)
 
 
 @functools.cache
-def hand_examples() -> list[str]:
-    """Write those of hands, once a process, as 16-bit PNG files of 224×224 in mm and give their paths."""
-    return _write("hand", hands.render(CHOSEN_HANDS)[0])
-
-
-def _write(name: str, images: Array) -> list[str]:
+def examples(domain: str) -> tuple[str, ...]:
+    """Write examples of a domain as PNG files, once a process, and return their paths: none without a simulator."""
+    simulator = simulator_of(domain)
+    if simulator is None:
+        return ()
     folder = Path(tempfile.mkdtemp(prefix="simgan-examples-"))
-    paths = [folder / f"{name} {number}.png" for number in range(1, len(images) + 1)]
-    for path, image in zip(paths, images, strict=True):
+    name = Path(find(domain).words.example).stem
+    paths = [folder / f"{name} {number}.png" for number in range(1, len(NUMBERS) + 1)]
+    for path, image in zip(paths, simulator.render(NUMBERS)[0], strict=True):
         Image.fromarray(image).save(path)
-    return [str(path) for path in paths]
+    return tuple(map(str, paths))
 
 
-def image_field(chosen: list[str], label: str, name: str) -> gr.Gallery:
-    """Give the field that takes images of every kind, open with some; `name` begins its element's id."""
+def image_field(chosen: Sequence[str], label: str, name: str) -> gr.Gallery:
+    """Return the field that takes images of every kind and opens with `chosen`; `name` begins its element's id."""
     return gr.Gallery(
-        chosen,
+        list(chosen),
         label=label,
         format="png",
         file_types=["image"],
@@ -61,52 +57,58 @@ def image_field(chosen: list[str], label: str, name: str) -> gr.Gallery:
 
 
 class Choice:
-    """Examples below a gallery: those of eyes, or of hands while a model of hands is chosen."""
+    """Examples below a gallery: those of the chosen model's domain."""
 
-    def __init__(self, images: gr.Gallery, name: str, *, together: bool = False) -> None:
-        """Add both kinds to the page; `together`: one more example is all eyes. `name` begins the events' names."""
-        eye_rows: list[Any] = [[[path]] for path in examples()] + [[examples()]] * together
-        self.images, self.name = images, name
-        self.eyes = gr.Examples(
-            eye_rows,
-            [images],
-            label="Examples",
-            api_name=f"{name}_example",
-            api_visibility="public",
-            elem_id=f"{name}-examples",
-        )
-        self.hands = gr.Examples(
-            [[[path]] for path in hand_examples()],
-            [images],
-            label="Examples",
-            example_labels=[Path(path).stem for path in hand_examples()],  # thumbnails of depth are black in browsers
-            api_name=f"{name}_hand_example",
-            api_visibility="public",
-            elem_id=f"{name}-hand-examples",
-            visible=False,
-        )
+    def __init__(self, models: Models, images: gr.Gallery, name: str, *, together: bool = False) -> None:
+        """Add the examples of each domain; `together`: the last one is all of them. `name` begins the events' names."""
+        self.models, self.images, self.name = models, images, name
+        self.fields: dict[str, gr.Dataset] = {}
+        for number, (domain, model) in enumerate(models.domains().items()):
+            if not (paths := examples(domain)):
+                continue
+            rows: list[Any] = [[[path]] for path in paths] + [[list(paths)]] * together
+            # Browsers show 16 bits of depth as black, so that names stand in place of thumbnails.
+            names = [Path(path).stem for path in paths] + ["all of them"] * together
+            self.fields[domain] = gr.Examples(
+                rows,
+                [images],
+                label="Examples",
+                example_labels=names if models.get(model).codec.unit else None,
+                api_name=f"{name}_{domain}_example",
+                api_visibility="public",
+                elem_id=f"{name}-{domain}-examples",
+                visible=number == 0,
+            ).dataset
 
-    def follow(self, models: Models, model: gr.Dropdown) -> Callable[..., Any]:
-        """Give the event that fires when another model was chosen, and the examples fit it.
+    def follow(self, model: gr.Dropdown) -> Callable[..., Any]:
+        """Return the event that fires after the examples were switched to those of the chosen model.
 
-        An example of the other kind is replaced, which fires the gallery's event instead. What a visitor sent stays.
+        If the gallery holds examples of another domain, they are replaced, and the gallery's own event fires instead.
+        Images that a visitor sent stay.
         """
         moment = gr.State(0)
 
         @show_errors
         def fit(images: Upload, model: str) -> list[Any]:
-            """Show examples that a model takes: in the gallery too, where it has examples that it does not take."""
-            of_hands = is_of_depth(models.get(model).refiner)
-            own, others = (hand_examples(), examples()) if of_hands else (examples(), hand_examples())
-            known = {Path(path).read_bytes() for path in others}
-            is_other = bool(images) and all(Path(path).read_bytes() in known for path, _ in images or ())
+            """Show examples that a model takes: in the gallery too, where it holds examples of another kind."""
+            fitting = self._fitting(self.models.get(model))
+            others = {
+                Path(path).read_bytes() for domain in self.fields if domain not in fitting for path in examples(domain)
+            }
+            replaced = bool(images and fitting) and all(Path(path).read_bytes() in others for path, _ in images or ())
             return [
-                [own[0]] if is_other else gr.skip(),
-                gr.Dataset(visible=not of_hands),
-                gr.Dataset(visible=of_hands),
-                gr.skip() if is_other else time.time_ns(),
+                [examples(fitting[0])[0]] if replaced else gr.skip(),
+                *(gr.Dataset(visible=domain in fitting) for domain in self.fields),
+                gr.skip() if replaced else time.time_ns(),
             ]
 
-        outputs = [self.images, self.eyes.dataset, self.hands.dataset, moment]
+        outputs = [self.images, *self.fields.values(), moment]
         model.change(fit, [self.images, model], outputs, api_name=f"{self.name}_model", show_progress="hidden")
         return moment.change
+
+    def _fitting(self, model: Model) -> list[str]:
+        """Return the domains whose examples a model takes: its own, or those in the same unit."""
+        if model.domain.name in self.fields:
+            return [model.domain.name]
+        units = {domain: self.models.get(name).codec.unit for domain, name in self.models.domains().items()}
+        return [domain for domain in self.fields if units[domain] == model.codec.unit]

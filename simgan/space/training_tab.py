@@ -1,4 +1,4 @@
-"""The tab Training: how shipped models came about, realism beside annotation shift, and sample sheets over steps."""
+"""The tab Training: realism and annotation shift of shipped models while they were trained, and sample sheets."""
 
 import math
 import re
@@ -17,16 +17,14 @@ from simgan.space.events import show_errors
 from simgan.space.models import Models
 
 ABOUT = """
-A refiner gets more real while it trains, and its labels less true. So both are measured on images that were held out,
-and what ships is the most real one whose shift stays within its bounds. **Look at both curves at the same step.**
+While a refiner is trained, its images get more realistic, but its labels less accurate. So both are measured on images
+that were held out, and the most realistic refiner ships whose annotation shift stays below a bound. **Compare both
+curves at the same step.**
 """
-PAPER_SHIFT = 1.1  # px that pupil centres moved in the paper (section 3.1)
-ORANGE, GREY, BLUE = "#d97706", "#64748b", "#2563eb"  # told apart on light and on dark, and told in words below a plot
+ORANGE, GREY, BLUE = "#d97706", "#64748b", "#2563eb"  # distinct on light and on dark; words below a plot name them
 REALISM = {"refined": ORANGE, "raw": GREY, "between real images": BLUE}
-PAPER = "the paper's mean"
-SHIFT = {"mean without the worst 5 %": ORANGE, PAPER: GREY, "median": BLUE}
-STEP, DISTANCE, MOVED = "step", "patch distance ×1000", "moved, px (iris) or mm (hand)"
-KINDS = {"eyes": ("iris", "px"), "hands": ("surface", "mm")}  # what is measured to have moved, and its unit
+SHIFT = {"mean without the worst 5 %": ORANGE, "median": BLUE}
+STEP, DISTANCE, MOVED = "step", "patch distance ×1000", "moved"
 
 
 def add(models: Models) -> None:
@@ -53,10 +51,10 @@ def add(models: Models) -> None:
     note, realism, shift, trade, step, sheet, figures = _all(first)
     gr.Markdown(ABOUT)
     model = gr.Dropdown(models.shipped, value=first, label="Shipped model")
-    told_note = gr.Markdown(note, elem_id="training-note")
+    note_text = gr.Markdown(note, elem_id="training-note")
     with gr.Row(elem_id="training-plots"):
-        realism_plot = gr.LinePlot(realism, label="Realism: lower is more real", **_lines(DISTANCE, REALISM))
-        shift_plot = gr.LinePlot(shift, label="Annotation shift: lower is truer", **_lines(MOVED, SHIFT))
+        realism_plot = gr.LinePlot(realism, label="Realism: lower is more realistic", **_lines(DISTANCE, REALISM))
+        shift_plot = gr.LinePlot(shift, label="Annotation shift: lower is more accurate", **_lines(MOVED, SHIFT))
         trade_plot = gr.ScatterPlot(
             trade,
             x=MOVED,
@@ -65,10 +63,10 @@ def add(models: Models) -> None:
             height=280,
             min_width=300,
             buttons=[],
-            label="The trade: left is truer, down is more real",
+            label="Both: left is more accurate, down is more realistic",
         )
     gr.Markdown(
-        f"Realism: {_legend(REALISM)}. Annotation shift: {_legend(SHIFT)}; the paper has none for hands.",
+        f"Realism: {_legend(REALISM)}. Annotation shift: {_legend(SHIFT)}.",
         elem_id="training-legend",
     )
     slider = gr.Slider(**step, label="Step", elem_id="training-step")
@@ -82,7 +80,7 @@ def add(models: Models) -> None:
         elem_id="training-sheet",
         alt_text="The same held-out images, refined by the model of this step",
     )
-    outputs = [told_note, realism_plot, shift_plot, trade_plot, slider, picture, figures_text]
+    outputs = [note_text, realism_plot, shift_plot, trade_plot, slider, picture, figures_text]
 
     model.change(choose, model, outputs, api_name="training", queue=False)
     slider.change(
@@ -96,7 +94,7 @@ def _lines(y: str, colours: dict[str, str]) -> dict[str, Any]:
         "y": y,
         "color": "series",
         "color_map": colours,
-        "colors_in_legend": [],  # Gradio's legend has no room on a narrow screen: `_legend` tells them
+        "colors_in_legend": [],  # Gradio's legend has no room on a narrow screen: `_legend` is below the plots
         "height": 280,
         "min_width": 300,
         "buttons": [],
@@ -110,19 +108,16 @@ def _legend(colours: dict[str, str]) -> str:
 
 
 def _all(name: str) -> list[Any]:
-    """Give note, the data of the three plots, the slider's settings, the sheet and its figures."""
+    """Return the note, the data of the three plots, the settings of the slider, the sheet and its figures."""
     found = read_records(SHIPPED / name)
     if not found.measures:
-        text = f"`{name}` ships **without records**: what is left of its training is the table in its model card."
+        text = f"`{name}` ships **without records**: of its training, only the table in its model card is known."
         return [text, None, None, None, {"minimum": 0, "maximum": 1, "value": 0, "visible": False}, None, ""]
     rows = pd.DataFrame(found.measures).sort_values("step")
     first, last = int(rows["step"].iloc[0]), int(rows["step"].iloc[-1])
     shipped = last if found.step is None else found.step
     realism = _long(rows, DISTANCE, dict(zip(REALISM, _scaled(rows), strict=True)))
-    shifts = dict(zip(SHIFT, (rows["shift"], pd.Series(PAPER_SHIFT, rows.index), rows["shift_median"]), strict=True))
-    if found.network["domain"] != "eyes":
-        del shifts[PAPER]
-    shift = _long(rows, MOVED, shifts)
+    shift = _long(rows, MOVED, dict(zip(SHIFT, (rows["shift"], rows["shift_median"]), strict=True)))
     trade = pd.DataFrame({MOVED: rows["shift"], DISTANCE: 1000 * rows["realism"], STEP: rows["step"]})
     slider = {
         "minimum": first,
@@ -131,7 +126,11 @@ def _all(name: str) -> list[Any]:
         "value": shipped,
         "visible": True,
     }
-    text = f"`{name}` ships the refiner of **step {shipped}** of {last}."
+    words = found.words
+    text = (
+        f"`{name}` ships the refiner of **step {shipped}** of {last}. What moved: {words.part}, in {words.where}. "
+        f"{words.paper}"
+    )
     return [text, realism, shift, trade, slider, *_at(found, shipped)]
 
 
@@ -144,24 +143,24 @@ def _long(rows: pd.DataFrame, y: str, series: dict[str, pd.Series]) -> pd.DataFr
 
 
 def _at(found: Records, step: int) -> list[Any]:
-    """Give the sheet that is nearest to a step, and what was measured nearest to it."""
+    """Return the sheet nearest to a step, and what was measured nearest to it."""
     if not found.measures:
         return [None, ""]
     row = min(found.measures, key=lambda row: abs(row["step"] - step))
-    what, unit = KINDS[found.network["domain"]]
+    part, unit = found.words.part, found.words.unit
     text = (
         f"**Step {row['step']}**: patch distance {1000 * row['realism']:.1f} "
-        f"(raw {1000 * row['realism_raw']:.1f}, between real images {1000 * row['realism_floor']:.1f}); {what} moved "
+        f"(raw {1000 * row['realism_raw']:.1f}, between real images {1000 * row['realism_floor']:.1f}); {part} moved "
         f"{row['shift']:.2f} {unit} on average, {row['shift_median']:.2f} {unit} in the median; "
-        f"λ {row['regularization_weight']:.3g}; the discriminator tells {row['accuracy_refined']:.0%} of refined and "
-        f"{row['accuracy_real']:.0%} of real images."
+        f"λ {row['regularization_weight']:.3g}; the discriminator is right about {row['accuracy_refined']:.0%} of "
+        f"refined and {row['accuracy_real']:.0%} of real images."
     )
     sheet = min(found.sheets, key=lambda file: abs(int(re.sub(r"\D", "", file.stem)) - step), default=None)
     return [None if sheet is None else _read_sheet(sheet), text]
 
 
 def _read_sheet(file: Path) -> Image.Image:
-    """Give a sheet with the second half of its columns below the first, so that crops stay large on a narrow screen."""
+    """Return a sheet with the right half below the left one, so that crops stay large on a narrow screen."""
     sheet = np.array(Image.open(file).convert("RGB"))
     half = sheet.shape[1] // 2
     gap = np.full((8, half, 3), 255, np.uint8)

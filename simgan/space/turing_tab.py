@@ -1,7 +1,7 @@
 """The tab Can you tell?: the paper's visual Turing test (section 3.1), real and refined images in random order.
 
-Each image is real or refined by the toss of a coin, so that guessing is right half the time, whatever one remembers.
-What it was stays on the server until the visitor has answered.
+A coin decides for each image whether it is real or refined, so that guesses are right half the time, whatever was shown
+before. The answer stays on the server until the visitor has answered.
 """
 
 import math
@@ -11,19 +11,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import gradio as gr
-import numpy as np
 
 from simgan.errors import SimGANError
+from simgan.hub.cards.records import read_records
+from simgan.hub.loading import SHIPPED
 from simgan.images.arrays import Array, equalize
-from simgan.simulators.eyes import camera
-from simgan.simulators.eyes import renders as eyes
-from simgan.space.events import MODEL_QUEUE, show_errors
-from simgan.space.models import Models
+from simgan.refiner import Refiner
+from simgan.simulators import SIMULATORS, Simulator
+from simgan.space.events import MODEL_QUEUE, model_slot, show_errors
+from simgan.space.models import Model, Models
+from simgan.space.preview import resize
+from simgan.space.samples import simulator_of
 
 COUNT = 20  # images of a round
-ENLARGED = 8
 PAPER = (517, 1000)  # right answers of ten people in the paper, about refined images
 PAPER_RAW = (162, 200)  # and about raw synthetic ones
 REAL, REFINED = "real", "refined"
@@ -31,7 +32,7 @@ REAL, REFINED = "real", "refined"
 
 @dataclass
 class Round:
-    """A visitor's round: images uint8 (H, W), which of them are real, and the answers given so far."""
+    """A visitor's round: stored images, which of them are real, and the answers given so far."""
 
     images: list[Array]
     real: list[bool]
@@ -39,59 +40,81 @@ class Round:
 
     @property
     def right(self) -> int:
-        """How many answers were right."""
+        """Number of right answers."""
         return sum(answer == truth for answer, truth in zip(self.answers, self.real, strict=False))
 
     @property
     def over(self) -> bool:
-        """Whether every image was answered."""
+        """Whether there is an answer for every image."""
         return len(self.answers) == len(self.images)
 
 
 def p_value(right: int, count: int) -> float:
-    """Probability of at least so many right answers by guessing: one-sided, exact, as the paper's 0.148."""
+    """Return the probability of at least so many right answers by guessing: exact, one-sided, as the paper's 0.148."""
     return sum(math.comb(count, k) for k in range(right, count + 1)) / 2**count
 
 
-def draw(refiner: Any, photographs: list[Array] | None, count: int, dice: random.Random) -> Round:
-    """Draw a round: real images from `photographs`, or of `camera:eyes`, and refined renders of `simulator:eyes`.
+def draw(refiner: Refiner, renders: Simulator, real: Simulator | list[Array], count: int, dice: random.Random) -> Round:
+    """Return a round of renders that are refined, and of real images: photographs, or those of a simulator.
 
-    Both worlds are drawn with a seed that training did not use, so that nobody in them is known to the refiner.
+    Simulators get a seed that training did not use, so that the refiner has seen none of their images.
     """
-    real = [dice.random() < 0.5 for _ in range(count)]
-    if photographs is not None and sum(real) <= len(photographs):
-        shown = dice.sample(photographs, sum(real))
-    elif photographs is not None:
-        shown = dice.choices(photographs, k=sum(real))
+    is_real = [dice.random() < 0.5 for _ in range(count)]
+    number = sum(is_real)
+    if isinstance(real, Simulator):
+        shown = list(real.render(range(number), seed=dice.randrange(1, 2**31))[0])
     else:
-        shown = list(camera.render(range(sum(real)), seed=dice.randrange(1, 2**31))[0])
-    refined = refiner.refine(list(eyes.render(range(count - sum(real)), seed=dice.randrange(1, 2**31))[0]))
-    images = [shown.pop() if is_real else refined.pop() for is_real in real]
-    return Round(images, real)
+        shown = dice.sample(real, number) if number <= len(real) else dice.choices(real, k=number)
+    refined = refiner.refine(list(renders.render(range(count - number), seed=dice.randrange(1, 2**31))[0]))
+    return Round([shown.pop() if answer else refined.pop() for answer in is_real], is_real)
 
 
-def read_photographs(folder: Path, *, equalized: bool) -> list[Array]:
-    """Give the images below a folder as grey crops of 55×35, equalized where the refined ones are."""
-    from simgan.data import Crops, load
+def read_photographs(folder: Path, model: Model) -> list[Array]:
+    """Return the images of a folder in the size and the channels of a model, equalized if its training images were."""
+    from simgan.data.loader import Crops  # needs `datasets`, for those who start the page with a folder
+    from simgan.data.sources import load
 
-    crops = Crops(load(f"folder:{folder}"))[:]
-    return [equalize(crop) if equalized else crop for crop in crops]
+    channels = model.codec.channels
+    crops = Crops(load(f"folder:{folder}", size=model.domain.size, channels=channels), channels=channels)[:]
+    return [equalize(crop) if model.refiner.config.equalize else crop for crop in crops]
 
 
-def add(models: Models, real: Path | None = None) -> None:
-    """Build the tab inside the current `gr.Tab`; `real` is a folder of real crops to show instead of the look-alike."""
-    model = models.get("eyes-simulated" if real is None else "eyes")
-    photographs = None if real is None else read_photographs(real, equalized=model.refiner.config.equalize)
+def find_model(models: Models, *, of_simulator: bool) -> tuple[Model, Simulator, Simulator | None] | None:
+    """Return a shipped model, the simulator of its synthetic images, and that of its real ones; None without one.
+
+    `of_simulator`: only a model whose real images are rendered too.
+    """
+    for name in models.shipped:
+        sources = read_records(SHIPPED / name).settings
+        renders, real = (next(map(SIMULATORS.get, sources.get(side, ())), None) for side in ("synthetic", "real"))
+        model = models.get(name)
+        renders = renders or simulator_of(model.domain.name)
+        if renders is not None and (real is not None or not of_simulator):
+            return model, renders, real
+    return None
+
+
+def add(models: Models, folder: Path | None = None) -> None:
+    """Build the tab inside the current `gr.Tab`; `folder` has real images, to be shown instead of rendered ones."""
+    found = find_model(models, of_simulator=folder is None)
+    if found is None:
+        gr.Markdown("No shipped model has a simulator: start the page with a folder of real images, `--real DIR`.")
+        return
+    model, renders, camera = found
+    real: Simulator | list[Array] | None = camera if folder is None else read_photographs(folder, model)
+    assert real is not None
 
     @show_errors
     def start() -> list[Any]:
         """Draw a new round and show its first image."""
         # `random.Random()` takes its seed from the system: nobody else draws the same.
-        return _show(draw(model.refiner, photographs, COUNT, random.Random()), "")
+        with model_slot():
+            drawn = draw(model.refiner, renders, real, COUNT, random.Random())
+        return _show(drawn, "")
 
     @show_errors
     def answer(choice: str, state: Round | None) -> list[Any]:
-        """Take an answer, "real" or "refined", about the image that is shown; tell the truth, and show the next."""
+        """Take an answer, "real" or "refined", about the image that is shown; say what it was, and show the next."""
         if state is None or state.over:
             raise SimGANError("There is no image to answer: press Start")
         state = Round(state.images, state.real, [*state.answers, choice == REAL])
@@ -99,7 +122,7 @@ def add(models: Models, real: Path | None = None) -> None:
         verdict = "Right" if state.answers[-1] == truth else "Wrong"
         return _show(state, f"**{verdict}**: it was {REAL if truth else REFINED}. ")
 
-    gr.Markdown(_about(real))
+    gr.Markdown(_about(folder, model))
     state = gr.State(None, time_to_live=3600)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
@@ -107,7 +130,7 @@ def add(models: Models, real: Path | None = None) -> None:
             with gr.Row():
                 is_real = gr.Button("Real · R", interactive=False, min_width=120, elem_id="tell-real")
                 is_refined = gr.Button("Refined · S", interactive=False, min_width=120, elem_id="tell-refined")
-            told_so_far = gr.Markdown("Press Start for the first image.", elem_id="tell-note")
+            note_text = gr.Markdown("Press Start for the first image.", elem_id="tell-note")
         with gr.Column(scale=3, min_width=300):
             image = gr.Image(
                 label="Real or refined?",
@@ -115,7 +138,7 @@ def add(models: Models, real: Path | None = None) -> None:
                 interactive=False,
                 buttons=[],
                 elem_id="tell-image",
-                alt_text="An eye, real or refined",
+                alt_text="An image, real or refined",
             )
     seen = gr.Gallery(
         label="What you saw",
@@ -128,7 +151,7 @@ def add(models: Models, real: Path | None = None) -> None:
         visible=False,
         elem_id="tell-seen",
     )
-    outputs = [state, image, told_so_far, is_real, is_refined, seen]
+    outputs = [state, image, note_text, is_real, is_refined, seen]
     begin.click(start, None, outputs, api_name="start_turing_test", **MODEL_QUEUE)
     for button, choice in ((is_real, REAL), (is_refined, REFINED)):
         button.click(
@@ -140,27 +163,24 @@ def add(models: Models, real: Path | None = None) -> None:
         )
 
 
-def _about(real: Path | None) -> str:
-    if real is None:
-        worlds = (
-            "**Real** are images of `camera:eyes`, simgan's own look-alike of a webcam's crops (so drawn too, by "
-            "another program); **refined** are renders of `simulator:eyes` by the refiner `eyes-simulated`, which "
-            "learned from that very camera. To put photographs in its place, start the page yourself: "
-            "`python app.py --real DIR`."
-        )
+def _about(folder: Path | None, model: Model) -> str:
+    refined = f"**refined** ones are renders that `{model.name}` refined"
+    if folder is not None:
+        worlds = f"**Real** images are the photographs that this page was started with; {refined}."
     else:
         worlds = (
-            "**Real** are the photographs that this page was started with; **refined** are renders of "
-            "`simulator:eyes` by the refiner `eyes`, which learned from MPIIGaze."
+            "**Real** images are those of simgan's own look-alike of a camera, which another program renders, and from "
+            f"which the model learned; {refined}. To use photographs instead, start the page yourself: "
+            "`python app.py --real DIR`."
         )
     return (
-        f"The paper's visual Turing test: {COUNT} eyes one by one, each real or refined by the toss of a coin. "
-        f"Can you tell?\n\n{worlds}"
+        f"The paper's visual Turing test: {COUNT} {model.domain.words.images} one by one; a coin decided for each "
+        f"whether it is real or refined. Can you tell?\n\n{worlds}"
     )
 
 
 def _show(state: Round, verdict: str) -> list[Any]:
-    """Give what the page shows of a round: the image to answer next, or the end."""
+    """Return what the page shows of a round: the next image, or the result."""
     done, count = len(state.answers), len(state.images)
     score = f"{state.right} of {done} right so far." if done else ""
     if state.over:
@@ -180,9 +200,9 @@ def _result(state: Round) -> str:
     right, count = state.right, len(state.images)
     p = p_value(right, count)
     meaning = (
-        "Guessing seldom does so well: **you can tell**."
+        "Guesses are seldom as good: **you can tell**."
         if p < 0.05
-        else "Guessing does as well often enough: **nothing shows that you can tell**."
+        else "Guesses are often as good: **nothing shows that you can tell**."
     )
     rows = [("you", right, count), ("ten people in the paper, refined images", *PAPER)]
     rows.append(("ten people in the paper, raw synthetic images", *PAPER_RAW))
@@ -191,7 +211,7 @@ def _result(state: Round) -> str:
     return (
         f"## {right} of {count} right\n\n{meaning}\n\n{table}\n\n"
         "p is the probability of at least so many right answers by guessing (exact binomial, one-sided). "
-        f"{count} images tell little: only {_needed(count)} or more right are unlikely by chance (p < 0.05)."
+        f"{count} images are few: only {_needed(count)} or more right are unlikely by chance (p < 0.05)."
     )
 
 
@@ -204,5 +224,5 @@ def _as_text(p: float) -> str:
 
 
 def enlarge(image: Array) -> Array:
-    """Show pixels as they are, each as a square."""
-    return np.asarray(cv2.resize(image, None, fx=ENLARGED, fy=ENLARGED, interpolation=cv2.INTER_NEAREST))
+    """Return an image with each pixel as a square."""
+    return resize(image, interpolate=False)

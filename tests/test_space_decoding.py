@@ -1,0 +1,181 @@
+"""Files of visitors are read in processes of their own: limits of time, of memory and of all files of an event."""
+
+import io
+import struct
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_demo_archives import pack, png
+
+from simgan import ImageError
+from simgan.images.files import encode_like, open_image
+from simgan.space import decoding, limits
+from simgan.space.decoding import Pool, Worker, open_uploads, read_bytes
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Write files and give their paths."""
+
+    def write(**files):
+        for name, data in files.items():
+            (tmp_path / name.replace("_", ".")).write_bytes(data)
+        return [str(tmp_path / name.replace("_", ".")) for name in files]
+
+    return write
+
+
+def never(*_):
+    while True:
+        pass
+
+
+def greedy(number):
+    return len(bytearray(number))
+
+
+def slow_jpeg(scans):
+    """A progressive JPEG whose last scan is repeated: 28 s for 60,000 of them."""
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 300), np.uint8)).save(
+        file, "JPEG", progressive=True
+    )
+    data = file.getvalue()
+    scan = data[data.rfind(b"\xff\xda") : -2]
+    return data[:-2] + scans * scan + data[-2:]
+
+
+def test_a_file_that_takes_too_long_ends_its_process_with_a_sentence_and_the_next_one_is_read(paths, monkeypatch):
+    monkeypatch.setattr(limits, "open_upload", never)
+    monkeypatch.setattr(decoding, "_open_upload", never)
+    monkeypatch.setattr(decoding, "SECONDS", 0.5)
+    pool = Pool(1)
+    monkeypatch.setattr(decoding, "pool", lambda: pool)
+    (path,) = paths(slow_png=png())
+    (first,) = pool.call([(limits.count_pixels, (decoding.Path(path), "slow.png"))], ["slow.png"])
+    assert first == 400
+    start = time.monotonic()
+    with pytest.raises(ImageError, match=r"^slow\.png takes more than 0\.5 seconds, or too much memory, to read"):
+        open_uploads([path])
+    assert time.monotonic() - start < 5
+    assert read_bytes(png(), "next.png").size == (20, 20)
+
+
+def test_a_file_that_takes_too_much_memory_is_a_sentence():
+    pool = Pool(1)
+    with pytest.raises(ImageError, match=r"^b takes more than 10 seconds, or too much memory"):
+        pool.call([(greedy, (1000,)), (greedy, (2 * decoding.MEMORY,))], ["a", "b"])
+    assert pool.call([(greedy, (1000,))], ["a"]) == [1000]
+
+
+def test_a_jpeg_of_many_scans_and_a_tiff_of_many_directories_end_at_once(paths):
+    with Image.open(io.BytesIO(png())) as image:
+        file = io.BytesIO()
+        image.save(file, "TIFF")
+    tiff = file.getvalue()
+    start = struct.unpack_from("<L", tiff, 4)[0]
+    directory = tiff[start : start + 2 + 12 * struct.unpack_from("<H", tiff, start)[0]]
+    chain = bytearray(tiff)
+    struct.pack_into("<L", chain, start + len(directory), len(tiff))
+    for number in range(1, 32_000):
+        chain += directory + struct.pack("<L", len(tiff) + number * (len(directory) + 4))
+    for name, data, sentence in (
+        ("slow_jpg", slow_jpeg(150), "slow.jpg is a JPEG file of 1[0-9]{2} scans"),
+        ("chain_tif", bytes(chain), "chain.tif is animated"),
+    ):
+        begin = time.monotonic()
+        with pytest.raises(ImageError, match=sentence):
+            open_uploads(paths(**{name: data}))
+        assert time.monotonic() - begin < 3
+    assert open_uploads(paths(fine_jpg=slow_jpeg(40)))[0].size == (300, 300)
+
+
+def test_ordinary_images_are_read_in_parallel_each_its_own(paths):
+    files = {f"i{number}_png": png(20 + number, 30) for number in range(8)}
+    found = {}
+
+    def read(path, name):
+        found[name] = open_uploads([path])[0].size
+
+    threads = [threading.Thread(target=read, args=pair) for pair in zip(paths(**files), files, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == {f"i{number}_png": (20 + number, 30) for number in range(8)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [
+        ("PNG", "RGBA", {"dpi": (72, 72)}),
+        ("PNG", "I;16", {}),
+        ("JPEG", "RGB", {"quality": 70, "subsampling": 2, "icc_profile": b"profile"}),
+        ("TIFF", "L", {"compression": "tiff_lzw"}),
+        ("WEBP", "RGB", {"lossless": True}),
+        ("GIF", "L", {}),
+    ],
+)
+def test_an_image_comes_from_the_process_with_all_that_its_file_is_written_with(kind, mode, options):
+    values = np.random.default_rng(0).integers(0, 255, (20, 30, 4), np.uint8)
+    deep = Image.fromarray(values[..., 0].astype(np.uint16) * 100)
+    file = io.BytesIO()
+    (deep if mode == "I;16" else Image.fromarray(values).convert(mode)).save(file, kind, **options)
+    here, there = open_image(file.getvalue()), read_bytes(file.getvalue(), "x")
+    assert (there.format, there.mode, there.size) == (kind, here.mode, here.size)
+    assert (np.asarray(there) == np.asarray(here)).all()
+    assert encode_like(there, there) == encode_like(here, here)
+
+
+def test_arrays_come_back_too():
+    file = io.BytesIO()
+    np.save(file, np.arange(600, dtype=np.uint16).reshape(20, 30))
+    assert (read_bytes(file.getvalue(), "x.npy") == np.arange(600).reshape(20, 30)).all()
+
+
+def test_all_files_of_an_event_are_bounded_before_any_is_decoded(paths, monkeypatch):
+    monkeypatch.setattr(decoding, "_open_upload", None)  # cannot be called
+    small = paths(a_png=png(), b_png=png())
+    for limit, value, sentence in (
+        ("COUNT", 1, "2 images are too many at once: at most 1"),
+        ("FILE_BYTES", 100, "a.png has 0 MB: at most 0 are taken"),
+        ("EVENT_BYTES", 800, "The images have 0 MB: at most 0 are taken here: send fewer"),
+        ("EVENT_PIXELS", 700, "The images have 800 pixels: at most 700"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(limits, limit, value)
+            with pytest.raises(ImageError, match=sentence):
+                open_uploads(small)
+
+    def too_much(pixels):
+        raise ImageError(f"{sum(pixels)} are too much work")
+
+    with pytest.raises(ImageError, match="800 are too much work"):
+        open_uploads(small, too_much)
+
+
+def test_an_archive_is_looked_at_in_the_process(tmp_path):
+    file = pack(tmp_path / "a.zip", {"1.png": png(), "2.png": png()[:20]})
+    with pytest.raises(ImageError, match=r"2\.png in a\.zip is no image"):
+        decoding.check_archive(file, "a.zip")
+    assert decoding.check_archive(pack(tmp_path / "b.zip", {"1.png": png()}), "b.zip") == {"1.png": 400}
+
+
+def test_a_process_is_small_and_ends_with_its_input():
+    worker = Worker()
+    (modules,) = worker.call([(loaded_modules, ())], 30)
+    assert "numpy" in modules
+    assert not {"torch", "gradio", "cv2"} & modules
+    process = worker._process
+    process.stdin.close()
+    assert process.wait(30) == 0
+    worker.stop()
+
+
+def loaded_modules():
+    import sys
+
+    return {name.partition(".")[0] for name in sys.modules}
