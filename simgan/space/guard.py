@@ -27,6 +27,8 @@ DEPTH = 20  # levels of its JSON
 SECONDS = 10.0  # until the body of a call has arrived
 UPLOAD = 288 * 2**20  # bytes of one upload with all its files; Gradio has a limit for each file
 FREE = 2**30  # bytes of disk that uploads may not take
+_TOO_LONG = f"A call may have {BODY // 1024} kB: upload files first, then name them in the call; pack many as a ZIP."
+_TOO_MUCH = f"An upload may have {UPLOAD // 2**20} MB with all its files: send fewer at once."
 _ADDRESS = re.compile(r"\s*[a-z][a-z+.-]+:", re.IGNORECASE)
 _ELSEWHERE = re.compile(r"/(file[=/]|proxy=)\s*https?:|/proxy=|/deep_link", re.IGNORECASE)
 _UPLOAD = re.compile(r"/gradio_api/upload/?$")
@@ -40,7 +42,7 @@ class Guard:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request that is refused, or hand it on."""
+        """Answer a request that is refused, or pass it on."""
         if scope["type"] == "http":
             try:
                 scope, receive = await _checked(scope, receive)
@@ -51,7 +53,7 @@ class Guard:
 
 
 async def _checked(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
-    """Return the scope of a request and its body as they are handed on; `HTTPException` where it is refused."""
+    """Return the scope of a request and its body as they are passed on; `HTTPException` where it is refused."""
     path = scope["path"]
     if _ELSEWHERE.search(path) or b"deep_link=" in scope["query_string"]:
         raise HTTPException(403, "This server fetches nothing from elsewhere.")
@@ -82,10 +84,6 @@ async def _checked(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
     for file in _paths(call):
         _check_path(file)
     return _with_body(scope, receive, json.dumps(call).encode())
-
-
-_TOO_LONG = f"A call may have {BODY // 1024} kB: upload files first, then name them in the call; pack many as a ZIP."
-_TOO_MUCH = f"An upload may have {UPLOAD // 2**20} MB with all its files: send fewer at once."
 
 
 async def _read(receive: Receive) -> bytes:
