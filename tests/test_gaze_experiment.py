@@ -1,4 +1,4 @@
-"""The gaze experiment: intervals that cover, paired differences, arms that are what they are called, resuming."""
+"""The gaze experiment: arms that are what they are called, paired differences, resuming."""
 
 import json
 import os
@@ -12,76 +12,28 @@ import numpy as np
 import pytest
 
 from simgan import ConfigError, Refiner
-from simgan.experiments.experiment import ArmResult, pairs
-from simgan.experiments.gaze.arms import Arm, Material
-from simgan.experiments.gaze.experiment import run_experiment
-from simgan.experiments.gaze.report import as_report, as_table
-from simgan.experiments.gaze.training import GazeTraining
+from simgan.experiments.arms import parse_arms
+from simgan.experiments.experiment import ArmResult, pairs, run_experiment
+from simgan.experiments.gaze.task import GazeTask
+from simgan.experiments.gaze.training import AUGMENTATIONS, GazeTraining
+from simgan.experiments.sources import Sources
+from simgan.experiments.tables import as_report, as_table
 from simgan.hub.cards.records import read_records
-from simgan.measures.bootstrap import estimate, group_images, median_error
+from simgan.measures.statistics import Estimate
 
 TINY = GazeTraining(steps=2, batch=8, width=0.1)
 
 
-def test_the_interval_of_a_mean_covers_it_as_often_as_it_says_though_frames_of_a_person_are_alike():
-    generator = np.random.default_rng(0)
-    persons = np.repeat(np.arange(24), 5)
-    covered = naive = 0
-    for draw in range(200):
-        errors = (generator.normal(8, 2, 24)[persons] + generator.normal(0, 0.1, 120))[None]
-        interval = estimate(errors, persons, draws=200, seed=draw)
-        covered += interval.low <= 8 <= interval.high
-        if draw < 50:
-            each = estimate(errors, np.arange(120), draws=200, seed=draw)
-            naive += each.low <= 8 <= each.high
-    assert 0.87 <= covered / 200 <= 0.98
-    assert naive / 50 < 0.75  # what resampling near-identical images would claim
-
-
-def test_few_seeds_do_not_understate_how_much_seeds_differ():
-    errors = np.array([5.0, 7.0, 9.0])[:, None] + np.zeros(40)
-    interval = estimate(errors, np.arange(40), draws=4000)
-    assert (interval.low, interval.value, interval.high) == pytest.approx((5, 7, 9))
-    values = [estimate(errors, np.arange(40), draws=1, seed=seed).low for seed in range(2000)]
-    assert np.var(values) == pytest.approx(np.var([5, 7, 9], ddof=1) / 3, rel=0.1)
-
-
-def test_identical_arms_differ_by_zero_and_arms_alike_by_an_interval_around_it():
-    generator = np.random.default_rng(1)
-    groups, _ = group_images(300)
-    hard = generator.gamma(3, 3, 300)  # what makes an image hard is common to both
-    one, other = (hard + generator.normal(0, 0.5, (3, 300)) for _ in range(2))
-    same = estimate(one - one, groups)
-    assert (same.low, same.value, same.high) == (0, 0, 0)
-    alike = estimate(one - other, groups)
-    assert alike.low < 0 < alike.high
-    assert alike.high - alike.low < 0.2 * (lambda e: e.high - e.low)(estimate(one, groups))  # pairing pays
-    better = estimate(one - (other + 0.5), groups)
-    assert better.high < 0
-
-
-def test_a_median_has_an_interval_too():
-    errors = np.random.default_rng(2).exponential(5, (2, 400))
-    interval = estimate(errors, np.arange(400), median_error)
-    assert interval.low < 5 * np.log(2) < interval.high
-
-
-def test_images_are_grouped_by_persons_or_else_by_neighbours():
-    groups, told = group_images(40, [f"p{i % 20}" for i in range(40)])
-    assert told == "20 persons"
-    assert groups[0] == groups[20] != groups[1]
-    groups, told = group_images(200, ["p00"] * 200)
-    assert told == "50 blocks of neighbouring images"
-    assert list(groups[:5]) == [0, 0, 0, 0, 1]
-
-
 def test_an_arm_is_what_it_is_called():
-    (arm,) = Arm.parse("4x-synthetic+noise+blur", ())
+    (arm,) = parse_arms(["4x-synthetic+noise+blur"], (), AUGMENTATIONS)
     assert (arm.kind, arm.times, arm.augment, arm.model) == ("synthetic", 4, ("blur", "noise"), None)
-    assert [a.name for a in Arm.parse("refined", ("runs/a", "eyes"))] == ["refined by a", "refined by eyes"]
+    assert [a.name for a in parse_arms(["refined"], ("runs/a", "eyes"), AUGMENTATIONS)] == [
+        "refined by a",
+        "refined by eyes",
+    ]
     for wrong in ("fake", "0x-real", "synthetic+mirror", "synthetic noise"):
         with pytest.raises(ConfigError, match="there is no arm"):
-            Arm.parse(wrong, ("eyes",))
+            parse_arms([wrong], ("eyes",), AUGMENTATIONS)
 
 
 @pytest.fixture(scope="module")
@@ -107,17 +59,17 @@ def persons(tmp_path_factory):
 
 def test_nobody_of_the_test_is_trained_on(persons):
     for chosen, there in (((), 2), (("p1",), 1)):
-        material = Material("simulator:eyes", persons, persons, chosen, limit=20)
-        assert not set(material.test.persons) & set(material.train.persons)
-        assert len(set(material.test.persons)) == there
-        assert len(set(material.train.persons)) == 4 - there
-    camera = Material("simulator:eyes", "camera:eyes", "camera:eyes", limit=20, test_limit=20)
+        sources = Sources(GazeTask(), "simulator:eyes", persons, persons, chosen, limit=20)
+        assert not set(sources.test.persons) & set(sources.train.persons)
+        assert len(set(sources.test.persons)) == there
+        assert len(set(sources.train.persons)) == 4 - there
+    camera = Sources(GazeTask(), "simulator:eyes", "camera:eyes", "camera:eyes", limit=20, test_limit=20)
     seen = {image.tobytes() for image in camera.train.images}
     assert not any(image.tobytes() in seen for image in camera.test.images)
 
 
 def test_what_cannot_be_trained_is_refused_before_anything_is(persons, model):
-    material = Material(persons, "camera:eyes", models=(model,), limit=10, test_limit=10)
+    sources = Sources(GazeTask(), persons, "camera:eyes", models=(model,), limit=10, test_limit=10)
     for arms, options, sentence in (
         (["synthetic", "real"], {}, "--train-real"),
         (["synthetic", "4x-refined"], {}, "has 24 images, too few for 4x-refined .* at most 6"),
@@ -126,9 +78,9 @@ def test_what_cannot_be_trained_is_refused_before_anything_is(persons, model):
         (["synthetic"], {"finetune": [100]}, "--train-real"),
     ):
         with pytest.raises(ConfigError, match=sentence):
-            run_experiment(material, arms, training=TINY, **options)
+            run_experiment(sources, arms, training=TINY, **options)
     with pytest.raises(ConfigError, match="has no person p9: there are p0, p1, p2, p3"):
-        Material("simulator:eyes", persons, test_persons=("p9",), limit=10)
+        Sources(GazeTask(), "simulator:eyes", persons, test_persons=("p9",), limit=10)
 
 
 def test_the_first_model_meets_its_rivals_and_controls_only_the_first_arm():
@@ -137,7 +89,7 @@ def test_the_first_model_meets_its_rivals_and_controls_only_the_first_arm():
         ArmResult(arm, tuned, 1, [])
         for tuned in (0, 100)
         for name in names
-        for arm in Arm.parse(name, ("ours", "control"))
+        for arm in parse_arms([name], ("ours", "control"), AUGMENTATIONS)
         if not (tuned and name == "real")
     ]
     told = [(one.name, other.name) for one, other in pairs(arms)]
@@ -156,21 +108,23 @@ def test_the_first_model_meets_its_rivals_and_controls_only_the_first_arm():
 
 def test_a_refiner_that_changes_nothing_makes_the_same_arm(tmp_path):
     Refiner.from_preset("eyes").save_pretrained(tmp_path / "identity")  # predicts a residual of zero
-    material = Material("simulator:eyes", "camera:eyes", models=(str(tmp_path / "identity"),), limit=24, test_limit=20)
-    comparison = run_experiment(material, ["synthetic", "refined"], seeds=2, training=TINY)
+    sources = Sources(
+        GazeTask(), "simulator:eyes", "camera:eyes", models=(str(tmp_path / "identity"),), limit=24, test_limit=20
+    )
+    comparison = run_experiment(sources, ["synthetic", "refined"], seeds=2, training=TINY)
     (difference,) = comparison.differences()
     assert (difference.first, difference.second) == ("refined", "synthetic")
-    assert (difference.error.low, difference.error.value, difference.error.high) == (0, 0, 0)
+    assert difference.columns["error"] == Estimate(0, 0, 0)
 
 
 def test_a_finetuned_copy_leaves_its_network_alone(tmp_path):
-    material = Material("simulator:eyes", "camera:eyes", "camera:eyes", limit=24, test_limit=20)
-    alone = run_experiment(material, ["synthetic", "real"], seeds=1, training=TINY)
-    both = run_experiment(material, ["synthetic", "real"], seeds=1, training=TINY, finetune=[8, 16])
+    sources = Sources(GazeTask(), "simulator:eyes", "camera:eyes", "camera:eyes", limit=24, test_limit=20)
+    alone = run_experiment(sources, ["synthetic", "real"], seeds=1, training=TINY)
+    both = run_experiment(sources, ["synthetic", "real"], seeds=1, training=TINY, finetune=[8, 16])
     assert [row.name for row in both.arms] == ["synthetic", "real", "synthetic, then 8 real", "synthetic, then 16 real"]
     assert np.array_equal(alone.arms[0].errors, both.arms[0].errors)
     assert not np.array_equal(both.arms[0].errors, both.arms[2].errors)
-    assert "then 16 real − synthetic, then 16 real" not in as_table(as_report(both, material, TINY))
+    assert "then 16 real − synthetic, then 16 real" not in as_table(as_report(both, sources, TINY), GazeTask())
 
 
 def test_an_interrupted_experiment_goes_on_and_its_report_is_what_a_card_reads(model, tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 from simgan import __version__
 from simgan.experiments.ablation.measures import Unseen
 from simgan.experiments.ablation.runs import BASELINE, VARIANTS, PlannedRun, updates
-from simgan.experiments.experiment_report import as_markdown
+from simgan.experiments.tables import as_markdown
 from simgan.refiner import Refiner
 from simgan.training.config import TrainingConfig
 
