@@ -18,44 +18,37 @@ import numpy as np
 from simgan import Discriminator, Refiner
 from simgan.data import Crops, hold_out, load
 from simgan.domains import Domain, find
-from simgan.domains.hands import SIDE
 from simgan.hub.cards.model import model_card_data, render_model_card
 from simgan.hub.cards.records import read_records
-from simgan.hub.loading import CONFIG
 from simgan.hub.push import NETWORKS
-from simgan.images.arrays import equalize, to_tensor
-from simgan.images.depth import find_window
-from simgan.images.depth import to_tensor as depth_tensor
-from simgan.simulators.eyes import renders as eyes
-from simgan.simulators.hands import renders as hands
+from simgan.images.arrays import equalize
 from simgan.training.checkpoints import folder_of
 from simgan.training.sheets import write_sheet
 
 HERE = Path(__file__).parent
 SHIPPED = HERE.parent / "simgan" / "pretrained"
-MOST = 400  # crops of a source that are measured
-SHOWN = 16  # renders on a sheet
-UNSEEN = 7  # seed of renders that training did not see: it draws by 1 and 2
+MOST = 400  # images of a source that are measured
+PIXELS = 200_000  # of the images on a sheet
+UNSEEN = 7  # seed of renders that no training has used: it takes 1 and 2
 
 
-def held_out(source: str, share: float) -> np.ndarray:
-    """Take the crops of a source that training held out, evenly spread and equalized."""
+def held_out(refiner: Refiner, source: str, share: float) -> np.ndarray:
+    """Return the images of a source that training held out, evenly spread, as the refiner sees them."""
     crops = Crops(hold_out(load(source), share)[1])
     chosen = np.linspace(0, len(crops) - 1, min(MOST, len(crops))).astype(int)
-    return np.stack([equalize(image) for image in crops[chosen]])
+    return np.stack([equalize(image) if refiner.config.equalize else image for image in crops[chosen]])
 
 
-def unseen_hands(source: str) -> np.ndarray:
-    """Take depth of a source that training did not see at all, or of what simgan draws, another seed, as 224×224.
+def unseen(domain: Domain, source: str) -> np.ndarray:
+    """Return depth images of a source that training did not use, or renders of another seed, in the domain's size.
 
-    Frames of another size are put amid no reading, or cut: to resample them would change what is measured.
+    Frames of another size are padded with no reading, or cut: resampling would change what is measured.
     """
     frames = Crops(load(source, size=None, limit=MOST, seed=UNSEEN))
-    return np.stack([_framed(frame) for frame in frames.each(range(len(frames)))])
+    return np.stack([pad_or_cut(frame, domain.size[::-1]) for frame in frames.each(range(len(frames)))])
 
 
-def _framed(frame: np.ndarray) -> np.ndarray:
-    size = SIDE, SIDE
+def pad_or_cut(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     wide = np.pad(frame, [(max(0, -(-(side - own) // 2)),) * 2 for side, own in zip(size, frame.shape, strict=True)])
     top, left = ((own - side) // 2 for side, own in zip(size, wide.shape, strict=True))
     return wide[top : top + size[0], left : left + size[1]]
@@ -65,7 +58,11 @@ def measure(
     refiner: Refiner, domain: Domain, sources: dict[str, str], real: list[str], share: float
 ) -> list[dict[str, Any]]:
     """Measure each synthetic source, refined, against all real ones, by the measures of the domain."""
-    read = unseen_hands if domain.codec == "depth16" else lambda source: held_out(source, share)
+    depth = refiner.codec.is_depth
+
+    def read(source: str) -> np.ndarray:
+        return unseen(domain, source) if depth else held_out(refiner, source, share)
+
     target = mixture([read(source) for source in real])
     rows = []
     for name, source in sources.items():
@@ -77,7 +74,7 @@ def measure(
 
 
 def mixture(sets: list[np.ndarray]) -> np.ndarray:
-    """Put sets one after the other so that each half, between which the floor lies, has as much of every set."""
+    """Concatenate sets so that both halves, between which the floor is measured, hold as much of each set."""
     if len(sets) == 1:
         return sets[0]
     size = max(map(len, sets)) // 2
@@ -85,22 +82,19 @@ def mixture(sets: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.resize(part, (size, *part.shape[1:])) for half in halves for part in half])
 
 
-def render_hands() -> np.ndarray:
-    """Render the hands of a sheet, fewer than eyes, as they are larger."""
-    return hands.render(range(SHOWN // 2), seed=UNSEEN)[0]
-
-
-def write_sheets(run: Path, target: Path) -> None:
+def write_sheets(run: Path, target: Path, domain: Domain) -> None:
     """Write `samples/step-….png` for each checkpoint, and the sheet of what ships to `docs/`, of the same renders."""
-    depth = json.loads((run / CONFIG).read_text())["domain"] == "hands"
-    before = render_hands() if depth else np.stack([equalize(eye) for eye in eyes.render(range(SHOWN), seed=7)[0]])
+    before = Crops(load(f"simulator:{domain.name}", size=domain.size, limit=16, seed=UNSEEN))[:]
+    before = before[: max(1, PIXELS // before[0].size)]
     sheets = {checkpoint: target / "samples" / f"{checkpoint.name}.png" for checkpoint in folder_of(run).glob("step-*")}
     for folder, file in (sheets | {run: HERE.parent / "docs" / f"{target.name}.png"}).items():
         refiner = Refiner.from_pretrained(folder)
-        after = np.stack(refiner.refine(list(before)))
-        seen = depth_tensor(after, [find_window(image) for image in before]) if depth else to_tensor(after)
-        maps = Discriminator.from_pretrained(folder).probability_real(seen).numpy()
-        write_sheet(file, before, after, maps, refiner.codec)
+        codec = refiner.codec
+        seen = np.stack([equalize(image) for image in before]) if refiner.config.equalize else before
+        after = np.stack(refiner.refine(list(seen)))
+        tensor = codec.to_tensor(codec.planes(after), codec.windows(codec.planes(seen)))
+        maps = Discriminator.from_pretrained(folder).probability_real(tensor).numpy()
+        write_sheet(file, seen, after, maps, codec)
 
 
 def main() -> None:
@@ -135,7 +129,7 @@ def main() -> None:
     (target / "training.json").write_text(json.dumps(records.settings, indent=2) + "\n")
     rows = [json.dumps(row) for row in records.measures]
     (target / "metrics.jsonl").write_text("\n".join(rows) + "\n")
-    write_sheets(arguments.run, target)
+    write_sheets(arguments.run, target, domain)
     for place in (target / "README.md", HERE / f"{arguments.name}.md"):
         place.write_text(text)
 

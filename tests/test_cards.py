@@ -68,7 +68,9 @@ def test_a_card_of_hands_speaks_of_depth_and_millimetres_alone(tmp_path, hub):
     assert "how far the surface moved | mm |" in card.text
     assert "| refined images | 62.50 % (2 seeds) |" in card.text
     assert 'refiner.refine("hand.png")' in card.text
-    assert not re.search(r"iris|pupil|gaze|eye\b|eyes|lids?\b", card.content.replace("iris_weight", ""), re.IGNORECASE)
+    assert not re.search(
+        r"iris|pupil|gaze|eye\b|eyes|\blids?\b", card.content.replace("iris_weight", ""), re.IGNORECASE
+    )
     assert SECRET not in card.content
 
 
@@ -82,7 +84,7 @@ def test_a_model_without_records_says_of_each_figure_that_it_is_missing(tmp_path
     for told in (
         "| realism: patch distance to real × 1000 | not in this model's records | not in this model's records |",
         "| median | not in this model's records |",
-        "Share of the gap closed: cannot be told",
+        "Share of the gap closed: not in this model's records",
         "Gaze error: not measured",
         "There is no sample sheet",
         "What it was trained on is not in this model's records",

@@ -82,8 +82,8 @@ class BackgroundPushes:
             if self._wait(deadline, give_up) and self._pushed:
                 print(self._outcome, flush=True)
                 return
-        told = "it took too long" if self.thread and self.thread.is_alive() else self._outcome
-        print(f"The model was not pushed ({told}). It is safe in {self.run}; to push it:")
+        why = "it took too long" if self.thread and self.thread.is_alive() else self._outcome
+        print(f"The model was not pushed ({why}). It is safe in {self.run}; to push it:")
         print(push_command(self.run, self.repo_id, private=self.private, revision=self.revision), flush=True)
 
     def _start(self, push: Callable[[], None]) -> None:

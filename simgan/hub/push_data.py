@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from simgan.errors import SourceError
 from simgan.hub.cards.dataset import Provenance, render_dataset_card
@@ -37,15 +37,7 @@ METADATA = ("metadata.jsonl", "metadata.csv")
 logger = logging.getLogger(__name__)
 
 
-class LoadedRefiner(RefinerLike, Protocol):
-    """A refiner that knows where its weights came from."""
-
-    origin: str | None
-    revision: str | None
-    metadata: dict[str, str] | None
-
-
-def describe(refiner: LoadedRefiner, strength: float) -> Provenance:
+def describe(refiner: RefinerLike, strength: float) -> Provenance:
     """Return by what images are refined: an id and a commit on the Hub, or the name of a shipped model or a folder."""
     name, revision = refiner.origin or "a refiner in memory", refiner.revision
     if revision is None:

@@ -1,1 +1,1 @@
-"""Cards of models and data sets, rendered from the records that training and refining leave; no figure is typed."""
+"""Cards of models and data sets, rendered from records; no figure is typed by hand."""

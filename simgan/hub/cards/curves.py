@@ -1,4 +1,4 @@
-"""The two promises of a refiner over training: realism between raw and floor, annotation shift below its bounds."""
+"""The figure of a card: realism (with raw and floor) and annotation shift (with its bounds) over training."""
 
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ WIDTH = 3.5  # inches, about 9 cm: figures are read on paper too
 
 
 def draw_curves(records: Records) -> bytes | None:
-    """Draw the measures of a run as a PNG, the same bytes every time; None where there are none."""
+    """Return the measures of a run as a PNG, the same bytes every time; None where there are fewer than two."""
     if len(records.measures) < 2:
         return None
     from matplotlib.figure import Figure  # not pyplot: it would choose a backend for the whole process
@@ -50,7 +50,7 @@ def draw_curves(records: Records) -> bytes | None:
 
 
 def as_png(figure: "Figure") -> bytes:
-    """Give a figure as a PNG, the same bytes every time."""
+    """Return a figure as a PNG, the same bytes every time."""
     file = BytesIO()
     figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()

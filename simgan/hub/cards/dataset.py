@@ -1,4 +1,4 @@
-"""The card of a refined data set: what refined it, what is in it, how to load it."""
+"""The card of a refined data set: the refiner, the columns and splits, how to load it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "1
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a data set was refined by: name of the refiner, its revision, SHA-256 of it, and the strength."""
+    """The refiner of a data set: its name, revision and SHA-256, and the strength."""
 
     refiner: str
     revision: str | None
@@ -25,13 +25,13 @@ class Provenance:
 def render_dataset_card(
     name: str, by: Provenance, *, splits: Mapping[str, int], columns: Mapping[str, str], column: str
 ) -> str:
-    """Render the card of a data set with so many images a split; `column` is the one that holds them."""
+    """Return the card of a data set: `splits` are the numbers of images, `column` is the column of images."""
     count = sum(splits.values())
     data = DatasetCardData(
         license="unknown",
         pretty_name=name.rsplit("/", 1)[-1],
         task_categories=["image-to-image"],
-        size_categories=next((told for most, told in SIZES if count < most), "n>10M"),
+        size_categories=next((name for most, name in SIZES if count < most), "n>10M"),
         tags=["simgan", "simulated-unsupervised-learning", "synthetic-data"],
         configs=[
             {
