@@ -1,7 +1,7 @@
-"""Train a refiner: `accelerate launch train_accelerate.py --preset eyes`.
+"""Train a refiner: `accelerate launch train_accelerate.py --synthetic renders/ --real photos/`.
 
-Algorithm 1 of Shrivastava et al. 2017. The two updates are in `simgan.training.step`; data, measures, checkpoints
-and signals in `simgan.training.loop`.
+Algorithm 1 of Shrivastava et al. 2017. `simgan.training.step` holds the two updates, `simgan.training.loop` measures,
+checkpoints and signals.
 """
 
 import sys
@@ -13,7 +13,7 @@ from simgan.training.sources import load
 
 
 def train(config: TrainingConfig) -> None:
-    """Train as configured, or go on where a run was stopped."""
+    """Train as configured, or continue a run that was stopped."""
     run = Run(config, load(config))
     for _ in run.refiner_warm_up():  # R alone, on the self-regularization
         run.trainer.update_refiner(adversarial=False)
@@ -32,5 +32,5 @@ if __name__ == "__main__":
         train(from_command_line())
     except SimGANError as error:
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:  # while data are loaded, or a second one
-        sys.exit("interrupted; what checkpoints there are can be resumed with --resume")
+    except KeyboardInterrupt:  # while data are loaded, or the second Ctrl-C
+        sys.exit("interrupted; --resume continues from the last checkpoint")

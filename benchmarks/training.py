@@ -19,7 +19,8 @@ from simgan.losses import discriminator_loss, identity, realism_loss, refiner_lo
 from simgan.simulators.eyes import camera
 from simgan.simulators.eyes import renders as eyes
 from simgan.training.config import TrainingConfig, preset
-from simgan.training.step import Trainer, TrainingData, make_accelerator
+from simgan.training.processes import make_accelerator
+from simgan.training.step import Trainer, TrainingData
 
 BATCH, STEPS = 32, 5
 

@@ -1,4 +1,4 @@
-"""The discriminator D_φ: tells refined from real patches (sections 2.1 and 2.2, appendix).
+"""The discriminator D_φ: classifies patches as refined or real (sections 2.1 and 2.2, appendix).
 
 Fully convolutional with two output maps: the *local* adversarial loss takes one decision a patch. The *global* variant
 averages the maps to one decision an image and exists for the paper's ablation. Label polarity: see `simgan.losses`.
@@ -14,20 +14,21 @@ from simgan.domains import DEFAULT, of_preset
 from simgan.domains.base import PATCHES, Layer
 from simgan.errors import ConfigError
 from simgan.hub.pretrained import Pretrained
+from simgan.runtime import adaptive_average
 
 REAL, REFINED = 0, 1  # the two output maps
-GROUP = 4  # images that are compared
-_BRANCH = -3  # the last two convolutions, and what is between them
-_PLACES = (6, 8)  # rows and columns that are told apart in the whole image: all, of crops of 55×35
+GROUP = 4  # images that are compared with one another
+_BRANCH = -3  # the last two convolutions and the activation between them
+_PLACES = (6, 8)  # rows and columns to which maps of the whole image are averaged; maps of a 55×35 image have as many
 
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
     """All that rebuilds a discriminator: its layers (kind, kernel size, stride, maps) as in the paper's table.
 
-    `scope` is "local" (one decision a patch) or "global" (one an image). `whole`: maps of a branch, leaving before the
-    last two of `layers`, that judges the image as a whole beside its patches, 0 for none as in the paper. `slope` below
-    zero of what follows a convolution: 0 for the paper's ReLU, else a leaky one.
+    `scope` is "local" (one decision a patch) or "global" (one an image). `whole`: maps of a branch that also judges the
+    whole image and starts before the last two of `layers`; 0, as in the paper: no such branch. `slope`: of the
+    activation below zero; 0, as in the paper: ReLU.
     """
 
     domain: str = DEFAULT.name
@@ -52,7 +53,7 @@ class DiscriminatorConfig:
             raise ConfigError(f"whole must be a number of maps, or 0 for no such branch, not {self.whole!r}")
         if self.whole and (self.scope == "global" or kinds[-2:] != ["conv"] * 2 or "conv" not in kinds[:-2]):
             raise ConfigError(
-                "a branch that judges the whole leaves before the last two of three 'conv', of scope 'local'"
+                "a branch that judges the whole image needs scope 'local' and three 'conv' layers, two of them last"
             )
         if not 0 <= self.slope < 1:
             raise ConfigError(f"slope must lie in [0, 1), not {self.slope}")
@@ -60,9 +61,9 @@ class DiscriminatorConfig:
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What a patch of the map sees, along either axis: patch i sees pixels `first + i * stride` and `size - 1` more.
+    """The receptive field of patch i along either axis: `size` pixels from `first + i * stride` on.
 
-    `first` is negative where the first patch also sees padding.
+    `first` is negative if the first patch also sees padding.
     """
 
     first: int
@@ -71,7 +72,7 @@ class ReceptiveField:
 
 
 def receptive_field(layers: tuple[Layer, ...]) -> ReceptiveField:
-    """Compute from kernel sizes, strides and paddings (kernel_size // 2) what each patch of a discriminator sees."""
+    """Return the receptive field of a patch, from kernel sizes, strides and paddings (kernel_size // 2)."""
     first, size, stride = 0, 1, 1
     for _, kernel_size, step, _ in layers:
         first -= kernel_size // 2 * stride
@@ -94,10 +95,10 @@ def _stacked(layers: tuple[Layer, ...], maps: int, slope: float) -> nn.Sequentia
 
 
 class WholeImage(nn.Module):
-    """Judges maps (B, maps, h, w) of an image as a whole, logits (B, 2), beside how much it differs from others.
+    """Judges whole images: maps (B, maps, h, w) → logits (B, 2), also by how much images differ from one another.
 
-    The standard deviation within groups of `GROUP` images (Karras et al. 2018) shows it where all refined images get
-    the same light and grain, and real ones do not.
+    The standard deviation within groups of `GROUP` images (Karras et al. 2018) shows whether all refined images have
+    the same light and grain; real ones do not.
     """
 
     def __init__(self, maps: int, width: int, slope: float) -> None:
@@ -108,23 +109,30 @@ class WholeImage(nn.Module):
         self.decide = nn.Linear(width, 2)
         self.slope = slope
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """Give the logits; a last group that is not full is filled up with its last image."""
+    def forward(self, maps: Tensor, sides: int = 1) -> Tensor:
+        """Return the logits. The batch holds `sides` kinds of images, as many of each; groups never mix them."""
         maps = F.leaky_relu(self.narrow(maps), self.slope)
-        groups = torch.cat([maps, maps[-1:].expand(-len(maps) % GROUP, -1, -1, -1)]).float().unflatten(0, (-1, GROUP))
-        spread = groups.var(1, unbiased=False).add(1e-8).sqrt().mean((1, 2, 3)).repeat_interleave(GROUP)[: len(maps)]
-        spread = spread.to(maps)[:, None, None, None].expand(-1, 1, *maps.shape[2:])
+        spread = torch.cat([_spread(side) for side in maps.chunk(sides)]).to(maps)
+        spread = spread[:, None, None, None].expand(-1, 1, *maps.shape[2:])
         maps = F.leaky_relu(self.compare(torch.cat([maps, spread], 1)), self.slope)
-        flat = F.adaptive_avg_pool2d(maps, _PLACES).flatten(1)
+        flat = adaptive_average(maps, _PLACES).flatten(1)
         logits: Tensor = self.decide(F.leaky_relu(self.mix(flat), self.slope))
         return logits
+
+
+def _spread(maps: Tensor) -> Tensor:
+    """Return the standard deviation in each image's group (B,), float32; the last image fills up the last group."""
+    full = torch.cat([maps, maps[-1:].expand(-len(maps) % GROUP, -1, -1, -1)])
+    groups = full.float().unflatten(0, (-1, GROUP))
+    deviation = groups.var(1, unbiased=False).add(1e-8).sqrt().mean((1, 2, 3))
+    return deviation.repeat_interleave(GROUP)[: len(maps)]
 
 
 class Discriminator(Pretrained):
     """D_φ: (B, C, H, W) in [−1, 1] → logits (B, 2, h, w), map 0 real and map 1 refined; (B, 2, 1, 1) where global.
 
-    Where it judges the whole image too, that decision stands below those of the patches: see `forward`. Each
-    convolution but the last is followed by a (leaky) ReLU; the softmax over the two maps is left to the loss.
+    If it also judges the whole image, that decision is below those of the patches: see `forward`. A (leaky) ReLU
+    follows each convolution but the last; the losses apply the softmax over the two maps.
     """
 
     config_class = DiscriminatorConfig
@@ -145,22 +153,24 @@ class Discriminator(Pretrained):
         domain, recipe = of_preset(name)
         return cls(DiscriminatorConfig(domain=domain.name, channels=channels, scope=scope, **recipe.discriminator))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Give the logits of a batch (B, C, H, W) in [−1, 1].
+    def forward(self, x: Tensor, sides: int = 1) -> Tensor:
+        """Return the logits of a batch (B, C, H, W) in [−1, 1].
 
-        With `whole`, (B, 2, 2h, w): below the h rows of patches as many with the decision on the whole image, so that a
-        mean over all weighs both alike.
+        `sides`: the batch holds so many kinds of images (refined, real), as many of each, one after the other. With
+        `whole` the result is (B, 2, 2h, w): the h rows of patches, and below them h rows that repeat the decision on
+        the whole image, so that a mean weighs both equally.
         """
         if self.config.whole:
             maps = self.layers[:_BRANCH](x)
             patches = self.layers[_BRANCH:](maps)
-            return torch.cat([patches, self.whole(maps)[:, :, None, None].expand_as(patches)], 2)
+            whole = self.whole(maps, sides)[:, :, None, None]
+            return torch.cat([patches, whole.expand_as(patches)], 2)
         logits: Tensor = self.layers(x)
         return logits.mean((2, 3), keepdim=True) if self.config.scope == "global" else logits
 
     @torch.inference_mode()
     def probability_real(self, images: Tensor) -> Tensor:
-        """Give 1 − D_φ, the probability of being real, patch by patch: (B, h, w) in [0, 1].
+        """Return 1 − D_φ, the probability of being real, of each patch: (B, h, w) in [0, 1].
 
         `images`: a batch (B, C, H, W) in [−1, 1].
         """

@@ -1,8 +1,7 @@
 """The losses of SimGAN, eq. 1–4, and the feature transforms ψ of the self-regularization.
 
-Polarity, once and for all in the paper's terms: D_φ(·) is the probability of an image being **refined** (synthetic).
-A discriminator gives two logit maps, 0 real and 1 refined; D_φ = softmax(logits)[1], so with log-softmax all logarithms
-are exact however sure the discriminator is.
+Polarity, as in the paper: D_φ(·) is the probability that an image is **refined** (synthetic). A discriminator returns
+two logit maps, 0 real and 1 refined; D_φ = softmax(logits)[1]. Losses use log-softmax, which is exact for any logits.
 
 Every loss is a mean over images, patches and pixels, so that λ means the same at every size; `reduction="sum"` is the
 paper's sum.
@@ -38,14 +37,16 @@ def discriminator_loss(refined_logits: Tensor, real_logits: Tensor, reduction: s
     return _reduce(refined, reduction) + _reduce(real, reduction)
 
 
-def gradient_penalty(real_logits: Tensor, real: Tensor) -> Tensor:
-    """R1 (Mescheder et al. 2018): the mean squared gradient of the logits (B, 2, h, w) in the real images (B, C, H, W).
+def gradient_penalty(real_logits: Tensor, real: Tensor, reduction: str = "mean", scale: float = 1.0) -> Tensor:
+    """R1 (Mescheder et al. 2018): the squared norm of ∂logit/∂y, over the real images y.
 
-    It keeps a discriminator from becoming ever steeper where the real images are. `real` must require a gradient.
+    `real_logits` (B, 2, h, w) of `real` (B, C, H, W), which must require a gradient. The logits are multiplied by
+    `scale` before the gradient is taken and the gradient is divided by it afterwards: fp16 needs the scale of the
+    `GradScaler` here, or small gradients vanish. Call it outside autocast.
     """
-    sure = (real_logits[:, REAL] - real_logits[:, REFINED]).mean((1, 2)).sum()
-    (gradient,) = torch.autograd.grad(sure, real, create_graph=True)
-    return gradient.square().sum((1, 2, 3)).mean()
+    logit = (real_logits[:, REAL] - real_logits[:, REFINED]).mean((1, 2)).sum()
+    (gradient,) = torch.autograd.grad(logit * scale, real, create_graph=True)
+    return _reduce((gradient / scale).square().sum((1, 2, 3)), reduction)
 
 
 def self_regularization(
@@ -53,8 +54,8 @@ def self_regularization(
 ) -> Tensor:
     """ℓ_reg = ‖ψ(R_θ(x)) − ψ(x)‖₁, eq. 4, of two batches (B, C, H, W).
 
-    `weight` (B, 1, H, W), ≥ 0, makes a pixel count more where the label must not move; it is averaged
-    down to the size of a smaller feature map. Where ψ gives several maps their means (or sums) are added.
+    `weight` (B, 1, H, W), ≥ 0, is higher where the label must not move; it is averaged down to the size of a smaller
+    feature map. If ψ returns several maps, their means (or sums) are added.
     """
     total = refined.new_zeros(())
     for after, before in zip(transform(refined), transform(synthetic), strict=True):
@@ -71,25 +72,25 @@ def refiner_loss(realism: Tensor, regularization: Tensor, regularization_weight:
 
 
 def identity(x: Tensor) -> tuple[Tensor, ...]:
-    """ψ of most of the paper: the image itself."""
+    """ψ of the paper's experiments: the image itself."""
     return (x,)
 
 
 def channel_mean(x: Tensor) -> tuple[Tensor, ...]:
-    """ψ = mean of the colour channels (section 2.1): leaves the colours free."""
+    """ψ = mean of the colour channels (section 2.1): colours may change."""
     return (x.mean(1, keepdim=True),)
 
 
 def gradients(x: Tensor) -> tuple[Tensor, ...]:
-    """ψ = image derivatives (section 2.1): differences to the right and lower neighbour; brightness is free."""
+    """ψ = image derivatives (section 2.1): differences to the right and lower neighbour; brightness may change."""
     return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
 
 
 def identity_and_gradients(x: Tensor) -> tuple[Tensor, ...]:
     """ψ = the image and its derivatives (section 2.1 has each of them).
 
-    By an L1 distance of pixels alone a few may change as much as they like, to spots; derivatives alone leave the
-    brightness free.
+    An L1 distance of pixels allows a few of them to change a lot, which makes spots; derivatives alone allow any
+    brightness.
     """
     return (x, *gradients(x))
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from simgan.domains import DEFAULT, find, of_preset
 from simgan.errors import ConfigError
@@ -20,6 +21,7 @@ from simgan.preparation.noise import NOISE_MAPS, noise_maps
 from simgan.preparation.photometry import Photometry
 from simgan.preparation.triangulation import Triangulation
 from simgan.refining.engine import ShouldStop, refine
+from simgan.runtime import reflect_pad
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,18 @@ class ResidualBlock(nn.Module):
         return torch.relu(x + self.second(torch.relu(self.first(x))))
 
 
+class ReflectConv2d(nn.Conv2d):
+    """A convolution with reflection padding that can be deterministic on a GPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, in_channels, H, W) to (B, out_channels, H, W)."""
+        return F.conv2d(reflect_pad(x, self.kernel_size[0] // 2), self.weight, self.bias)
+
+
 def _convolution(maps: int, width: int, kernel_size: int, padding: Literal["zeros", "reflect"]) -> nn.Conv2d:
-    return nn.Conv2d(maps, width, kernel_size, padding=kernel_size // 2, padding_mode=padding)
+    if padding == "reflect":
+        return ReflectConv2d(maps, width, kernel_size)
+    return nn.Conv2d(maps, width, kernel_size, padding=kernel_size // 2)
 
 
 class Refiner(Pretrained):

@@ -1,21 +1,24 @@
-"""The one place that knows the hardware: precision, memory format and allocator, chosen by what the processor has."""
+"""What depends on the hardware: precision, allocator, and algorithms that compute the same sums in the same order."""
 
 import ctypes
 import functools
+import os
 import sys
 import time
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_FAST_BFLOAT16 = "SIMGAN_FAST_BFLOAT16"  # 0 or 1; child processes inherit it
 
 
 @functools.cache
 def keep_freed_pages() -> bool:
-    """Tell glibc to keep large freed blocks; handing out fresh pages takes a third of the time in large batches.
+    """Make glibc keep large freed blocks; getting fresh pages takes a third of the time in large batches.
 
-    Returns whether it could be told (Linux with glibc); elsewhere nothing changes.
+    Return whether that worked (Linux with glibc); elsewhere nothing changes.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -23,17 +26,27 @@ def keep_freed_pages() -> bool:
     return bool(mallopt and mallopt(_M_MMAP_THRESHOLD, 1 << 30) and mallopt(_M_TRIM_THRESHOLD, 1 << 30))
 
 
-@functools.cache
 def has_fast_bfloat16(device: str = "cpu") -> bool:
-    """Whether bfloat16 convolutions are faster than float32 ones here, by timing both for a few milliseconds."""
+    """Return whether bfloat16 convolutions are faster than float32 ones on this device.
+
+    On a GPU: whether it has bfloat16 units. On a CPU both are timed for a few milliseconds, once: the answer holds for
+    this process and, through the environment variable SIMGAN_FAST_BFLOAT16 (0 or 1), for the processes that it starts.
+    """
     if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported()
-    layer = nn.Conv2d(32, 32, 3, padding=1)
-    x = torch.zeros(4, 32, 35, 55).contiguous(memory_format=torch.channels_last)
-    return _seconds(layer.bfloat16(), x.bfloat16()) < 0.7 * _seconds(layer.float(), x)
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if _FAST_BFLOAT16 not in os.environ:
+        layer = nn.Conv2d(32, 32, 3, padding=1)
+        x = torch.zeros(4, 32, 35, 55).contiguous(memory_format=torch.channels_last)
+        use_fast_bfloat16(_seconds(layer.bfloat16(), x.bfloat16()) < 0.7 * _seconds(layer.float(), x.float()))
+    return os.environ[_FAST_BFLOAT16] == "1"
 
 
-def _seconds(layer: nn.Module, x: torch.Tensor) -> float:
+def use_fast_bfloat16(answer: bool) -> None:
+    """Set what `has_fast_bfloat16` returns for the CPU: work that was begun with one answer continues with it."""
+    os.environ[_FAST_BFLOAT16] = str(int(answer))
+
+
+def _seconds(layer: nn.Module, x: Tensor) -> float:
     best = float("inf")
     with torch.inference_mode():
         for _ in range(4):  # the first one compiles the kernel
@@ -41,3 +54,45 @@ def _seconds(layer: nn.Module, x: torch.Tensor) -> float:
             layer(x)
             best = min(best, time.perf_counter() - start)
     return best
+
+
+def use_deterministic_algorithms() -> None:
+    """Make PyTorch compute the same bits each time on one kind of GPU; call it before anything runs there.
+
+    Slower. Operations without a deterministic algorithm go on with a warning that names them; those that training uses
+    have substitutes (`reflect_pad`, `adaptive_average`).
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _needs_substitute(x: Tensor) -> bool:
+    return x.is_cuda and torch.are_deterministic_algorithms_enabled()
+
+
+def reflect_pad(x: Tensor, width: int) -> Tensor:
+    """Pad (B, C, H, W) by reflection on all four sides."""
+    return _reflect_by_index(x, width) if _needs_substitute(x) else F.pad(x, [width] * 4, mode="reflect")
+
+
+def _reflect_by_index(x: Tensor, width: int) -> Tensor:
+    for axis in (2, 3):
+        last = x.shape[axis] - 1
+        places = torch.arange(-width, last + 1 + width, device=x.device).abs()
+        x = x.index_select(axis, last - (last - places).abs())
+    return x
+
+
+def adaptive_average(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Average (B, C, H, W) to (B, C, *size), as `F.adaptive_avg_pool2d` does."""
+    return _average_by_matrices(x, size) if _needs_substitute(x) else F.adaptive_avg_pool2d(x, size)
+
+
+def _average_by_matrices(x: Tensor, size: tuple[int, int]) -> Tensor:
+    down, across = (
+        F.adaptive_avg_pool1d(torch.eye(length, dtype=x.dtype, device=x.device)[None], places)[0]
+        for length, places in zip(x.shape[2:], size, strict=True)
+    )
+    return down.T @ x @ across

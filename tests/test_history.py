@@ -13,7 +13,7 @@ def images(first, count, dtype="uint8"):
 
 
 def test_new_images_are_appended_while_it_fills():
-    history, rng = History(6, (1, 2, 2)), np.random.default_rng(0)
+    history, rng = History(6), np.random.default_rng(0)
     assert len(history.sample(2, rng)) == 0
     history.replace(images(0, 4), rng)
     assert len(history) == 4
@@ -23,7 +23,7 @@ def test_new_images_are_appended_while_it_fills():
 
 
 def test_as_many_random_places_are_replaced_as_images_come():
-    history, rng = History(100, (1, 2, 2)), np.random.default_rng(0)
+    history, rng = History(100), np.random.default_rng(0)
     history.replace(images(0, 100), rng)
     history.replace(images(100, 10), rng)
     values = history.state()[:, 0, 0, 0]
@@ -33,7 +33,7 @@ def test_as_many_random_places_are_replaced_as_images_come():
 
 
 def test_a_sample_holds_different_images_and_reaches_all_places():
-    history, rng = History(10, (1, 2, 2)), np.random.default_rng(0)
+    history, rng = History(10), np.random.default_rng(0)
     history.replace(images(0, 10), rng)
     seen = set()
     for _ in range(50):
@@ -45,7 +45,7 @@ def test_a_sample_holds_different_images_and_reaches_all_places():
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_a_restored_history_goes_on_as_the_first(dtype):
-    first, second = History(8, (1, 2, 2), dtype), History(8, (1, 2, 2), dtype)
+    first, second = History(8), History(8)
     first.replace(images(0, 8, dtype), np.random.default_rng(0))
     second.restore(first.state())
     for history in (first, second):
@@ -55,10 +55,13 @@ def test_a_restored_history_goes_on_as_the_first(dtype):
 
 
 def test_what_does_not_fit_is_refused():
-    history, rng = History(4, (1, 2, 2)), np.random.default_rng(0)
+    history, rng = History(4), np.random.default_rng(0)
+    history.replace(images(0, 2), rng)
     with pytest.raises(TrainingError, match="uint8 images"):
         history.replace(images(0, 2, "uint16"), rng)
+    with pytest.raises(TrainingError, match="of 4 images cannot take 7 at once"):
+        history.replace(images(0, 7), rng)
     with pytest.raises(TrainingError, match="does not fit one of 4"):
         history.restore(images(0, 5))
     with pytest.raises(ConfigError, match="at least one image, not 0"):
-        History(0, (1, 2, 2))
+        History(0)

@@ -53,6 +53,15 @@ def test_the_gradient_penalty_of_a_plane_is_its_slope_squared():
     assert gradient_penalty(logits, real).item() == pytest.approx(slope.square().sum().item(), rel=1e-5)
 
 
+def test_the_gradient_penalty_of_fp16_needs_its_scale():
+    real = torch.ones(2, 1, 4, 4, requires_grad=True)
+    logits = (real.half() * torch.tensor([1e-7, -1e-7]).half().reshape(1, 2, 1, 1)).float()
+    small, whole = (gradient_penalty(logits, real, scale=scale).item() for scale in (1.0, 2.0**12))
+    assert small == 0
+    assert whole == pytest.approx(16 * (2 * 1.19e-7 / 16) ** 2, rel=0.01)
+    assert gradient_penalty(logits, real, "sum", 2.0**12).item() == pytest.approx(2 * whole)
+
+
 def test_self_regularization_is_the_mean_absolute_difference():
     after, before = torch.tensor([[[[1.0, 0.5], [0.0, 0.0]]]]), torch.zeros(1, 1, 2, 2)
     assert self_regularization(after, before, get_transform("identity")).item() == pytest.approx(1.5 / 4)

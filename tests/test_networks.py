@@ -56,6 +56,13 @@ def test_a_branch_decides_on_the_whole_image_beside_its_patches():
     assert (discriminator(x[:2]).chunk(2, 2)[1] - whole[:2]).abs().max() > 1e-5
 
 
+def test_refined_and_real_images_are_never_compared_with_one_another():
+    torch.manual_seed(0)
+    discriminator, refined, real = Discriminator.from_preset("eyes-large"), *torch.randn(2, 6, 1, 35, 55)
+    apart = torch.cat([discriminator(refined), discriminator(real)])
+    assert torch.allclose(discriminator(torch.cat([refined, real]), sides=2), apart, atol=1e-6)
+
+
 def test_probability_real_is_one_value_a_patch_between_0_and_1():
     map_ = Discriminator.from_preset("eyes-paper").probability_real(torch.randn(3, 1, 35, 55))
     assert map_.shape == (3, 9, 14)

@@ -80,6 +80,16 @@ def test_images_that_are_labels_are_copied_where_told(folder, tmp_path, refiner)
         refine_path(refiner, folder, tmp_path / "out")
 
 
+def test_called_again_it_goes_on_in_the_precision_that_it_was_begun_with(folder, tmp_path, refiner, monkeypatch):
+    monkeypatch.setenv("SIMGAN_FAST_BFLOAT16", "0")
+    refine_path(refiner, folder, tmp_path / "out")
+    record = (tmp_path / "out" / RECORD).read_text()
+    monkeypatch.setenv("SIMGAN_FAST_BFLOAT16", "1")  # as another machine may answer
+    refine_path(refiner, folder, tmp_path / "out")
+    assert os.environ["SIMGAN_FAST_BFLOAT16"] == "0"
+    assert (tmp_path / "out" / RECORD).read_text() == record
+
+
 def test_called_again_it_does_the_rest_and_nothing_twice(folder, tmp_path, refiner):
     out = tmp_path / "out"
     refine_path(refiner, folder, out)

@@ -3,11 +3,10 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,13 +19,16 @@ from safetensors.torch import load_file, save_file
 from train_arrays import data, small
 
 from simgan import ConfigError, Discriminator, Refiner, SourceError, TrainingError
-from simgan.training import checkpoints
+from simgan.hub.cards.records import read_records
+from simgan.losses import gradient_penalty
+from simgan.training import checkpoints, selection
 from simgan.training.augmentation import augment, draw
 from simgan.training.batches import Batches, generator
 from simgan.training.config import from_command_line
 from simgan.training.config import preset as preset_of
 from simgan.training.loop import Run
-from simgan.training.step import Trainer, make_accelerator
+from simgan.training.processes import make_accelerator
+from simgan.training.step import Trainer
 
 SCRIPT = Path(__file__).with_name("train_arrays.py")
 ROOT = SCRIPT.parents[1]
@@ -47,7 +49,7 @@ def start(settings, processes=1, **environment):
 
 
 def finish(process, code=0):
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == code, err[-3000:]
     return out, err
 
@@ -107,13 +109,9 @@ def test_a_run_leaves_a_model_samples_measures_and_the_last_checkpoints(uninterr
 def test_sigterm_writes_a_checkpoint_and_the_resumed_run_ends_bit_for_bit_alike(uninterrupted, tmp_path):
     run = tmp_path / "run"
     settings = {"output": run, "steps": 6, "evaluate_every": 2}
-    process = start(settings)
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(1.0)
-    process.send_signal(signal.SIGTERM)
-    out, _ = finish(process)
+    out, _ = finish(start(settings, STOP_AT="2"))
     assert "--resume" in out
-    assert state(run)[0] < "step-000006"
+    assert state(run)[0] == "step-000003"
     finish(start({**settings, "resume": True}))
     assert_same(state(uninterrupted)[1], state(run)[1])
 
@@ -152,10 +150,11 @@ def test_the_best_refiner_and_its_discriminator_are_of_the_same_step(uninterrupt
     assert step == same_step
 
 
-LARGE = {"preset": "eyes-large", "preparation": False, "gradient_penalty": 1.0, "batch_size": 16, "updates": 3}
+LARGE = {"preset": "eyes-large", "preparation": False, "gradient_penalty": 1.0, "batch_size": 16, "updates": 2}
+SUM = {"reduction": "sum", "max_grad_norm": 0.0, "updates": 2}
 
 
-@pytest.mark.parametrize("settings", [{"updates": 20}, LARGE], ids=["eyes", "eyes-large"])
+@pytest.mark.parametrize("settings", [{"updates": 9}, LARGE, SUM], ids=["eyes", "eyes-large", "sum"])
 def test_two_processes_compute_what_one_does(tmp_path, settings):
     settings = {**settings, "history_size": 24}
     finish(start({**settings, "save": tmp_path / "one"}))
@@ -172,7 +171,7 @@ def test_r1_counts_in_every_eighth_update_of_the_discriminator():
         torch.manual_seed(0)
         config = small(gradient_penalty=penalty)
         trainer = Trainer(config, data(), make_accelerator(config))
-        trainer.counters.real = number
+        trainer.counters.discriminator_updates = number
         trainer.update_discriminator()
         return torch.cat([p.flatten() for p in trainer.discriminator.parameters()])
 
@@ -250,14 +249,13 @@ def test_half_of_a_refined_mini_batch_comes_from_the_history_once_it_can():
 def test_batches_are_the_same_by_number_and_shares_are_even():
     sources = [np.full((10, 16, 16), 50, np.uint8), np.full((30, 16, 16), 200, np.uint8)]
     batches = Batches("real", sources, 8, seed=3, equalize=False, flip=True)
-    for number in (0, 5, 17):
-        whole = batches.draw(number)
+    for first in (0, 40, 136):
+        whole = batches.draw(np.arange(first, first + 8))
         assert (whole[:, 0, 0] == 50).sum() == 4
-        assert np.array_equal(
-            np.concatenate([batches.draw(number, slice(0, 4)), batches.draw(number, slice(4, 8))]), whole
-        )
-    seen = np.concatenate([batches.indices(n)[1][batches.indices(n)[0] == 1] for n in range(30)])
-    assert all(np.array_equal(np.sort(epoch), np.arange(30)) for epoch in seen.reshape(-1, 30))
+        parts = [batches.draw(np.arange(start, start + 4)) for start in (first, first + 4)]
+        assert np.array_equal(np.concatenate(parts), whole)
+    source, index = batches.indices(np.arange(240))
+    assert all(np.array_equal(np.sort(epoch), np.arange(30)) for epoch in index[source == 1].reshape(-1, 30))
 
 
 def test_augmentation_lets_the_gradient_through_and_moves_as_drawn():
@@ -274,7 +272,7 @@ def test_settings_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="multiple of 16"):
         Trainer(small(gradient_accumulation_steps=8), data(), make_accelerator(small()))
     with pytest.raises(SourceError, match="has only 40"):
-        Trainer(small(batch_size=48), data(), make_accelerator(small()))
+        Trainer(small(batch_size=48, history_size=24), data(), make_accelerator(small()))
     with pytest.raises(TrainingError, match="nothing to resume"):
         Run(small(output=tmp_path / "none", resume=True), data())
     with pytest.raises(ConfigError, match="unknown augmentation cutout"):
@@ -343,7 +341,7 @@ def test_the_scale_of_fp16_gradients_is_resumed(tmp_path):
     run._checkpoint()
     resumed = make_accelerator(small())
     resumed.scaler = torch.amp.GradScaler("cpu")
-    checkpoints.restore(Trainer(run.config, data(), resumed), checkpoints.newest(run.config.output))
+    checkpoints.restore(Trainer(run.config, data(), resumed), checkpoints.read(checkpoints.newest(run.config.output)))
     assert resumed.scaler.get_scale() == 7.0
 
 
@@ -353,6 +351,173 @@ def fresh_accelerate():
     AcceleratorState._reset_state(True)
     yield
     AcceleratorState._reset_state(True)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_gradients_are_those_of_the_whole_batch_in_any_number_of_parts(float64, reduction):
+    found = []
+    for parts in (1, 2):
+        config = small(
+            gradient_accumulation_steps=parts, reduction=reduction, max_grad_norm=0.0, gradient_penalty=1.0, augment=[]
+        )
+        trainer = Trainer(config, data(), make_accelerator(config))
+        gradients = []
+        for optimizer, network in (
+            (trainer.refiner_optimizer, trainer.refiner),
+            (trainer.discriminator_optimizer, trainer.discriminator),
+        ):
+            optimizer.step = partial(
+                lambda network, kept: kept.extend(p.grad.clone() for p in network.parameters()), network, gradients
+            )
+        trainer.update_refiner()
+        trainer.update_discriminator()
+        found.append((gradients, trainer.take_log()))
+    assert len(found[0][0]) > 20
+    for one, two in zip(found[0][0], found[1][0], strict=True):
+        assert torch.allclose(one, two, rtol=1e-6, atol=1e-9)
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-5)
+
+
+def test_backward_and_the_penaltys_gradient_run_outside_autocast(fresh_accelerate, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    config = small(mixed_precision="bf16", gradient_penalty=1.0)
+    trainer = Trainer(config, data(), make_accelerator(config))
+    backward, grad, calls = trainer.accelerator.backward, torch.autograd.grad, []
+
+    def outside(function, *arguments, **settings):
+        calls.append(torch.is_autocast_enabled("cpu"))
+        return function(*arguments, **settings)
+
+    monkeypatch.setattr(trainer.accelerator, "backward", partial(outside, backward))
+    monkeypatch.setattr(torch.autograd, "grad", partial(outside, grad))
+    trainer.update_refiner()
+    trainer.update_discriminator()
+    assert calls == [False] * 3
+
+
+def test_the_penaltys_gradient_takes_the_scale_of_fp16(monkeypatch):
+    config = small(gradient_penalty=1.0, max_grad_norm=0.0)
+    seen = []
+
+    def kept(*arguments):
+        seen.append(arguments[3])
+        return gradient_penalty(*arguments)
+
+    monkeypatch.setattr("simgan.training.step.gradient_penalty", kept)
+    for scaler in (None, torch.amp.GradScaler("cpu", init_scale=2.0**12)):
+        trainer = Trainer(config, data(), make_accelerator(config))
+        trainer.accelerator.scaler = scaler
+        trainer.update_discriminator()
+    assert seen == [1.0, 2.0**12]
+
+
+def test_both_updates_take_the_next_images_of_one_stream_and_waste_none():
+    trainer = Trainer(small(), data(), make_accelerator(small()))
+    draw_images, drawn = trainer.synthetic.draw, []
+    trainer.synthetic.draw = lambda numbers: drawn.append(numbers) or draw_images(numbers)
+    for update in (trainer.update_discriminator, trainer.update_refiner, trainer.update_discriminator):
+        update()
+    assert [len(numbers) for numbers in drawn] == [8, 8, 4]  # the last half comes from the history
+    assert np.array_equal(np.concatenate(drawn), np.arange(20))
+
+
+def test_the_newest_checkpoint_is_that_of_the_largest_number(tmp_path):
+    run = Run(small(output=tmp_path / "run", keep_checkpoints=2, steps=10**7), data())
+    for step in (999_000, 1_000_000, 1_001_000):
+        run.trainer.counters.step = step
+        run._checkpoint()
+    names = [place.name for place in checkpoints.all_of(run.config.output)]
+    assert names == ["step-1000000", "step-1001000"]
+    assert checkpoints.newest(run.config.output).name == "step-1001000"
+
+
+def test_a_history_of_less_than_half_a_batch_is_refused():
+    with pytest.raises(ConfigError, match=r"history_size 3 is less than half of batch_size 8.*at least 4, or 0"):
+        small(history_size=3)
+    config = small(history_size=4)
+    trainer = Trainer(config, data(), make_accelerator(config))
+    for _ in range(3):
+        trainer.update_discriminator()
+    assert len(trainer.history) == 4
+
+
+def test_the_first_row_of_the_log_is_of_steps_alone(tmp_path):
+    run = Run(small(output=tmp_path / "run", discriminator_warm_up=3, steps=1), data())
+    for _ in run.discriminator_warm_up():
+        run.trainer.update_discriminator()
+    assert run.trainer.take_log() == {}
+    assert not (run.config.output / "metrics.jsonl").exists()
+
+
+def test_a_warm_up_that_is_not_finite_stops_the_run(tmp_path):
+    run = Run(small(output=tmp_path / "run"), data())
+    with torch.no_grad():
+        run.trainer.discriminator.layers[-1].bias.fill_(torch.nan)
+    with pytest.raises(TrainingError, match="discriminator is not finite at discriminator warm-up 2: train again"):
+        for _ in run.discriminator_warm_up():
+            run.trainer.update_discriminator()
+
+
+def test_what_could_not_be_measured_is_null_in_json_and_comes_back(tmp_path):
+    run = Run(small(output=tmp_path / "run", steps=1), data())
+    run.held_out.measure = lambda sheet: record(
+        step=0, realism_raw=0.2, realism_floor=0.1, shift=float("nan"), shift_failed=1.0
+    )
+    run._evaluate()
+    run._checkpoint()
+    (place,) = checkpoints.all_of(run.config.output)
+    for file in (run.config.output / "metrics.jsonl", place / "state.json"):
+        json.loads(file.read_text(), parse_constant=pytest.fail)
+    assert np.isnan(checkpoints.read(place).records[0]["shift"])
+    (measures,) = read_records(run.config.output).measures
+    assert "shift" not in measures
+    assert measures["realism"] == 0.1
+
+
+def test_auto_resumes_in_the_recorded_precision(uninterrupted, monkeypatch):
+    monkeypatch.setenv("SIMGAN_FAST_BFLOAT16", "1")
+    run = Run(small(output=uninterrupted, steps=6, evaluate_every=2, resume=True, mixed_precision="auto"), data())
+    assert run.config.mixed_precision == "no"
+
+
+def test_a_checkpoint_that_counts_otherwise_is_of_another_version(uninterrupted, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    file = run / "checkpoints" / "step-000006" / "state.json"
+    facts = json.loads(file.read_text())
+    facts["counters"]["real"] = facts["counters"].pop("discriminator_updates")
+    file.write_text(json.dumps(facts))
+    with pytest.raises(TrainingError, match=r"another version of simgan \(it counts real\): resume with that version"):
+        Run(small(output=run, steps=6, evaluate_every=2, resume=True), data())
+
+
+@pytest.fixture
+def deterministic():
+    yield small(deterministic=True, gradient_penalty=1.0)
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = False
+
+
+def test_deterministic_turns_on_what_pytorch_has(deterministic, monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    make_accelerator(deterministic)
+    assert torch.are_deterministic_algorithms_enabled()
+    assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("preset", ["eyes", "eyes-large"])
+def test_deterministic_runs_are_the_same_bit_for_bit_on_a_gpu(fresh_accelerate, deterministic, preset):
+    config = replace(deterministic, preset=preset, batch_size=16)
+    weights = []
+    for _ in range(2):
+        trainer = Trainer(config, data(), make_accelerator(config))
+        for _ in range(10):
+            trainer.update_refiner()
+            trainer.update_discriminator()
+        weights.append({**trainer.refiner.state_dict(), **trainer.discriminator.state_dict()})
+    assert_same(*weights)
 
 
 def test_precisions_and_trackers_that_this_machine_lacks_are_refused(fresh_accelerate, monkeypatch):
@@ -408,19 +573,15 @@ def record(**values):
     ("values", "sentence"),
     [
         ({"contrast": 0.01}, "collapsed to a constant image"),
-        ({"change": 0.0001}, "gives its input back: lower --regularization-weight"),
+        ({"change": 0.0001}, "returns its input unchanged: lower --regularization-weight"),
         ({"map_spread": 1e-5}, "discriminator is dead"),
     ],
 )
-def test_a_run_that_cannot_become_good_stops_with_a_diagnosis(tmp_path, values, sentence):
-    run = Run(small(output=tmp_path / "run"), data())
-    run.records = [record()] * 5
-    run._diagnose()
-    run.records = [record(step=0, **values)] * 3  # too early to tell
-    run._diagnose()
-    run.records = [record()] + [record(**values)] * 4
+def test_a_run_that_cannot_become_good_stops_with_a_diagnosis(values, sentence):
+    selection.diagnose([record()] * 5)
+    selection.diagnose([record(step=0, **values)] * 3)  # too early
     with pytest.raises(TrainingError, match=sentence):
-        run._diagnose()
+        selection.diagnose([record()] + [record(**values)] * 4)
 
 
 def spoil(trainer, kind):
@@ -440,14 +601,14 @@ def spoil(trainer, kind):
 
 @pytest.mark.parametrize(
     ("kind", "sentence"),
-    [("constant", "constant image"), ("identity", "gives its input back"), ("dead", "discriminator is dead")],
+    [("constant", "constant image"), ("identity", "returns its input unchanged"), ("dead", "discriminator is dead")],
 )
 def test_what_is_measured_of_spoilt_networks_leads_to_the_diagnosis(tmp_path, kind, sentence):
     run = Run(small(output=tmp_path / "run"), data())
     spoil(run.trainer, kind)
-    run.records = [{**run._measure(), "step": 500}] * 3
+    measured = {**run.held_out.measure(tmp_path / "sheet.png"), "step": 500}
     with pytest.raises(TrainingError, match=sentence):
-        run._diagnose()
+        selection.diagnose([measured] * 3)
 
 
 def test_weights_that_are_not_finite_are_neither_measured_nor_kept(tmp_path):
@@ -461,15 +622,14 @@ def test_weights_that_are_not_finite_are_neither_measured_nor_kept(tmp_path):
     assert all(torch.isfinite(value).all() for value in Refiner.from_pretrained(run.config.output).parameters())
 
 
-def test_eyes_that_show_no_iris_are_chosen_by_realism_and_leave_lambda_alone(tmp_path):
-    run = Run(small(output=tmp_path / "run"), data())
-    nan = float("nan")
-    run.records = [record(realism=value, shift=nan, shift_median=nan) for value in (0.9, 0.2, 0.4)]
-    assert run.best()["realism"] == 0.2
-    assert run._steered(run.records[-1]) == run.trainer.regularization_weight
-    run.records.insert(0, record(realism=0.95))  # found before, and then no longer: that is beyond every bound
-    assert run.best()["realism"] == 0.95
-    assert run._steered(run.records[-1]) > run.trainer.regularization_weight
+def test_without_a_measure_of_shift_realism_chooses_and_lambda_stays():
+    config, nan = small(), float("nan")
+    records = [record(realism=value, shift=nan, shift_median=nan) for value in (0.9, 0.2, 0.4)]
+    assert selection.best(records, config)["realism"] == 0.2
+    assert selection.steered(2.0, records, config) == 2.0
+    records.insert(0, record(realism=0.95))  # measured before, and then no longer: that is beyond every bound
+    assert selection.best(records, config)["realism"] == 0.95
+    assert selection.steered(2.0, records, config) > 2.0
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
@@ -478,11 +638,12 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         run._log({"realism": float("nan"), "discriminator": 1.0})
 
 
-def test_the_most_real_refiner_within_the_bounds_is_the_best(tmp_path):
-    run = Run(small(output=tmp_path / "run"), data())
-    run.records = [record(realism=0.9), record(realism=0.3), record(realism=0.1, shift=2.0)]
-    assert run.best()["realism"] == 0.3
-    assert run._steered(record(shift=2.2)) > run.trainer.regularization_weight > run._steered(record(shift=0.1))
+def test_the_most_real_refiner_within_the_bounds_is_the_best():
+    config = small()
+    records = [record(realism=0.9), record(realism=0.3), record(realism=0.1, shift=2.0)]
+    assert selection.best(records, config)["realism"] == 0.3
+    moved_far, moved_little = (selection.steered(1.0, [record(shift=shift)], config) for shift in (2.2, 0.1))
+    assert moved_far > 1.0 > moved_little
 
 
 def test_presets_keep_the_papers_values():

@@ -1,12 +1,18 @@
 """A run on small simulated images, started as a process of its own by `test_training.py`.
 
 `python train_arrays.py '{"steps": 4, …}'` trains with these settings; `{"updates": 20, "save": FILE}` does that many
-steps of Algorithm 1 without the run around it and saves the weights, one file a process.
+steps of Algorithm 1 without the run around it and saves the weights, one file a process. With `"sources": true` the
+images come from the simulators, which only the main process may call. Environment: `STOP_AT` a step sends SIGTERM to
+the last process alone, `DIE_AT` kills, `ELSEWHERE` is the output of all processes but the first.
 """
 
 import json
 import os
+import signal
 import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +20,18 @@ import torch
 from safetensors.torch import save_file
 
 from simgan import SimGANError
+from simgan.preparation.photometry import Photometry
+from simgan.simulators import SIMULATORS
 from simgan.simulators.eyes import camera
 from simgan.simulators.eyes import renders as eyes
-from simgan.training import checkpoints
+from simgan.training import checkpoints, held_out
 from simgan.training.config import TrainingConfig
 from simgan.training.loop import Run
-from simgan.training.step import Trainer, TrainingData, make_accelerator
+from simgan.training.processes import make_accelerator
+from simgan.training.sources import load
+from simgan.training.step import Trainer, TrainingData
+
+held_out.MEASURED = 48  # for speed
 
 
 def data() -> TrainingData:
@@ -39,7 +51,7 @@ def die(where: str) -> None:
     """Kill this process in the middle of writing the fourth step's checkpoint, before its rename, or in the best's."""
 
     def killed() -> None:
-        os.kill(os.getpid(), 9)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     rename, replace, save = Path.rename, Path.replace, checkpoints.save_file
 
@@ -64,24 +76,46 @@ def die(where: str) -> None:
         Path.replace = replaced
 
 
+gradients: dict[torch.nn.Module, dict[str, torch.Tensor]] = {}
+
+
+def step_and_keep_gradients(network: torch.nn.Module, step: Callable[[], None]) -> None:
+    gradients[network] = {f"gradient/{k}": p.grad.clone() for k, p in network.named_parameters() if p.grad is not None}
+    step()
+
+
+def forbid_rendering_and_learning() -> None:
+    def forbidden(*arguments: object, **settings: object) -> None:
+        raise AssertionError("only the main process renders and learns closed forms")
+
+    camera.render = eyes.render = Photometry.learn = forbidden
+    for name, simulator in SIMULATORS.items():
+        SIMULATORS[name] = replace(simulator, render=forbidden)
+
+
 def main(settings: dict) -> None:
     torch.set_num_threads(1)
-    updates, save = settings.pop("updates", 0), settings.pop("save", None)
+    rank, last = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)) - 1
+    updates, save, sources = (settings.pop(name, None) for name in ("updates", "save", "sources"))
+    if settings.pop("float64", updates):  # sums in another order then differ by nothing that Adam could blow up
+        torch.set_default_dtype(torch.float64)
+    if rank and "ELSEWHERE" in os.environ:
+        settings["output"] = os.environ["ELSEWHERE"]
     config = small(**settings)
     if updates:
-        torch.set_default_dtype(torch.float64)  # sums in another order then differ by nothing that Adam could blow up
         accelerator = make_accelerator(config)
         trainer = Trainer(config, data(), accelerator)
+        networks = {"r": trainer.refiner, "d": trainer.discriminator}
+        for name, optimizer in (("r", trainer.refiner_optimizer), ("d", trainer.discriminator_optimizer)):
+            optimizer.step = partial(step_and_keep_gradients, networks[name], optimizer.step)
         for _ in range(updates):
             trainer.update_refiner()
             trainer.update_discriminator()
             trainer.counters.step += 1
         weights = {
-            f"r/{k}": v.clone().contiguous() for k, v in accelerator.unwrap_model(trainer.refiner).state_dict().items()
-        }
-        weights |= {
-            f"d/{k}": v.clone().contiguous()
-            for k, v in accelerator.unwrap_model(trainer.discriminator).state_dict().items()
+            f"{name}/{key}": value.clone().contiguous()
+            for name, network in networks.items()
+            for key, value in (*network.state_dict().items(), *gradients[network].items())
         }
         assert trainer.history is not None
         weights["history"] = torch.from_numpy(trainer.history.state().astype(np.int16))
@@ -92,8 +126,9 @@ def main(settings: dict) -> None:
         assert not any("gloo" in name for name in threads), "the process group outlives its end"
         return
     die(os.environ.get("DIE_IN", ""))
-    run = Run(config, data())
-    print("ready", flush=True)
+    if rank and sources:
+        forbid_rendering_and_learning()
+    run = Run(config, load(config) if sources else data())
     for _ in run.refiner_warm_up():
         run.trainer.update_refiner(adversarial=False)
     for _ in run.discriminator_warm_up():
@@ -104,7 +139,9 @@ def main(settings: dict) -> None:
         for _ in range(config.discriminator_updates):
             run.trainer.update_discriminator()
         if os.environ.get("DIE_AT") == str(step):
-            os.kill(os.getpid(), 9)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if os.environ.get("STOP_AT") == str(step) and rank == last:
+            os.kill(os.getpid(), signal.SIGTERM)
     run.finish()
 
 

@@ -26,7 +26,7 @@ from simgan.images.files import ARRAYS, SUFFIXES, decode, encode_png, pictures
 from simgan.refining.archives import listing
 from simgan.refining.datasets import is_dataset
 from simgan.refining.engine import RefinerLike
-from simgan.refining.job import RECORD, record
+from simgan.refining.job import RECORD, is_of_record, record
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -56,7 +56,7 @@ def is_refined(output: Path, refiner: RefinerLike, strength: float, copy: Sequen
     note = _note_of(output)
     if note is None or not note.is_file() or (output.is_file() and output.stat().st_mtime > note.stat().st_mtime):
         return False
-    return note.read_text() == record(refiner, strength, copy)
+    return is_of_record(note.read_text(), refiner, strength, copy)
 
 
 def note_refined(output: Path, refiner: RefinerLike, strength: float, copy: Sequence[str] = ()) -> None:

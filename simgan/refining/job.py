@@ -14,6 +14,7 @@ from simgan.errors import ImageError, SourceError
 from simgan.images.arrays import Array
 from simgan.images.files import pictures
 from simgan.refining.engine import RefinerLike, ShouldStop, raise_if_stopped, refine
+from simgan.runtime import has_fast_bfloat16, use_fast_bfloat16
 
 RECORD = ".simgan-refine.json"
 AHEAD = 256  # files, or rows of a data set, that are read before they are refined together
@@ -53,16 +54,18 @@ class Job:
 
     def begin(self, folder: Path) -> Path:
         """Make a folder to work in, or continue in one that was begun with the same refiner and settings."""
-        made_with = record(self.refiner, self.strength, self.copy)
         note = folder / RECORD
-        if note.is_file() and note.read_text() != made_with:
-            raise SourceError(
-                f"{folder} was begun with another model or strength, or other files to copy: give another output, or "
-                "delete it"
-            )
-        if not note.is_file() and folder.is_dir() and any(folder.iterdir()):
+        if note.is_file():
+            text = note.read_text()
+            if not is_of_record(text, self.refiner, self.strength, self.copy):
+                raise SourceError(
+                    f"{folder} was begun with another model or strength, or other files to copy: give another output, "
+                    "or delete it"
+                )
+            use_fast_bfloat16(json.loads(text).get("bfloat16", has_fast_bfloat16()))
+        elif folder.is_dir() and any(folder.iterdir()):
             raise SourceError(f"{folder} is not empty and was not begun by this command: give another output")
-        write(note, made_with.encode())
+        write(note, record(self.refiner, self.strength, self.copy).encode())
         return folder
 
     def begin_beside(self, output: Path) -> Path:
@@ -92,11 +95,21 @@ class Job:
 
 
 def record(refiner: RefinerLike, strength: float, copy: Sequence[str] = ()) -> str:
-    """Return what an output is made with, as one line of JSON: weights and settings, strength, and what is copied."""
+    """Return what an output is made with, as one line of JSON: weights, settings, strength, copied files, precision."""
     digest = hashlib.sha256(repr(refiner.config).encode())
     for value in refiner.state_dict().values():
         digest.update(value.cpu().numpy().tobytes())
-    return json.dumps({"refiner": digest.hexdigest(), "strength": strength, "copy": tuple(copy)}) + "\n"
+    facts = {"refiner": digest.hexdigest(), "strength": strength, "copy": tuple(copy), "bfloat16": has_fast_bfloat16()}
+    return json.dumps(facts) + "\n"
+
+
+def is_of_record(text: str, refiner: RefinerLike, strength: float, copy: Sequence[str] = ()) -> bool:
+    """Return whether a record is of this refiner, strength and copying; the precision may be another machine's."""
+    try:
+        first, second = json.loads(text), json.loads(record(refiner, strength, copy))
+    except ValueError:
+        return False
+    return isinstance(first, dict) and all(first.get(key) == second[key] for key in second.keys() - {"bfloat16"})
 
 
 def batches(values: Iterable[Value | None], pixels: Callable[[Value], int]) -> Iterator[list[Value]]:

@@ -1,10 +1,11 @@
-"""Mini-batches of several sources, drawn by number: batch n is the same whenever, and in however many processes.
+"""Mini-batches of several sources, drawn by number: image n of a stream is the same on any number of processes.
 
-Nothing of a random generator has to be saved for a resume: every draw follows from (seed, stream, number).
+A stream is endless: it takes one image of each source in turn, and each source in shuffled epochs. An image's source,
+index, window and mirroring follow from (seed, stream, n), so a resumed run needs no state of a random generator.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,20 +16,23 @@ from simgan.domains.weights import PointsWeight
 from simgan.errors import SourceError
 from simgan.images.arrays import equalize
 
+Numbers = NDArray[np.int64]
+_BLOCK = 4096  # images whose mirroring is drawn together
+
 
 class Images(Protocol):
-    """Random access to stored images: `images[indices]` gives uint8 or uint16 (N, H, W), or uint8 (N, H, W, 3)."""
+    """Random access to stored images: `images[indices]` returns uint8 or uint16 (N, H, W), or uint8 (N, H, W, 3)."""
 
     def __len__(self) -> int: ...
-    def __getitem__(self, indices: NDArray[np.int64], /) -> NDArray[Any]: ...
+    def __getitem__(self, indices: Numbers, /) -> NDArray[Any]: ...
 
 
 @runtime_checkable
 class ImagesOfAnySize(Images, Protocol):
-    """Images that give windows of their own, (N, size, size), so that they may differ in size."""
+    """Images that may differ in size; `windows` returns a window of each, (N, size, size)."""
 
     def windows(  # noqa: D102
-        self, indices: NDArray[np.int64], size: int, rngs: Sequence[np.random.Generator], /
+        self, indices: Numbers, size: int, rngs: Sequence[np.random.Generator], /
     ) -> NDArray[Any]: ...
 
 
@@ -36,17 +40,17 @@ class ImagesOfAnySize(Images, Protocol):
 class ImagesWithPoints(Images, Protocol):
     """Images with labelled points: `masks` returns float32 (N, H, W) in [0, 1], 1 where the label must not move."""
 
-    def masks(self, indices: NDArray[np.int64], weight: PointsWeight, /) -> NDArray[np.float32]:  # noqa: D102
+    def masks(self, indices: Numbers, weight: PointsWeight, /) -> NDArray[np.float32]:  # noqa: D102
         ...
 
 
 def generator(seed: int, stream: str, number: int) -> np.random.Generator:
-    """Give the generator of draw `number` of a stream; streams are told apart by name."""
+    """Return the random generator of draw `number` of the stream with this name."""
     return np.random.default_rng([seed, zlib.crc32(stream.encode()), number])
 
 
 class Batches:
-    """Global mini-batches of `size` images, in equal shares from each source, each source in shuffled epochs."""
+    """A stream of images from several sources; `SourceError` where a source is smaller than its share of a batch."""
 
     def __init__(
         self,
@@ -70,61 +74,60 @@ class Batches:
                 "lower --batch-size or add images"
             )
         self._order = lru_cache(maxsize=2 * len(self.sources))(self._shuffle)
+        self._mirrored = lru_cache(maxsize=2)(self._draw_mirrored)
 
-    def _shuffle(self, source: int, epoch: int) -> NDArray[np.int64]:
-        return generator(self.seed, f"{self.stream}/{source}", epoch).permutation(len(self.sources[source]))
-
-    def indices(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Give (source, index) of each image of batch `number`, two arrays (size,)."""
-        place = number * self.size + np.arange(self.size)
-        source, turn = place % len(self.sources), place // len(self.sources)
+    def indices(self, numbers: Numbers) -> tuple[Numbers, Numbers]:
+        """Return the source of each image of the stream and its index there, two arrays like `numbers`."""
+        source, turn = numbers % len(self.sources), numbers // len(self.sources)
         index = np.empty_like(turn)
-        for i in range(self.size):
-            epoch, position = divmod(int(turn[i]), len(self.sources[source[i]]))
-            index[i] = self._order(int(source[i]), epoch)[position]
+        for place, (s, t) in enumerate(zip(source.tolist(), turn.tolist(), strict=True)):
+            epoch, position = divmod(t, len(self.sources[s]))
+            index[place] = self._order(s, epoch)[position]
         return source, index
 
-    def draw(self, number: int, part: slice = slice(None)) -> NDArray[Any]:
-        """Give a part of batch `number` as stored images (n, H, W) or (n, H, W, 3)."""
-        source, index = (values[part] for values in self.indices(number))
-        images: NDArray[Any] | None = None
-        for s, images_of in enumerate(self.sources):
-            mine = np.flatnonzero(source == s)
-            if len(mine):
-                if self.window and isinstance(images_of, ImagesOfAnySize):
-                    rngs = self._of_each(number, part)
-                    some = images_of.windows(index[mine], self.window, [rngs[place] for place in mine])
-                else:
-                    some = images_of[index[mine]]
-                if images is None:
-                    images = np.empty((len(index), *some.shape[1:]), some.dtype)
-                images[mine] = some
-        assert images is not None  # a part of a batch is never empty
+    def draw(self, numbers: Numbers) -> NDArray[Any]:
+        """Return images of the stream by number, stored: (N, H, W) or (N, H, W, 3)."""
+
+        def read(images: Images, places: Numbers, index: Numbers) -> NDArray[Any]:
+            if self.window and isinstance(images, ImagesOfAnySize):
+                rngs = [generator(self.seed, f"{self.stream}/window", number) for number in numbers[places].tolist()]
+                return images.windows(index, self.window, rngs)
+            return images[index]
+
+        images = self._collect(numbers, read)
         if self.equalize:
             images = np.stack([equalize_image(image) for image in images])
-        return self._flip(images, number, part)
+        return self._mirror(images, numbers)
 
-    def masks(self, weight: PointsWeight, number: int, part: slice = slice(None)) -> NDArray[np.float32]:
-        """Return the masks (n, H, W) of a part of batch `number`; 0 where a source has no points."""
-        source, index = (values[part] for values in self.indices(number))
-        masks = np.zeros((len(index), *self.sources[0][np.array([0])].shape[1:3]), np.float32)
-        for s, images_of in enumerate(self.sources):
-            mine = np.flatnonzero(source == s)
-            if isinstance(images_of, ImagesWithPoints) and len(mine):
-                masks[mine] = images_of.masks(index[mine], weight)
-        return self._flip(masks, number, part)
+    def masks(self, weight: PointsWeight, numbers: Numbers) -> NDArray[np.float32]:
+        """Return masks (N, H, W) of images by number, 1 where the label must not move; 0 where a source has none."""
 
-    def _of_each(self, number: int, part: slice) -> list[np.random.Generator]:
-        """Give a generator for each image's window, by its own place, whatever part of batch `number` it is in."""
-        stream, first = f"{self.stream}/window", number * self.size
-        return [generator(self.seed, stream, first + place) for place in range(self.size)[part]]
+        def read(images: Images, _: Numbers, index: Numbers) -> NDArray[Any]:
+            if isinstance(images, ImagesWithPoints):
+                return images.masks(index, weight)
+            return np.zeros((len(index), *images[index[:1]].shape[1:3]), np.float32)
 
-    def _flip(self, images: NDArray[Any], number: int, part: slice) -> NDArray[Any]:
-        """Mirror half of the images of batch `number`, the same whatever part of it they are."""
+        return self._mirror(self._collect(numbers, read), numbers)
+
+    def _collect(self, numbers: Numbers, read: Callable[[Images, Numbers, Numbers], NDArray[Any]]) -> NDArray[Any]:
+        source, index = self.indices(numbers)
+        parts = [np.flatnonzero(source == s) for s in range(len(self.sources))]
+        values = [read(self.sources[s], part, index[part]) for s, part in enumerate(parts) if len(part)]
+        collected: NDArray[Any] = np.concatenate(values)[np.argsort(np.concatenate(parts))]
+        return collected
+
+    def _shuffle(self, source: int, epoch: int) -> Numbers:
+        return generator(self.seed, f"{self.stream}/{source}", epoch).permutation(len(self.sources[source]))
+
+    def _draw_mirrored(self, block: int) -> NDArray[np.bool_]:
+        return generator(self.seed, f"{self.stream}/flip", block).random(_BLOCK) < 0.5
+
+    def _mirror(self, images: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+        """Mirror half of the images, always the same ones."""
         if not self.flip:
             return images
-        flips = generator(self.seed, f"{self.stream}/flip", number).random(self.size)[part] < 0.5
-        return np.where(flips.reshape(-1, *(1,) * (images.ndim - 1)), images[:, :, ::-1], images)
+        mirrored = np.array([self._mirrored(number // _BLOCK)[number % _BLOCK] for number in numbers.tolist()])
+        return np.where(mirrored.reshape(-1, *(1,) * (images.ndim - 1)), images[:, :, ::-1], images)
 
 
 def equalize_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -129,9 +129,11 @@ class TrainingConfig:
     keep_checkpoints: int = 2
     """How many checkpoints stay."""
     resume: bool = False
-    """Go on from the newest checkpoint of `output`, bit for bit."""
+    """Continue from the newest checkpoint of `output`: bit for bit on a CPU and the same number of processes."""
     mixed_precision: str = "auto"
     """no, bf16, fp16, or auto: what the processor is fastest at."""
+    deterministic: bool = False
+    """Use algorithms that compute the same bits each time on a GPU, which is slower; a CPU always does."""
     trackers: tuple[str, ...] = ("tensorboard",)
     """Where Accelerate logs to."""
 
@@ -165,6 +167,11 @@ class TrainingConfig:
             )
         if self.batch_size < 2 or self.batch_size % 2:
             raise ConfigError(f"batch_size must be even, as half of it comes from the history, not {self.batch_size}")
+        if 0 < self.history_size < self.batch_size // 2:
+            raise ConfigError(
+                f"history_size {self.history_size} is less than half of batch_size {self.batch_size}, which comes from "
+                f"the history: make it at least {self.batch_size // 2}, or 0 for no history"
+            )
         if unknown := sorted(set(self.augment) - set(AUGMENTATIONS)):
             raise ConfigError(f"unknown augmentation {', '.join(unknown)}: choose of {', '.join(AUGMENTATIONS)}")
         if self.window and not self.window >= 16:

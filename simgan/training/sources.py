@@ -16,8 +16,10 @@ from simgan.domains.weights import PointsWeight
 from simgan.errors import SourceError
 from simgan.images import codecs
 from simgan.images.arrays import Array
+from simgan.simulators import SIMULATORS
 from simgan.training.config import TrainingConfig
 from simgan.training.frames import Frames
+from simgan.training.processes import from_main
 from simgan.training.step import TrainingData
 
 SYNTHETIC_SEED, REAL_SEED = 1, 2  # of limits and simulators: the same images whatever the run's seed
@@ -39,7 +41,8 @@ def load(config: TrainingConfig) -> TrainingData:
     learn = domain.preparation.learn if domain.preparation and config.preparation else None
     learned: Mapping[str, Any] = {}
     if learn:
-        learned = learn(*(partial(_frames, [data for data, _ in side.values()]) for side in (synthetic, real)))
+        frames = [partial(_frames, [data for data, _ in side.values()]) for side in (synthetic, real)]
+        learned = from_main(partial(learn, *frames))
     if codecs.get(domain.codec).is_depth:
         shadows = learned.get("triangulation")
         return TrainingData(
@@ -69,7 +72,9 @@ def split(source: str, config: TrainingConfig, seed: int) -> tuple[Dataset, Data
     """
     domain, _ = of_preset(config.preset)
     size = None if config.window else domain.size  # windows are cut from frames of any size
-    data = load_source(source, size=size, channels=config.channels, limit=config.limit, seed=seed)
+    load_it = partial(load_source, source, size=size, channels=config.channels, limit=config.limit, seed=seed)
+    rendered = source.removeprefix("shuffled:") in SIMULATORS  # by the main process, for all; files are read by each
+    data = from_main(load_it) if rendered else load_it()
     if len(data) < 2:
         raise SourceError(f"source {source!r} has one image: none is left to train on when it is held out")
     return hold_out(data, config.holdout)
@@ -98,7 +103,7 @@ def _with_points(data: Dataset, weight: PointsWeight) -> Dataset:
     """Add the column of points where a source lacks it and the domain can find them."""
     if weight.column in data.column_names or weight.find is None:
         return data
-    crops, points = Crops(data), []
-    for start in range(0, len(crops), PART):
-        points += weight.find(crops[start : start + PART])
+    crops, find = Crops(data), weight.find
+    starts = range(0, len(crops), PART)
+    points = from_main(lambda: [found for start in starts for found in find(crops[start : start + PART])])
     return data.add_column(weight.column, points)

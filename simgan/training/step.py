@@ -1,26 +1,29 @@
 """The state of a run and the two updates of Algorithm 1, on Accelerate.
 
-Every process holds the same networks, optimizers and history; mini-batches are drawn for all processes together and
-each takes its slice. So two processes with b/2 images each compute what one does with b, the history included, and a
-run resumes in any number of processes.
+Every process holds the same networks, optimizers and history. A mini-batch is drawn for all processes together, and
+each computes its share of it. So two processes with b/2 images each compute what one does with b, history included, and
+a run can be resumed on any number of processes. On the same number the results are the same bit for bit; on another
+number sums have another order, so weights differ by rounding (within 1e-6 in float64).
+
+Bit for bit holds on a CPU. On a GPU several backward passes (reflection padding, gather, adaptive pooling, cuDNN's
+convolutions) add in any order; with `TrainingConfig.deterministic` they do not, and results are the same on one kind
+of GPU and one version of PyTorch.
 """
 
 import gc
-import os
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed.nn  # before there is a process group: its functions' defaults would keep that alive for good
-from accelerate import Accelerator, PartialState
-from accelerate.utils import broadcast_object_list, parse_flag_from_env, set_seed
+from accelerate import Accelerator
+from accelerate.utils import set_seed
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from simgan.discriminator import REFINED, Discriminator
+from simgan.discriminator import GROUP, REFINED, Discriminator
 from simgan.domains import of_preset
 from simgan.domains.weights import SurfaceWeight
 from simgan.errors import ConfigError
@@ -37,12 +40,13 @@ from simgan.losses import (
 )
 from simgan.preparation.photometry import LIGHTS
 from simgan.refiner import Refiner
-from simgan.runtime import has_fast_bfloat16, keep_freed_pages
+from simgan.runtime import keep_freed_pages
 from simgan.training.augmentation import augment, draw
 from simgan.training.batches import Batches, Images, generator
 from simgan.training.config import TrainingConfig
+from simgan.training.processes import average_gradients, from_main
 
-PENALIZED = 8  # updates of the discriminator from one with a penalty to the next
+PENALIZED = 8  # R1 is computed in every eighth update of the discriminator
 
 
 @dataclass
@@ -52,9 +56,9 @@ class Counters:
     refiner_warm_up: int = 0
     discriminator_warm_up: int = 0
     step: int = 0
-    synthetic: int = 0  # mini-batches drawn
-    real: int = 0
+    synthetic: int = 0  # images drawn; both updates take from one stream, each the next ones
     refiner_updates: int = 0
+    discriminator_updates: int = 0
 
 
 @dataclass
@@ -74,12 +78,6 @@ class Trainer:
 
     def __init__(self, config: TrainingConfig, data: TrainingData, accelerator: Accelerator) -> None:
         self.config, self.data, self.accelerator = config, data, accelerator
-        processes, micro = accelerator.num_processes, config.gradient_accumulation_steps
-        if config.batch_size % (2 * processes * micro):
-            raise ConfigError(
-                f"batch_size {config.batch_size} must be a multiple of {2 * processes * micro}: half of it comes from "
-                f"the history, for {processes} processes and {micro} micro-batches"
-            )
         keep_freed_pages()
         set_seed(config.seed)
         layout: Any = {"memory_format": torch.channels_last}
@@ -87,152 +85,167 @@ class Trainer:
         preparation = self.domain.preparation if config.preparation else None
         prepared = {**preparation.settings, **data.learned} if preparation else {}
         refiner = Refiner.from_preset(config.preset, channels=config.channels, **prepared)
-        refiner.to(**layout)
+        discriminator = Discriminator.from_preset(config.preset, channels=config.channels, scope=config.scope)
+        self._check_batch_size(bool(discriminator.config.whole))
         equalize = refiner.config.equalize
         drawn: Any = {"seed": config.seed, "equalize": equalize, "flip": config.flip, "window": config.window}
         self.synthetic = Batches("synthetic", data.synthetic, config.batch_size, **drawn)
         self.real = Batches("real", data.real, config.batch_size, **drawn)
-        if preparation and preparation.fit:
-            preparation.fit(refiner.photometry, *_spread(self.synthetic, self.real))
-        discriminator = Discriminator.from_preset(config.preset, channels=config.channels, scope=config.scope)
+
+        def initial() -> list[dict[str, Tensor]]:
+            if preparation and preparation.fit:
+                preparation.fit(refiner.photometry, *_spread(self.synthetic, self.real))
+            return [refiner.state_dict(), discriminator.state_dict()]
+
+        for network, weights in zip((refiner, discriminator), from_main(initial), strict=True):
+            network.load_state_dict(weights)
         self.average = Refiner(refiner.config).to(accelerator.device, **layout).eval().requires_grad_(False)
         self.average.load_state_dict(refiner.state_dict())
-        optimizers = [
-            torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=config.betas)
+        # Not wrapped in DistributedDataParallel: `average_gradients` adds up in one fixed order.
+        self.refiner, self.discriminator = (
+            accelerator.prepare_model(network.to(**layout), evaluation_mode=True)
             for network in (refiner, discriminator)
-        ]
-        self.refiner, self.discriminator, self.refiner_optimizer, self.discriminator_optimizer = accelerator.prepare(
-            refiner, discriminator.to(**layout), *optimizers
+        )
+        self.refiner_optimizer, self.discriminator_optimizer = (
+            accelerator.prepare_optimizer(
+                torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=config.betas)
+            )
+            for network in (self.refiner, self.discriminator)
         )
         self.transform = get_transform(config.transform)
         self.regularization_weight = config.regularization_weight
         self.stored = codecs.get(self.domain.codec).dtype
-        self.history: History | None = None
+        self.history = History(config.history_size) if config.history_size else None
         self.counters = Counters()
         self.sums: dict[str, Tensor] = {}
         self.numbers: dict[str, int] = {}
 
+    def _check_batch_size(self, in_groups: bool) -> None:
+        """Refuse a batch that cannot be cut alike for processes, micro-batches, history and groups."""
+        processes, micro = self.accelerator.num_processes, self.config.gradient_accumulation_steps
+        unit = 2 * processes * micro
+        if in_groups:
+            unit = GROUP * processes * (math.lcm(2, micro) if self.config.history_size else micro)
+        if self.config.batch_size % unit == 0:
+            return
+        parts = f"{processes} processes, {micro} micro-batches"
+        if in_groups:
+            reason = f"its discriminator compares images in groups of {GROUP}, and {parts}"
+            reason += (
+                " and the history each hold whole groups" if self.config.history_size else " each hold whole groups"
+            )
+        else:
+            reason = f"half of it comes from the history, for {parts}"
+        raise ConfigError(f"batch_size {self.config.batch_size} must be a multiple of {unit}: {reason}")
+
     # Algorithm 1: the two updates
 
     def update_refiner(self, adversarial: bool = True) -> None:
-        """One update of θ on L_R (eq. 1), φ fixed, on a fresh synthetic mini-batch; warm-up: ℓ_reg alone."""
-        refiner, discriminator = self._train(self.refiner, self.discriminator)
-        synthetic = self._images(self.synthetic, self.counters.synthetic)
-        weight = self._weight(synthetic)
-        draws = self._draws("refiner", self.counters.refiner_updates, self.config.batch_size)
-        for part, last in self._micro_batches(len(synthetic)):
-            with self._synchronize(refiner, last), self.accelerator.autocast():
-                refined = refiner(synthetic[part])
-                kept = self.average.photometry(synthetic[part])
-                loss = regularization = self_regularization(
-                    refined,
-                    kept,
-                    self.transform,
-                    weight if weight is None else weight[part],
-                    self.config.reduction,
-                )
-                if adversarial:
-                    realism = realism_loss(
-                        discriminator(augment(refined, draws[part], self.config.augment)), self.config.reduction
-                    )
-                    loss = refiner_loss(realism, regularization, self.regularization_weight)
-                    self._log(realism=realism)
-                self.accelerator.backward(loss / self.config.gradient_accumulation_steps)
-            self._log(regularization=regularization, change=(refined - kept).abs().mean())
+        """One update of θ on L_R (eq. 1), φ fixed, on the next synthetic mini-batch; warm-up: ℓ_reg alone."""
+        _train_only(self.refiner, self.discriminator)
+        size, reduction = self.config.batch_size, self.config.reduction
+        numbers = self.counters.synthetic + self._share(size)
+        synthetic = self._to_device(to_tensor(self.synthetic.draw(numbers)))
+        weight = self._weight(synthetic, numbers)
+        draws = self._draws("refiner", self.counters.refiner_updates, size)
+        for part in self._micro_batches(len(synthetic)):
+            refined = self.refiner(synthetic[part])
+            prepared = self.average.photometry(synthetic[part])
+            of_part = None if weight is None else weight[part]
+            loss = regularization = self_regularization(refined, prepared, self.transform, of_part, reduction)
+            if adversarial:
+                logits = self.discriminator(augment(refined, draws[part], self.config.augment))
+                realism = realism_loss(logits, reduction)
+                loss = refiner_loss(realism, regularization, self.regularization_weight)
+                self._log(realism=self._of_batch(realism))
+            self._backward(loss)
+            self._log(regularization=self._of_batch(regularization), change=(refined - prepared).abs().mean())
         self._step(self.refiner, self.refiner_optimizer)
-        self._average()
-        self.counters.synthetic += 1
+        self._update_average()
+        self.counters.synthetic += size
         self.counters.refiner_updates += 1
 
     def update_discriminator(self) -> None:
         """One update of φ on L_D (eq. 2), θ fixed; half of the refined mini-batch from the history (section 2.3)."""
-        discriminator, refiner = self._train(self.discriminator, self.refiner)
-        number, size = self.counters.real, self.config.batch_size
+        _train_only(self.discriminator, self.refiner)
+        number, size = self.counters.discriminator_updates, self.config.batch_size
         rng = generator(self.config.seed, "history", number)
-        past = self.history.sample(size // 2, rng) if self.history else np.empty(0)
+        past = self.history.sample(size // 2, rng) if self.history is not None else np.empty(0)
         current = size - len(past)
-        with torch.no_grad(), self.accelerator.autocast():
-            synthetic = self._images(self.synthetic, self.counters.synthetic, current)
-            shown = refined = refiner(synthetic).to(synthetic)
+        with torch.no_grad():
+            numbers = self.counters.synthetic + self._share(current)
+            synthetic = self._to_device(to_tensor(self.synthetic.draw(numbers)))
+            shown = refined = self.refiner(synthetic).to(synthetic)
         if len(past):
-            shown = torch.cat([refined, self._place(to_tensor_of(past[self._mine(len(past))]))])
-        real = self._images(self.real, number)
-        # Both halves of the refined mini-batch are cut for the processes, so their draws must be cut alike.
-        halves = (current, len(past)) if len(past) else (current,)
-        draws = [self._draws("refined", number, *halves), self._draws("real", number, size)]
-        for part, last in self._micro_batches(len(real)):
-            with self._synchronize(discriminator, last), self.accelerator.autocast():
-                seen = [
-                    augment(x[part], d[part], self.config.augment) for x, d in zip((shown, real), draws, strict=True)
-                ]
-                refined_logits, real_logits = discriminator(torch.cat(seen)).chunk(2)
-                loss = discriminator_loss(refined_logits, real_logits, self.config.reduction)
-                penalty = self._gradient_penalty(seen[1], number)
-                self.accelerator.backward((loss + penalty) / self.config.gradient_accumulation_steps)
+            shown = torch.cat([refined, self._to_device(from_stored(past[self._share(len(past))]))])
+        real = self._to_device(to_tensor(self.real.draw(number * size + self._share(size))))
+        # A process has a share of the new and of the past images, so it takes the same shares of their draws.
+        draws = self._draws("refined", number, current, len(past)), self._draws("real", number, size)
+        for part in self._micro_batches(len(real)):
+            seen = [augment(x[part], d[part], self.config.augment) for x, d in zip((shown, real), draws, strict=True)]
+            refined_logits, real_logits = self.discriminator(torch.cat(seen), sides=2).chunk(2)
+            loss = discriminator_loss(refined_logits, real_logits, self.config.reduction)
+            self._backward(loss + self._gradient_penalty(seen[1], number))
             self._log(
-                discriminator=loss,
+                discriminator=self._of_batch(loss),
                 accuracy_refined=(refined_logits.argmax(1) == REFINED).float().mean(),
                 accuracy_real=(real_logits.argmax(1) != REFINED).float().mean(),
             )
         self._step(self.discriminator, self.discriminator_optimizer)
-        if self.config.history_size:
-            self._remember(self.accelerator.gather(refined.contiguous()), rng)
-        self.counters.synthetic += 1
-        self.counters.real += 1
+        if self.history is not None:
+            self.history.replace(to_stored(self.accelerator.gather(refined.contiguous()), self.stored), rng)
+        self.counters.synthetic += current
+        self.counters.discriminator_updates += 1
 
     # What the updates are made of
 
     def _gradient_penalty(self, real: Tensor, number: int) -> Tensor | float:
-        """R1 in update `number`: in every `PENALIZED`th, as many times as strong (lazily, Karras et al. 2020)."""
+        """R1 in update `number`: every `PENALIZED`th time, and so much stronger (lazily, Karras et al. 2020)."""
         if not self.config.gradient_penalty or number % PENALIZED:
             return 0.0
         real = real.detach().requires_grad_()
-        logits = self.accelerator.unwrap_model(self.discriminator)(real)
-        return PENALIZED * self.config.gradient_penalty / 2 * gradient_penalty(logits, real)
+        scale = self.accelerator.scaler.get_scale() if self.accelerator.scaler else 1.0
+        penalty = gradient_penalty(self.discriminator(real), real, self.config.reduction, scale)
+        return PENALIZED * self.config.gradient_penalty / 2 * penalty
 
-    def _train(self, learning: nn.Module, fixed: nn.Module) -> tuple[nn.Module, nn.Module]:
-        """Let only `learning` take gradients; `fixed` comes unwrapped, so that DDP does not wait for it."""
-        learning.requires_grad_(True)
-        fixed.requires_grad_(False)
-        return learning, self.accelerator.unwrap_model(fixed)
+    def _share(self, count: int) -> NDArray[np.int64]:
+        """Return which of `count` images of a mini-batch this process computes: a block of them, in order."""
+        size = count // self.accelerator.num_processes
+        return self.accelerator.process_index * size + np.arange(size)
 
-    def _mine(self, count: int) -> slice:
-        """Give this process' slice of `count` images of a mini-batch."""
-        share = count // self.accelerator.num_processes
-        return slice(self.accelerator.process_index * share, (self.accelerator.process_index + 1) * share)
-
-    def _place(self, images: Tensor) -> Tensor:
+    def _to_device(self, images: Tensor) -> Tensor:
         return images.to(next(self.average.parameters())).contiguous(memory_format=torch.channels_last)
 
-    def _images(self, batches: Batches, number: int, count: int | None = None) -> Tensor:
-        part = self._mine(self.config.batch_size if count is None else count)
-        return self._place(to_tensor(batches.draw(number, part)))
-
-    def _weight(self, synthetic: Tensor) -> Tensor | None:
+    def _weight(self, synthetic: Tensor, numbers: NDArray[np.int64]) -> Tensor | None:
         """Return weights (B, 1, H, W) of the self-regularization: higher where the label must not move."""
         weight = self.domain.weight
         if weight is None or not self.config.label_weight:
             return None
         if isinstance(weight, SurfaceWeight):
             return 1 + self.config.label_weight * weight.masks(synthetic)
-        masks = self.synthetic.masks(weight, self.counters.synthetic, self._mine(self.config.batch_size))
-        return self._place(1 + self.config.label_weight * torch.from_numpy(masks)[:, None])
+        masks = self.synthetic.masks(weight, numbers)
+        return self._to_device(1 + self.config.label_weight * torch.from_numpy(masks)[:, None])
 
     def _draws(self, stream: str, number: int, *counts: int) -> Tensor:
-        """Draw the augmentation of `counts` images, and give this process' slice of each count."""
+        """Return the draws of the augmentation for this process' share of each of `counts` images."""
         rng = generator(self.config.seed, f"augment/{stream}", number)
-        return torch.cat([draw(count, rng)[self._mine(count)] for count in counts])
+        return torch.cat([draw(count, rng)[self._share(count)] for count in counts])
 
-    def _micro_batches(self, count: int) -> Iterator[tuple[slice, bool]]:
-        """Cut `count` images into micro-batches; the last one synchronizes the processes."""
+    def _micro_batches(self, count: int) -> Iterator[slice]:
         parts = self.config.gradient_accumulation_steps
-        for i in range(parts):
-            yield slice(i * count // parts, (i + 1) * count // parts), i == parts - 1
+        return (slice(i * count // parts, (i + 1) * count // parts) for i in range(parts))
 
-    def _synchronize(self, network: nn.Module, last: bool) -> AbstractContextManager[Any]:
-        return nullcontext() if last else self.accelerator.no_sync(network)
+    def _of_batch(self, loss: Tensor) -> Tensor:
+        """Scale a micro-batch's loss so that the mean over micro-batches and processes is that of the mini-batch."""
+        if self.config.reduction == "mean":
+            return loss
+        return loss * (self.config.gradient_accumulation_steps * self.accelerator.num_processes)
+
+    def _backward(self, loss: Tensor) -> None:
+        self.accelerator.backward(self._of_batch(loss) / self.config.gradient_accumulation_steps)
 
     def _step(self, network: nn.Module, optimizer: Any) -> None:
+        average_gradients(self.accelerator, network.parameters())
         for group in optimizer.param_groups:
             group["lr"] = self.config.learning_rate * self._rate()
         if self.config.max_grad_norm:
@@ -246,35 +259,20 @@ class Trainer:
         return min(1.0, left / self.config.decay) if self.config.decay else 1.0
 
     @torch.no_grad()
-    def _average(self) -> None:
+    def _update_average(self) -> None:
         n = self.counters.refiner_updates
         decay = min(self.config.ema_decay, (1 + n) / (10 + n)) if self.config.ema_decay else 0.0
-        current = self.accelerator.unwrap_model(self.refiner)
-        for average, value in zip(self.average.parameters(), current.parameters(), strict=True):
+        for average, value in zip(self.average.parameters(), self.refiner.parameters(), strict=True):
             average.lerp_(value, 1 - decay)
 
-    def _remember(self, refined: Tensor, rng: np.random.Generator) -> None:
-        images = as_stored(refined, self.stored)
-        self._history_like(images).replace(images, rng)
-
-    def restore_history(self, images: NDArray[Any]) -> None:
-        """Take up the images of a saved history, (n, C, H, W)."""
-        self._history_like(images).restore(images)
-
-    def _history_like(self, images: NDArray[Any]) -> History:
-        if self.history is None:
-            channels, height, width = images.shape[1:]
-            self.history = History(self.config.history_size, (channels, height, width), str(images.dtype))
-        return self.history
-
     def _log(self, **values: Tensor) -> None:
-        """Add up what is averaged until the next `take_log`, on the device."""
+        """Add up values, on the device, until the next `take_log`."""
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, torch.zeros((), device=value.device)) + value.detach().float()
             self.numbers[name] = self.numbers.get(name, 0) + 1
 
     def take_log(self) -> dict[str, float]:
-        """Give the means of what was logged since the last call, over all processes."""
+        """Return the means of what was logged since the last call, over all processes."""
         names = sorted(self.sums)
         if not names:
             return {}
@@ -284,15 +282,19 @@ class Trainer:
         return dict(zip(names, values, strict=True))
 
     def end(self) -> None:
-        """Leave the other processes, with the networks as they are.
+        """Leave the other processes; the networks stay.
 
-        The group's threads end with whatever holds the group, wrapped networks too; a thread that lives longer than
-        Python may abort the process as it exits.
+        The threads of the process group end with the last object that holds it. One that outlives Python may abort the
+        process as it exits.
         """
-        self.refiner, self.discriminator = map(self.accelerator.unwrap_model, (self.refiner, self.discriminator))
         self.accelerator.free_memory()
         gc.collect()
         self.accelerator.end_training()
+
+
+def _train_only(learning: nn.Module, fixed: nn.Module) -> None:
+    learning.requires_grad_(True)
+    fixed.requires_grad_(False)
 
 
 def _spread(synthetic: Batches, real: Batches) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -300,40 +302,16 @@ def _spread(synthetic: Batches, real: Batches) -> tuple[NDArray[Any], NDArray[An
     drawn = []
     for batches, most in ((synthetic, 2 * LIGHTS), (real, LIGHTS)):
         count = min(most, len(batches.sources) * max(map(len, batches.sources)))  # no image again and again
-        drawn.append(np.concatenate([batches.draw(number) for number in range(-(-count // batches.size))]))
+        drawn.append(batches.draw(np.arange(-(-count // batches.size) * batches.size)))
     return drawn[0], drawn[1]
 
 
-def as_stored(images: Tensor, dtype: Any = "uint8") -> NDArray[np.generic]:
-    """Map (B, C, H, W) in [−1, 1] to stored values in the same shape."""
-    flat: NDArray[np.generic] = to_array(images.flatten(0, 1)[:, None], dtype)
-    return flat.reshape(images.shape)
+def to_stored(images: Tensor, dtype: Any = "uint8") -> NDArray[np.generic]:
+    """Return images (B, C, H, W) in [−1, 1] as stored values of the same shape."""
+    planes: NDArray[np.generic] = to_array(images.flatten(0, 1)[:, None], dtype)
+    return planes.reshape(images.shape)
 
 
-def to_tensor_of(stored: NDArray[Any]) -> Tensor:
-    """Map stored values (B, C, H, W) back to [−1, 1]."""
-    return to_tensor(stored.reshape(-1, *stored.shape[2:])).reshape(stored.shape)
-
-
-def make_accelerator(config: TrainingConfig) -> Accelerator:
-    """Make the `Accelerator`: precision as asked for, or as the hardware is fastest at, the same in all processes."""
-    precision = [config.mixed_precision]
-    if precision == ["auto"]:
-        launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")  # accelerate launch says "no" if it is not told
-        fast = has_fast_bfloat16("cuda" if torch.cuda.is_available() else "cpu")
-        precision = [launched if launched != "no" else "bf16" if fast else "no"]
-        # As Accelerator itself does: otherwise two processes on a CPU would be two runs in one folder.
-        PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
-        broadcast_object_list(precision)  # processes on one machine time each other, and could differ
-    try:
-        accelerator = Accelerator(
-            mixed_precision=precision[0], log_with=list(config.trackers) or None, project_dir=str(config.output)
-        )
-    except ValueError as error:  # of a precision that the device has not, or a tracker that Accelerate does not know
-        raise ConfigError(f"mixed_precision {precision[0]}, trackers {', '.join(config.trackers)}: {error}") from error
-    if precision[0] == "fp16" and accelerator.device.type == "cpu":  # Accelerate would train in float32 instead
-        raise ConfigError("mixed_precision fp16 is for GPUs: choose auto, bf16 or no on a CPU")
-    kept = {str(getattr(tracker, "value", tracker)) for tracker in accelerator.log_with}
-    if missing := sorted(set(config.trackers) - kept - {"all"}):  # Accelerate leaves them out without a word
-        raise ConfigError(f"tracker {', '.join(missing)} is not installed: install its package, or choose another")
-    return accelerator
+def from_stored(values: NDArray[Any]) -> Tensor:
+    """Return stored values (B, C, H, W) as images in [−1, 1]."""
+    return to_tensor(values.reshape(-1, *values.shape[2:])).reshape(values.shape)

@@ -128,4 +128,4 @@ def _measures(file: Path) -> list[dict[str, Any]]:
             if number < len(lines):
                 raise ValueError(f"line {number} of {file.name} is damaged") from error
     measures = [row for row in rows if "realism_raw" in row]
-    return [{key: value for key, value in row.items() if math.isfinite(value)} for row in measures]
+    return [{k: value for k, value in row.items() if value is not None and math.isfinite(value)} for row in measures]

@@ -1,0 +1,84 @@
+"""What the processes of a run do together. With one process, nothing is exchanged."""
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed.nn  # before there is a process group, or default arguments in it keep the group alive
+from accelerate import Accelerator, PartialState
+from accelerate.utils import broadcast_object_list, parse_flag_from_env
+from torch import nn
+
+from simgan.errors import ConfigError, SimGANError
+from simgan.runtime import has_fast_bfloat16, use_deterministic_algorithms
+from simgan.training.config import TrainingConfig
+
+T = TypeVar("T")
+
+
+def from_main(make: Callable[[], T]) -> T:
+    """Call `make` in the main process alone and return its result in every process.
+
+    All processes must call this. A `SimGANError` of the main process is raised in all of them. The result is pickled,
+    so no shared file system is needed.
+    """
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))  # as `Accelerator` makes it
+    if state.num_processes == 1:
+        return make()
+    outcome: list[Any] = [None, None]
+    if state.is_main_process:
+        try:
+            outcome[0] = make()
+        except SimGANError as error:
+            outcome[1] = error
+    broadcast_object_list(outcome)
+    result, failure = outcome
+    if failure is not None:
+        raise failure
+    made: T = result
+    return made
+
+
+def average_gradients(accelerator: Accelerator, parameters: Iterable[nn.Parameter]) -> None:
+    """Replace all gradients by their means over the processes, in one exchange.
+
+    All gradients form one vector that is always laid out alike, so the sums have the same order in every update.
+    """
+    if accelerator.num_processes == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = accelerator.reduce(torch.cat([gradient.flatten() for gradient in gradients]), reduction="mean")
+    for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
+
+
+def make_accelerator(config: TrainingConfig) -> Accelerator:
+    """Return the `Accelerator` of a run: the configured precision, or the fastest, the same in all processes.
+
+    `ConfigError` where the device lacks the precision, or a tracker is unknown or not installed.
+    """
+    if config.deterministic:
+        use_deterministic_algorithms()
+    precision = config.mixed_precision
+    if precision == "auto":
+        precision = from_main(_fastest_precision)
+    try:
+        accelerator = Accelerator(
+            mixed_precision=precision, log_with=list(config.trackers) or None, project_dir=str(config.output)
+        )
+    except ValueError as error:
+        raise ConfigError(f"mixed_precision {precision}, trackers {', '.join(config.trackers)}: {error}") from error
+    if precision == "fp16" and accelerator.device.type == "cpu":  # Accelerate would train in float32 instead
+        raise ConfigError("mixed_precision fp16 is for GPUs: choose auto, bf16 or no on a CPU")
+    kept = {str(getattr(tracker, "value", tracker)) for tracker in accelerator.log_with}
+    if missing := sorted(set(config.trackers) - kept - {"all"}):  # Accelerate drops them silently
+        raise ConfigError(f"tracker {', '.join(missing)} is not installed: install its package, or choose another")
+    return accelerator
+
+
+def _fastest_precision() -> str:
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")  # `accelerate launch` sets "no" by default
+    if launched != "no":
+        return launched
+    return "bf16" if has_fast_bfloat16("cuda" if torch.cuda.is_available() else "cpu") else "no"

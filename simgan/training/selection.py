@@ -1,0 +1,64 @@
+"""Decisions from a run's records: which refiner ships, how λ is steered, and when a run is stopped.
+
+A record is what `simgan.training.held_out` measured at one step.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from simgan.errors import TrainingError
+from simgan.training.config import TrainingConfig
+
+PATIENCE = 200  # steps after which three bad records in a row end a run
+WITHIN = (0.7, 1.0)  # shares of the bound between which λ stays as it is
+STEERING = 1.5  # λ changes by at most this factor at a time
+
+Record = dict[str, Any]
+
+
+def excess(record: Record, config: TrainingConfig) -> float:
+    """Return the annotation shift as a share of its bound: at most 1 is allowed; NaN if it could not be measured."""
+    return max(record["shift"] / config.max_shift, record["shift_median"] / config.max_median_shift)
+
+
+def best(records: Sequence[Record], config: TrainingConfig) -> Record:
+    """Return the record of the most real refiner within the bounds on shift, or if none is, of the smallest shift.
+
+    If shift could never be measured, realism alone decides.
+    """
+    measured = [record for record in records if np.isfinite(excess(record, config))]
+    within = [record for record in measured if excess(record, config) <= 1] if measured else records
+    if within:
+        return min(within, key=lambda record: record["realism"])
+    return min(measured, key=lambda record: excess(record, config))
+
+
+def steered(weight: float, records: Sequence[Record], config: TrainingConfig) -> float:
+    """Return λ, now `weight`, raised if the last record's shift is beyond its bound, lowered if it is far within."""
+    now = excess(records[-1], config)
+    if not any(np.isfinite(excess(record, config)) for record in records) or WITHIN[0] <= now <= WITHIN[1]:
+        return weight
+    factor = np.clip(now / np.mean(WITHIN), 1 / STEERING, STEERING) if np.isfinite(now) else STEERING
+    return float(weight * factor)
+
+
+def diagnose(records: Sequence[Record]) -> None:
+    """Raise `TrainingError` with cause and remedy if the last three records show that a run cannot become good."""
+    last = records[-3:]
+    if last[0]["step"] < PATIENCE:
+        return
+    if last[-1]["contrast"] < 0.1:
+        raise TrainingError(
+            "the refiner collapsed to a constant image: raise --regularization-weight or lower --learning-rate"
+        )
+    if all(record["change"] < 0.002 for record in last):
+        raise TrainingError(
+            "the refiner returns its input unchanged: lower --regularization-weight (λ), or raise --refiner-updates"
+        )
+    if all(record["map_spread"] < 1e-3 for record in last):
+        raise TrainingError(
+            "the discriminator is dead, it says the same of every patch: raise --discriminator-warm-up, or lower "
+            "--learning-rate"
+        )
