@@ -176,9 +176,7 @@ def _read_config(file: Path, place: str, config_class: type, kind: str) -> Any:
     if found != f"simgan-{kind}":
         raise ModelError(f"{place}/{CONFIG} is not of a simgan {kind}: its model_type is {found!r}")
     fields = dataclasses.fields(config_class)
-    needed = {
-        field.name for field in fields if field.default
-    }  # settings that are off by default may be missing: they came later
+    needed = {field.name for field in fields if field.default}  # what is off by default may be missing: it came later
     unknown = sorted(values.keys() - {field.name for field in fields})
     missing = sorted(needed - values.keys())
     if unknown:

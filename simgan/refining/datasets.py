@@ -100,7 +100,7 @@ def _refine_rows(job: Job, rows: Any, column: str, source: Path, start: int) -> 
         array = job.load(lambda: decode(data, name), name)
         return None if array is None else (place, cell["path"], array)
 
-    for batch in batches(map(load, range(len(rows))), lambda found: found[2].size):
+    for batch in batches(map(load, range(len(rows)))):
         for (place, path, _), refined in zip(batch, job.refine([array for *_, array in batch]), strict=True):
             kept = Path(path).with_suffix(".png").name if path else None
             cells[place] = {"bytes": encode_png(refined), "path": kept}

@@ -7,6 +7,7 @@ file keeps its own quantization tables and subsampling; all other formats are wr
 
 import shutil
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from simgan.errors import SourceError, reason
 from simgan.images.arrays import Array
-from simgan.images.files import ARRAYS, encode_like, read
+from simgan.images.files import ARRAYS, encode_like, pictures, read
 from simgan.images.files import SUFFIXES as IMAGES
 from simgan.refining.archives import kind_of, listing, pack
 from simgan.refining.datasets import is_dataset, refine_dataset, refine_splits
@@ -92,7 +93,7 @@ def _refine_file(job: Job, source: Path, output: Path) -> None:
 def _refine_files(job: Job, source: Path, output: Path) -> None:
     """Refine the images of a folder or an archive, and copy all other files."""
     names, read_member = listing(source)
-    images = job.images_of(names)
+    images = pictures(name for name in names if not any(fnmatchcase(name, pattern) for pattern in job.copy))
     if not images:
         raise SourceError(f"{source} holds no images; their names end in {', '.join(sorted(IMAGES))}")
     packed = kind_of(output)
@@ -111,7 +112,7 @@ def _refine_files(job: Job, source: Path, output: Path) -> None:
             bar.update(image is None)
             return None if image is None else (name, image)
 
-        for batch in batches(map(load, left), lambda pair: _pixels(pair[1])):
+        for batch in batches(map(load, left)):
             for (name, image), refined in zip(batch, job.refine([image for _, image in batch]), strict=True):
                 write(folder / name, encode_like(refined, image))
             bar.update(len(batch))
@@ -122,7 +123,3 @@ def _refine_files(job: Job, source: Path, output: Path) -> None:
         pack(packed, aside, folder, [name for name in names if (folder / name).is_file()])
         aside.replace(output)
         shutil.rmtree(parts)
-
-
-def _pixels(image: Image.Image | Array) -> int:
-    return image.width * image.height if isinstance(image, Image.Image) else image.shape[0] * image.shape[1]

@@ -4,22 +4,21 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from PIL import Image
 
 from simgan.errors import ImageError, SourceError
 from simgan.images.arrays import Array
-from simgan.images.files import pictures
 from simgan.refining.engine import RefinerLike, ShouldStop, raise_if_stopped, refine
 from simgan.runtime import has_fast_bfloat16, use_fast_bfloat16
 
 RECORD = ".simgan-refine.json"
 AHEAD = 256  # files, or rows of a data set, that are read before they are refined together
 PIXELS = 2**24  # of them at most, so that large images do not fill the memory
-Value = TypeVar("Value")
+Value = TypeVar("Value", bound=tuple[Any, ...])
 Loaded = TypeVar("Loaded", bound=Image.Image | Array)
 
 
@@ -47,10 +46,6 @@ class Job:
     progress: Callable[[int, int], None] | None
     should_stop: ShouldStop
     done: Refined = field(default_factory=Refined)
-
-    def images_of(self, names: Sequence[str]) -> list[str]:
-        """Return the relative names that are images and are not to be copied as they are."""
-        return pictures(name for name in names if not any(fnmatchcase(name, pattern) for pattern in self.copy))
 
     def begin(self, folder: Path) -> Path:
         """Make a folder to work in, or continue in one that was begun with the same refiner and settings."""
@@ -112,15 +107,18 @@ def is_of_record(text: str, refiner: RefinerLike, strength: float, copy: Sequenc
     return isinstance(first, dict) and all(first.get(key) == second[key] for key in second.keys() - {"bfloat16"})
 
 
-def batches(values: Iterable[Value | None], pixels: Callable[[Value], int]) -> Iterator[list[Value]]:
-    """Return up to `AHEAD` of the values that are not None at a time, or up to `PIXELS` (and one more image)."""
+def batches(values: Iterable[Value | None]) -> Iterator[list[Value]]:
+    """Return up to `AHEAD` of the values that are not None at a time, or up to `PIXELS` (and one more image).
+
+    A value is a tuple that ends with an image.
+    """
     batch: list[Value] = []
     seen = 0
     for value in values:
         if value is None:
             continue
         batch.append(value)
-        seen += pixels(value)
+        seen += int(np.prod(value[-1].size))  # of a PIL image width and height
         if len(batch) == AHEAD or seen >= PIXELS:
             yield batch
             batch, seen = [], 0
