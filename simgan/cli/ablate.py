@@ -9,11 +9,18 @@ from typing import Annotated, Any
 
 import tyro
 
+from simgan.domains import DEFAULT_PRESET
+from simgan.experiments.ablation.measures import Unseen
+from simgan.experiments.ablation.report import as_report, as_table, frontier, pictures
+from simgan.experiments.ablation.runs import plan, recipe_of, train_all
+from simgan.experiments.files import write_aside
+from simgan.hub.cards.curves import as_png
+
 
 def ablate(
     output: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
     /,
-    preset: str = "eyes",
+    preset: str = DEFAULT_PRESET,
     synthetic: tuple[str, ...] = (),
     real: tuple[str, ...] = (),
     variants: tuple[str, ...] = (),
@@ -28,7 +35,7 @@ def ablate(
 
     Args:
         output: a folder for ablation.json, ablation.md, frontier.png, history.png, local.png, and the runs.
-        preset: the recipe: eyes or eyes-paper.
+        preset: the recipe.
         synthetic: sources of synthetic images; the preset's if not given.
         real: sources of real ones; the preset's if not given.
         variants: such as "no history" or "lambda x 4", with the recipe; all if not given.
@@ -37,12 +44,6 @@ def ablate(
         jobs: runs at a time, each with its share of the cores; as many as there are cores if not given.
         limit: take at most so many images of each source.
     """
-    from simgan.experiments.ablation.measures import Unseen
-    from simgan.experiments.ablation.report import as_report, as_table, frontier, pictures
-    from simgan.experiments.ablation.runs import plan, recipe_of, train_all
-    from simgan.experiments.files import write_aside
-    from simgan.hub.cards.curves import as_png
-
     sources: dict[str, Any] = {key: given for key, given in (("synthetic", synthetic), ("real", real)) if given}
     recipe = recipe_of(preset, steps=steps, limit=limit, **sources)
     runs = plan(recipe, output / "runs", variants, seeds=seeds)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import tyro
 
+from simgan.experiments.report.write import write_report
+
 Runs = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 
@@ -20,7 +22,5 @@ def report(runs: Runs, /, output: Path = Path("report")) -> None:
             `simgan ablate`.
         output: a new folder, or that of a report, which is replaced.
     """
-    from simgan.experiments.report.write import write_report
-
     write_report(runs, output)
     print(f"{output / 'report.md'}")
