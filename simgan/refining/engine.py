@@ -80,14 +80,6 @@ def check(refiner: RefinerLike, image: Any, name: str) -> Array:
     return codecs.get(refiner.config.codec).check(image, name)
 
 
-def is_of_depth(refiner: RefinerLike) -> bool:
-    """Return whether a refiner takes depth images in mm."""
-    return codecs.get(refiner.config.codec).is_depth
-
-
-checked = check
-
-
 def _refine_many(
     refiner: RefinerLike, images: Iterable[Any], strength: float, batch_size: int, should_stop: ShouldStop
 ) -> Iterator[Any]:
