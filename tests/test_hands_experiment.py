@@ -52,7 +52,7 @@ def test_the_full_size_is_the_papers():
     network = StackedHourglass(14)
     with torch.no_grad():
         assert network(torch.zeros(1, 1, 256, 256)).shape == (1, 2, 14, 64, 64)
-    assert network.hourglasses[0][0].beside.change[2].in_channels == 256
+    assert network.hourglasses[0][0].skip.change[2].in_channels == 256
 
 
 def test_joints_go_where_the_crop_goes_and_depth_is_never_mixed():

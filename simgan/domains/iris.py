@@ -91,7 +91,7 @@ def labelled_places(labels: Mapping[str, Sequence[Any]]) -> Floats | None:
 def measure_iris_shift(before: Images, after: Images, labels: Mapping[str, Sequence[Any]], *, seed: int = 0) -> Shift:
     """Measure how far the iris moved between images uint8 (N, H, W), N ≥ 2, with the labels of the images by column.
 
-    `pupil` tells where to seek it, `pitch` and `yaw` give groups by direction, `person` groups by person. The
+    `pupil` says where to seek it, `pitch` and `yaw` give groups by direction, `person` groups by person. The
     repeatability is the median of what the finder errs by where the first image is blurred a little (σ 0.6 px) and
     gets noise (σ 4 of 255) instead of being refined. `ImageError` where images or labels do not fit.
     """

@@ -22,12 +22,12 @@ from simgan.measures.statistics import Estimate, Floats, Groups, Names, estimate
 
 Images = NDArray[np.uint16]
 
-_CLOSED = 5  # px, gaps of an outline that are closed
-_SMOOTH = 4.0  # px along an outline, the deviation of the Gaussian that makes it smooth
-_PLANE = 5  # px, side of a plane's patch
+_CLOSED = 5  # px: gaps of an outline up to this are closed
+_SMOOTH = 4.0  # px along an outline: σ of the Gaussian that smooths it
+_PLANE = 5  # px: side of a window to which a plane is fitted
 _DETAIL = 5.0  # mm
-_STEPS = 20  # mm, beyond which a step is an edge, however high
-_LEAST_OUTLINE = 32  # points; what is smaller is a flying pixel or a few
+_STEPS = 20  # mm: larger steps are edges, and all alike
+_LEAST_OUTLINE = 32  # points
 
 
 def measure_depth_realism(
@@ -103,7 +103,10 @@ def measure_surface_shift(
 
 
 def hole_shares(images: Images) -> Floats:
-    """Share of the pixels without a reading within each silhouette, (N,): its outlines, small gaps closed, filled."""
+    """Return the share of pixels without a reading within the silhouette of each image, (N,).
+
+    A silhouette is the filled outline of the readings, with small gaps closed. NaN where there is none.
+    """
     shares = np.full(len(images), np.nan)
     for number, image in enumerate(images):
         closed = cv2.morphologyEx(
@@ -116,9 +119,9 @@ def hole_shares(images: Images) -> Floats:
 
 
 def edge_jaggedness(images: Images) -> Floats:
-    """How far the outlines of the readings lie from themselves made smooth, root mean square in px, (N,).
+    """Return the root mean square distance of outlines from the smoothed outlines, in px, (N,).
 
-    0.25 px or so is a smooth edge in pixels. NaN where there is no outline to speak of.
+    About 0.25 px for a smooth edge, as pixels are square. NaN where there is no outline of 32 points or more.
     """
     found = np.full(len(images), np.nan)
     for number, image in enumerate(images):
@@ -127,7 +130,7 @@ def edge_jaggedness(images: Images) -> Floats:
             points = outline[:, 0].astype(np.float64)
             away = points - ndimage.gaussian_filter1d(points, _SMOOTH, axis=0, mode="wrap")
             last = np.array(image.shape)[::-1] - 1
-            cut = ((points == 0) | (points == last)).any(1)  # by the crop's border, not by the sensor
+            cut = ((points == 0) | (points == last)).any(1)  # along the border of the crop
             squares.append(np.square(away[~cut]).sum(1))
         if len(every := np.concatenate(squares)):
             found[number] = np.sqrt(every.mean())
@@ -135,9 +138,9 @@ def edge_jaggedness(images: Images) -> Floats:
 
 
 def plane_residuals(images: Images) -> Floats:
-    """How far readings lie from the plane through 5 × 5 of them, root mean square in mm, (N,): the median of an image.
+    """Return the root mean square distance of 5 × 5 readings from their plane, in mm: the median of each image, (N,).
 
-    Only where all 25 are there; NaN where that is nowhere.
+    Only windows with all 25 readings count; NaN where there is none.
     """
     reach = np.arange(_PLANE) - _PLANE // 2
     count, spread = _PLANE**2, _PLANE * float(np.square(reach).sum())
@@ -153,14 +156,14 @@ def plane_residuals(images: Images) -> Floats:
             for values, along, upright in ((z * z, ones, ones), (z, ones, ones), (z, ramp, ones), (z, ones, ramp))
         )
         rest = squares - level**2 / count - (across**2 + down**2) / spread
-        found[number] = np.median(np.sqrt(np.maximum(rest, 0) / (count - 3)))  # three are the plane's own
+        found[number] = np.median(np.sqrt(np.maximum(rest, 0) / (count - 3)))  # a plane has three parameters
     return found
 
 
 def depth_levels(images: Images) -> Floats:
-    """Of the whole millimetres between the 5th and the 95th percentile of the readings, the share that occurs, (N,).
+    """Return the share of whole millimetres that occur between the 5th and 95th percentile of the readings, (N,).
 
-    1 is depth to the millimetre, 1/3 is depth in steps of 3 mm.
+    1 where depth is stored to the millimetre, 1/3 where it has steps of 3 mm.
     """
     found = np.full(len(images), np.nan)
     for number, image in enumerate(images):
@@ -172,7 +175,7 @@ def depth_levels(images: Images) -> Floats:
 
 
 def step_counts(images: Images) -> Floats:
-    """How many neighbouring readings differ by 0, 1, … and by at least 20 mm, (N, 21)."""
+    """Return how many neighbouring readings differ by 0, 1, … and by at least 20 mm, (N, 21)."""
     found = np.zeros((len(images), _STEPS + 1))
     for number, image in enumerate(images):
         z = image.astype(np.int64)
@@ -188,7 +191,7 @@ def _check(images: Images, name: str) -> None:
 
 
 def _tensor(images: Images) -> NDArray[np.float32]:
-    """Depth in [0, 1] as networks see it, (N, H, W); an image without any reading is all background."""
+    """Return depth in [0, 1] as networks get it, (N, H, W); an image without any reading is all background."""
     values = np.ones(images.shape, np.float32)
     some = images.any((1, 2))
     values[some] = (depth.to_tensor(images[some])[:, 0].numpy() + 1) / 2
@@ -196,19 +199,19 @@ def _tensor(images: Images) -> NDArray[np.float32]:
 
 
 def mask_of(images: Images) -> NDArray[np.float32]:
-    """Give float32 of the images' shape: 1 where there is a reading, else 0."""
+    """Return float32 of the shape of the images: 1 where there is a reading, else 0."""
     return (images > 0).astype(np.float32)
 
 
 def detail_of(images: Images) -> NDArray[np.float32]:
-    """Give what stands out of its 5 × 5 pixels, as far as 5 mm either way, as float32 in [0, 1]."""
+    """Return depth less its median over 5 × 5 pixels, from −5 to 5 mm mapped to float32 in [0, 1]."""
     scale = depth.Window(0).depth * 2 / (depth.FAR + 1) / _DETAIL
     rest = np.stack([plane - cv2.medianBlur(plane, _PLANE) for plane in _tensor(images)])
     return ((np.clip(rest * scale, -1, 1) + 1) / 2).astype(np.float32)
 
 
 def _around_readings(values: NDArray[np.float32], images: Images) -> NDArray[np.float32]:
-    """Half of the height and of the width of each, around the mean place of the readings."""
+    """Return windows of half the height and width, around the mean place of the readings of each image."""
     high, wide = (side // 2 for side in images.shape[1:])
     cut = []
     for plane, image in zip(values, images, strict=True):
@@ -219,7 +222,7 @@ def _around_readings(values: NDArray[np.float32], images: Images) -> NDArray[np.
 
 
 def _outlines(mask: NDArray[Any]) -> list[NDArray[Any]]:
-    """Closed lines around what is set, (M, 1, 2) each; flying pixels have none."""
+    """Return the outlines of a mask, (M, 1, 2) each; those of single pixels and small groups are left out."""
     lines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return [line for line in lines if len(line) >= _LEAST_OUTLINE]
 

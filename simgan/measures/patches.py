@@ -29,14 +29,15 @@ def patch_swd(
     patches: int = 64,
     seed: int = 0,
 ) -> float:
-    """Distance ≥ 0 between the patches of two sets of images (N, H, W), uint8 or float32 in [0, 1], as those values.
+    """Return the distance ≥ 0 between the patches of two sets of images (N, H, W), uint8 or float32 in [0, 1].
 
-    `standardize`: each patch less its mean and over its deviation, so that texture, sharpness and noise count whatever
-    the brightness; plain values of equalized images differ little even where anyone sees which are rendered.
+    `standardize`: subtract the mean of each patch and divide by its deviation, so that texture, sharpness and noise
+    count, and brightness does not. Plain values of equalized images differ little even where people easily see which
+    images are rendered.
 
     Mean over `scales` levels of a Gaussian pyramid and over `projections` directions of the mean absolute difference of
-    the quantiles; `patches` patches of `patch` × `patch` pixels an image, at places that `seed` fixes. A set against
-    itself gives 0; only the floor between two sets of real images tells what else a number means. `ImageError` where a
+    the quantiles; `patches` patches of `patch` × `patch` pixels an image, at places that `seed` fixes. A set is at
+    distance 0 from itself; compare other values with the floor between two sets of real images. `ImageError` where a
     set is empty, no such array, or smaller than a patch at the coarsest scale.
     """
     for images in (a, b):

@@ -7,9 +7,8 @@ import numpy as np
 from simgan.domains import Domain
 from simgan.domains.base import Floats, Images
 from simgan.images import codecs
+from simgan.measures.shift import trimmed_mean
 from simgan.training.frames import depths_of
-
-TRIMMED = 0.95  # share of images in a trimmed mean: measures fail in a few
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,7 @@ def summarize(shift: Floats) -> ShiftSummary:
     failed = 1 - len(measured) / len(shift)
     if not len(measured):
         return ShiftSummary(float("nan"), float("nan"), failed)
-    kept = np.sort(measured[:, 1])[: max(1, int(np.ceil(TRIMMED * len(measured))))]
-    return ShiftSummary(float(kept.mean()), float(np.median(measured[:, 0])), failed)
+    return ShiftSummary(trimmed_mean(measured[:, 1]), float(np.median(measured[:, 0])), failed)
 
 
 def as_measured(domain: Domain, values: Images) -> Images:

@@ -31,7 +31,7 @@ def evaluate_gaze(
 ) -> None:
     """Does refining help? Train gaze networks on each arm's images and test all of them on the same real ones.
 
-    Nothing is chosen on the test images. What an interrupted experiment has trained is kept beside the output.
+    Nothing is chosen on the test images. An interrupted experiment goes on from what it kept in the output.
 
     Args:
         synthetic: a source of synthetic eyes with gaze labels.

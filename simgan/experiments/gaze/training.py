@@ -1,11 +1,11 @@
-"""A gaze estimator: trained on labelled crops, tested on others, and its errors as angles.
+"""A gaze network: trained on labelled crops, tested on others, with errors as angles.
 
 The paper's network (its gaze experiment, 3.1), narrower by `width`: Conv 32 · 32 · 64 · MaxPool 3×3/2 · Conv 80 · 192 ·
 MaxPool 2×2/2 · FC 9600 · FC 1000 · FC 3, all convolutions 3×3, Euclidean loss on the gaze vector; or a network of timm.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -14,15 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simgan.errors import ConfigError, ImageError
-from simgan.experiments.batches import batches
-from simgan.runtime import has_fast_bfloat16
+from simgan.experiments.fitting import check_training, fit
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.floating]
 Augmentation = Literal["shift", "blur", "contrast", "noise"]
 
 AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)  # in the order in which they are applied
-_SHIFT, _BLUR, _CONTRAST, _NOISE = 3.0, 1.2, 0.3, 0.08  # px either way; deviation in px; factor and offset; deviation
+_SHIFT, _BLUR, _CONTRAST, _NOISE = 3.0, 1.2, 0.3, 0.08  # px to each side; σ in px; factor and offset; σ
 _TEST_BATCH = 256
 
 
@@ -31,7 +30,7 @@ class GazeTraining:
     """How a gaze network is trained.
 
     `backbone`: "paper", or the name of a network of timm (from random weights). `width`: maps and hidden units of the
-    paper's network, as a share. `augment`: what is done to each training crop, anew each time, in amounts drawn evenly:
+    paper's network, as a share. `augment`: applied to each training crop, in amounts drawn uniformly:
     `shift` moves it by up to 3 px, `blur` is Gaussian of up to 1.2 px, `contrast` changes contrast by up to 30 % and
     brightness by up to 15 % of the range, `noise` adds white noise of a deviation up to 4 % of it.
     """
@@ -44,13 +43,7 @@ class GazeTraining:
     augment: tuple[Augmentation, ...] = ()
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch) < 1 or self.width <= 0 or self.learning_rate <= 0:
-            raise ConfigError(
-                f"steps {self.steps}, batch {self.batch}, width {self.width} and rate {self.learning_rate} "
-                "must be positive"
-            )
-        if unknown := set(self.augment) - set(AUGMENTATIONS):
-            raise ConfigError(f"there is no augmentation {sorted(unknown)}: choose of {', '.join(AUGMENTATIONS)}")
+        check_training(self, AUGMENTATIONS)
 
 
 @dataclass(frozen=True)
@@ -59,12 +52,12 @@ class GazeResult:
 
     error: float  # mean angle between the estimated and the true direction
     median_error: float
-    error_without_offset: float  # mean, with `offset` taken off first, as calibrating to a person does
+    error_without_offset: float  # mean, after `offset` is subtracted, as calibrating to a person does
     median_error_without_offset: float
     offset: tuple[float, float]  # mean difference, estimated − true, in pitch and yaw
     correlation_pitch: float
     correlation_yaw: float
-    guessing: float  # mean error of one who always answers the mean of the test labels
+    guessing: float  # mean error of the guess that is the mean of the test labels
     count: int
     seed: int
     errors: NDArray[np.float64] = field(repr=False)  # (N,) of each image
@@ -72,33 +65,8 @@ class GazeResult:
     estimates: NDArray[np.float64] = field(repr=False)  # (N, 2) pitch and yaw, radians
 
 
-def evaluate_gaze(
-    train_images: Images,
-    train_angles: Floats,
-    test_images: Images,
-    test_angles: Floats,
-    *,
-    seed: int,
-    training: GazeTraining | None = None,
-    device: str = "cpu",
-) -> GazeResult:
-    """Train a network on one set of crops and test it on another; images uint8 (N, H, W), equalized alike.
-
-    Angles are (N, 2): pitch and yaw in radians, the gaze being (−cos p sin y, −sin p, −cos p cos y). Differs by seed,
-    so several are needed; near-identical test images say nothing more than one. `ImageError` for images or labels that
-    do not fit, `ConfigError` for settings that cannot be.
-    """
-    check_crops("test", test_images, test_angles)
-    if train_images.shape[1:] != test_images.shape[1:]:
-        raise ImageError(f"training crops are {train_images.shape[1:]}, test crops {test_images.shape[1:]}: crop alike")
-    training = training or GazeTraining()
-    network = build_network(train_images.shape[1], train_images.shape[2], training, seed=seed).to(device)
-    train_network(network, train_images, train_angles, training, seed=seed)
-    return measure_gaze(estimate_gaze(network, test_images), test_angles, seed=seed)
-
-
 def build_network(height: int, width: int, training: GazeTraining, *, seed: int) -> nn.Module:
-    """Build an untrained network: (B, 1, height, width) in [−1, 1] to gaze vectors (B, 3) of any length."""
+    """Return an untrained network: (B, 1, height, width) in [−1, 1] to gaze vectors (B, 3) of any length."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if training.backbone == "paper":
@@ -107,29 +75,21 @@ def build_network(height: int, width: int, training: GazeTraining, *, seed: int)
 
 
 def train_network(network: nn.Module, images: Images, angles: Floats, training: GazeTraining, *, seed: int) -> None:
-    """Train a network in place, on the device where it is; called again with other crops, it is fine-tuned."""
+    """Train a network in place on crops uint8 (N, H, W) and their pitch and yaw (N, 2), with the squared error.
+
+    Angles are in radians, the gaze being (−cos p sin y, −sin p, −cos p cos y). `ImageError` where they do not fit.
+    """
     check_crops("training", images, angles)
-    device = next(network.parameters()).device
-    order, chance = (torch.Generator().manual_seed(2 * seed + part) for part in (0, 1))  # one order with and without
-    targets = torch.from_numpy(gaze_vectors(angles)).float()
-    optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, training.learning_rate, total_steps=training.steps + 1)
-    fast = has_fast_bfloat16(str(device))
-    layout: Any = {"memory_format": torch.channels_last}
-    network.train().to(**layout)
-    for chosen in batches(len(images), training.batch, training.steps, order):
-        crops = _augmented(_values(images[chosen.numpy()]), training.augment, chance).to(device, **layout)
-        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-            estimates = network(crops)
-        loss = functional.mse_loss(estimates.float(), targets[chosen].to(device))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+    vectors = torch.from_numpy(gaze_vectors(angles)).float()
+
+    def draw(chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return _augmented(_values(images[chosen.numpy()]), training.augment, generator), vectors[chosen]
+
+    fit(network, training, len(images), seed, draw, functional.mse_loss)
 
 
 def estimate_gaze(network: nn.Module, images: Images) -> NDArray[np.float64]:
-    """Estimate pitch and yaw, (N, 2) in radians, of crops uint8 (N, H, W)."""
+    """Return estimates of pitch and yaw, (N, 2) in radians, for crops uint8 (N, H, W)."""
     device = next(network.parameters()).device
     network.eval()
     with torch.inference_mode():
@@ -160,20 +120,20 @@ def measure_gaze(estimates: Floats, angles: Floats, *, seed: int) -> GazeResult:
 
 
 def angle_errors(estimates: Floats, angles: Floats) -> NDArray[np.float64]:
-    """Angles in degrees, (N,), between the directions of two sets of pitch and yaw (N, 2)."""
+    """Return angles in degrees, (N,), between the directions of two sets of pitch and yaw (N, 2)."""
     a, b = gaze_vectors(estimates), gaze_vectors(angles)
     sine, cosine = np.linalg.norm(np.cross(a, b), axis=1), (a * b).sum(axis=1)
     return np.degrees(np.arctan2(sine, cosine))  # exact for small angles too, which the arc cosine is not
 
 
 def gaze_vectors(angles: Floats) -> NDArray[np.float64]:
-    """Unit vectors (N, 3) of pitch and yaw (N, 2) in radians: x right, y down, z away from the camera."""
+    """Return unit vectors (N, 3) of pitch and yaw (N, 2) in radians: x right, y down, z away from the camera."""
     pitch, yaw = np.asarray(angles, np.float64).T
     return np.stack([-np.cos(pitch) * np.sin(yaw), -np.sin(pitch), -np.cos(pitch) * np.cos(yaw)], axis=1)
 
 
 def gaze_angles(vectors: Floats) -> NDArray[np.float64]:
-    """Pitch and yaw (N, 2) in radians of vectors (N, 3) of any length."""
+    """Return pitch and yaw (N, 2) in radians of vectors (N, 3) of any length."""
     x, y, z = (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)).T
     return np.stack([np.arcsin(np.clip(-y, -1, 1)), np.arctan2(-x, -z)], axis=1)
 

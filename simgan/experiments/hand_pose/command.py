@@ -32,14 +32,14 @@ def evaluate_hands(
 ) -> None:
     """Does refining help to find joints? Train hourglasses on each arm's depth images, test them on the same real ones.
 
-    Nothing is chosen on the test images. What an interrupted experiment has trained is kept beside the output.
+    Nothing is chosen on the test images. An interrupted experiment goes on from what it kept in the output.
 
     Args:
         synthetic: a source of synthetic hands with joints.
         real: a source of real hands with joints, to test on, that the refiners did not see.
         model: refiners (shipped names, folders, or Hub ids): an arm each; several are how controls are compared.
         arms: what to train on: synthetic, refined, real; 3x-refined is three times as many images,
-            synthetic+noise+holes adds augmentation. If not given the paper's table, real where --train-real tells it.
+            synthetic+noise+holes adds augmentation. By default those of the paper's table; real only with --train-real.
         train_real: real hands with joints to train on (arm real, finetune); persons of the test are left out.
         test_persons: test on these persons alone.
         finetune: also go on with so many real images after each arm.
@@ -51,7 +51,7 @@ def evaluate_hands(
         stacks: hourglasses, one after the other.
         batch: crops of a step.
         learning_rate: the highest of the schedule; wide networks need a lower one, such as 0.001.
-        augment: augmentation of every arm beside rotation and crops, real ones too.
+        augment: augmentation of every arm, real ones too, in addition to rotation and crops.
         limit: images of an arm.
         test_limit: images of the test.
         device: where networks are trained, such as cuda.

@@ -1,9 +1,9 @@
 """The stacked hourglass (Newell et al. 2016): from an image to a heat map for each joint, and from maps to places.
 
-A stem reduces the image to a quarter; each hourglass pools down to 4×4 and comes back up, adding at every scale what it
-saw there; its heat maps are trained, and fed to the next hourglass with its features. A map is trained as a
-distribution over its pixels, by cross-entropy: squared errors, as in that paper, are almost all of empty pixels, and
-after 200 steps found a quarter as many joints.
+A stem reduces the image to a quarter of its width. Each hourglass pools down to 4×4 and upsamples again, with a skip
+connection at every scale. The heat maps of each hourglass are trained, and given to the next one with its features. A
+map is trained as a distribution over its pixels, by cross-entropy. With squared errors, as in that paper, almost all of
+the loss comes from empty pixels, and after 200 steps a quarter as many joints were found.
 """
 
 import math
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SCALE = 4  # pixels of the network's input for one of a heat map
+SCALE = 4  # pixels of the network's input for one pixel of a heat map
 _FULL = 256  # maps of the paper's hourglass
-_OUTSIDE = 1e-3  # heat in all of a map, below which the joint is not in it
-_BOTTOM = 4  # px, where an hourglass is narrowest
+_OUTSIDE = 1e-3  # sum of a map below which the joint is not in it
+_BOTTOM = 4  # px: the smallest scale of an hourglass
 
 
 class Residual(nn.Module):
@@ -36,28 +36,26 @@ class Residual(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Pooled `depth` times and back; (B, maps, H, W) to the same shape, H and W multiples of 2 to that power."""
+    """Pool `depth` times and upsample again: (B, maps, H, W) to the same shape, H and W multiples of 2^depth."""
 
     def __init__(self, maps: int, depth: int) -> None:
         super().__init__()
-        self.beside = Residual(maps, maps)
+        self.skip = Residual(maps, maps)
         self.down = Residual(maps, maps)
         self.inner = Hourglass(maps, depth - 1) if depth > 1 else Residual(maps, maps)
         self.up = Residual(maps, maps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add what is seen at half the size to what is seen at this one."""
+        """Add the features of half the size to those of this size."""
         low = self.up(self.inner(self.down(functional.max_pool2d(x, 2))))
-        out: Tensor = self.beside(x) + functional.interpolate(low, scale_factor=2.0, mode="nearest")
+        out: Tensor = self.skip(x) + functional.interpolate(low, scale_factor=2.0, mode="nearest")
         return out
 
 
 class StackedHourglass(nn.Module):
     """Images (B, 1, 4S, 4S) in [−1, 1] to the logarithms of heat maps (B, stacks, joints, S, S).
 
-    S is `size`, a power of 2 from 8 up.
-
-    `width`: maps as a share of the paper's 256.
+    S is `size`, a power of 2 from 8 up. `width`: maps as a share of the paper's 256.
     """
 
     def __init__(self, joints: int, *, size: int = 64, width: float = 1.0, stacks: int = 2) -> None:
@@ -79,7 +77,7 @@ class StackedHourglass(nn.Module):
         self.returns = nn.ModuleList(nn.Conv2d(maps + joints, maps, 1) for _ in range(stacks - 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give the heat maps of every hourglass, the last being the answer."""
+        """Return the heat maps of every hourglass; the last are the result."""
         x = self.stem(x)
         heats = []
         for number, (hourglass, head) in enumerate(zip(self.hourglasses, self.heads, strict=True)):
@@ -91,17 +89,17 @@ class StackedHourglass(nn.Module):
 
 
 def draw_heat(places: Tensor, size: int) -> Tensor:
-    """Gaussians of 1 px deviation, (B, joints, size, size), around places (B, joints, 2): x, y in px of the map."""
+    """Return Gaussians of σ 1 px, (B, joints, size, size), around places (B, joints, 2): x, y in px of the map."""
     axis = torch.arange(size, device=places.device)
     across, down = (torch.exp(-((axis - places[..., k, None]) ** 2) / 2) for k in (0, 1))
     return down[..., :, None] * across[..., None, :]
 
 
 def heat_loss(levels: Tensor, places: Tensor) -> Tensor:
-    """Cross-entropy of maps (B, stacks, joints, S, S), logarithms up to a constant each, to Gaussians around places.
+    """Return the cross-entropy of maps (B, stacks, joints, S, S), as logits, and Gaussians around places.
 
-    `places` (B, joints, 2) in px of the map; the sum over stacks of the mean over joints. One that lies outside the map
-    does not count.
+    `places` (B, joints, 2) in px of the map; the sum over stacks of the mean over joints. Joints outside the map do not
+    count.
     """
     heat = draw_heat(places, levels.shape[-1]).flatten(2)
     wanted = heat / heat.sum(2, keepdim=True).clamp(min=_OUTSIDE)
@@ -109,10 +107,10 @@ def heat_loss(levels: Tensor, places: Tensor) -> Tensor:
 
 
 def find_peaks(levels: Tensor) -> Tensor:
-    """Places (B, joints, 2), x and y in px, of the peaks of maps (B, joints, S, S), logarithms up to a constant each.
+    """Return places (B, joints, 2), x and y in px, of the peaks of maps (B, joints, S, S), as logits.
 
-    Between pixels by the parabola through the peak and its neighbours, along each axis: exact for a Gaussian, which a
-    map of 32×32 needs, where one pixel is 7 of the image.
+    They lie between pixels, by the parabola through the peak and its neighbours along each axis, which is exact for a
+    Gaussian. A map of 32×32 needs that, as one pixel is 7 px of the image.
     """
     count, joints, _, wide = levels.shape
     best = levels.flatten(2).argmax(2)
