@@ -100,7 +100,9 @@ def main() -> None:
         process = psutil.Process(space.pid)
 
         def state() -> str:
-            return f"{process.memory_info().rss / 2**20:.0f} MiB, {process.num_threads()} threads"
+            others = sum(child.memory_info().rss for child in process.children(recursive=True)) / 2**20
+            memory = f"{process.memory_info().rss / 2**20:.0f} MiB and {others:.0f} MiB in processes that read files"
+            return f"{memory}, {process.num_threads()} threads"
 
         print(f"before: {state()}")
         for wave in range(1, WAVES + 1):

@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 import pytest
 from browser import ROOT, connect, is_near, wait_until
-from gradio_client import handle_file
+from gradio_client import Client, handle_file
 from PIL import Image
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -416,13 +416,13 @@ def test_uploads_results_and_old_sessions_are_deleted(monkeypatch, tmp_path):
     from simgan.space.page import build, launch
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    monkeypatch.setattr("simgan.space.page.KEPT", (1, 1))
+    monkeypatch.setattr("simgan.space.page.KEPT", (1, 8))
     monkeypatch.setattr("simgan.space.page.SESSIONS", 3)
     demo = build()
     _, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
     try:
         Image.fromarray(eyes.render([3])[0][0]).save(tmp_path / "secret.png")
-        client = connect(url)
+        client = Client(url, verbose=False, download_files=False)
         client.predict(
             [{"image": handle_file(tmp_path / "secret.png"), "caption": None}], "eyes", 1.0, api_name="/refine"
         )
