@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import HfApi
+from PIL import Image
 
 from simgan import Discriminator, DiscriminatorConfig, ImageError, ModelError, Refiner
 from simgan.simulators.eyes import renders as eyes
+from simgan.space import decoding, refine_tab
 from simgan.space import models as demo_models
+from simgan.space.events import MODEL_QUEUE
 from simgan.space.models import Models
 
 NAME = "org/simgan-eyes"
@@ -247,3 +250,37 @@ def test_what_goes_wrong_on_this_machine_is_a_sentence_too(push, monkeypatch):
 def _without_loading(monkeypatch):
     monkeypatch.setattr(demo_models, "SHIPPED", type("None", (), {"iterdir": lambda: ()}))
     return Models()
+
+
+def test_neither_a_slow_file_nor_a_slow_hub_keeps_others_from_the_model(tmp_path, monkeypatch):
+    """Visitors who wait for a file or for the Hub hold neither the model nor all places of its queue."""
+    models = Models()
+    slow, fast = (str(tmp_path / name) for name in ("slow.png", "fast.png"))
+    for path in (slow, fast):
+        Image.fromarray(eyes.render([0])[0][0]).save(path)
+    begun, go_on = threading.Event(), threading.Event()
+    read = decoding.pool().call
+
+    def call(calls, names, *rest):
+        if "slow.png" in names:
+            begun.set()
+            assert go_on.wait(60)
+        return read(calls, names, *rest)
+
+    monkeypatch.setattr(decoding.pool(), "call", call)
+    waiting = [threading.Thread(target=refine_tab._refine, args=(models.get("eyes"), [slow], 1.0))]
+    monkeypatch.setitem(models._fetching, "org/slow", Future())
+    monkeypatch.setattr(demo_models, "PATIENCE", 60)
+    waiting += [threading.Thread(target=models.get, args=("org/slow",)) for _ in range(demo_models.WAITING)]
+    for thread in waiting:
+        thread.start()
+    assert begun.wait(60)
+    assert len(waiting) < MODEL_QUEUE["concurrency_limit"]
+    (before, after), *_ = refine_tab._refine(models.get("eyes"), [fast], 1.0)
+    assert (before != after).any()
+    assert all(thread.is_alive() for thread in waiting)
+    go_on.set()
+    models._fetching["org/slow"].set_result(models.get("eyes"))
+    for thread in waiting:
+        thread.join(60)
+        assert not thread.is_alive()

@@ -118,7 +118,10 @@ class Models:
 
     def domains(self) -> dict[str, str]:
         """Return the domains of the shipped models, each with the name of the first of its models."""
-        return {self._shipped[name].domain.name: name for name in reversed(self.shipped)}
+        named: dict[str, str] = {}
+        for name in self.shipped:
+            named.setdefault(self._shipped[name].domain.name, name)
+        return named
 
     def get(self, name: str | None) -> Model:
         """Return the model of a shipped name or Hub id (org/name); `ModelError` says why there is none.

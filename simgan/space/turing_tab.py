@@ -17,7 +17,7 @@ from simgan.errors import SimGANError
 from simgan.hub.cards.records import read_records
 from simgan.hub.loading import SHIPPED
 from simgan.images.arrays import Array, equalize
-from simgan.refiner import Refiner
+from simgan.images.codecs import Codec
 from simgan.simulators import SIMULATORS, Simulator
 from simgan.space.events import MODEL_QUEUE, model_slot, show_errors
 from simgan.space.models import Model, Models
@@ -32,8 +32,9 @@ REAL, REFINED = "real", "refined"
 
 @dataclass
 class Round:
-    """A visitor's round: stored images, which of them are real, and the answers given so far."""
+    """A visitor's round: stored images and their codec, which of them are real, and the answers given so far."""
 
+    codec: Codec
     images: list[Array]
     real: list[bool]
     answers: list[bool] = field(default_factory=list)
@@ -54,7 +55,7 @@ def p_value(right: int, count: int) -> float:
     return sum(math.comb(count, k) for k in range(right, count + 1)) / 2**count
 
 
-def draw(refiner: Refiner, renders: Simulator, real: Simulator | list[Array], count: int, dice: random.Random) -> Round:
+def draw(model: Model, renders: Simulator, real: Simulator | list[Array], count: int, dice: random.Random) -> Round:
     """Return a round of renders that are refined, and of real images: photographs, or those of a simulator.
 
     Simulators get a seed that training did not use, so that the refiner has seen none of their images.
@@ -65,8 +66,8 @@ def draw(refiner: Refiner, renders: Simulator, real: Simulator | list[Array], co
         shown = list(real.render(range(number), seed=dice.randrange(1, 2**31))[0])
     else:
         shown = dice.sample(real, number) if number <= len(real) else dice.choices(real, k=number)
-    refined = refiner.refine(list(renders.render(range(count - number), seed=dice.randrange(1, 2**31))[0]))
-    return Round([shown.pop() if answer else refined.pop() for answer in is_real], is_real)
+    refined = model.refiner.refine(list(renders.render(range(count - number), seed=dice.randrange(1, 2**31))[0]))
+    return Round(model.codec, [shown.pop() if answer else refined.pop() for answer in is_real], is_real)
 
 
 def read_photographs(folder: Path, model: Model) -> list[Array]:
@@ -109,7 +110,7 @@ def add(models: Models, folder: Path | None = None) -> None:
         """Draw a new round and show its first image."""
         # `random.Random()` takes its seed from the system: nobody else draws the same.
         with model_slot():
-            drawn = draw(model.refiner, renders, real, COUNT, random.Random())
+            drawn = draw(model, renders, real, COUNT, random.Random())
         return _show(drawn, "")
 
     @show_errors
@@ -117,7 +118,7 @@ def add(models: Models, folder: Path | None = None) -> None:
         """Take an answer, "real" or "refined", about the image that is shown; say what it was, and show the next."""
         if state is None or state.over:
             raise SimGANError("There is no image to answer: press Start")
-        state = Round(state.images, state.real, [*state.answers, choice == REAL])
+        state = Round(state.codec, state.images, state.real, [*state.answers, choice == REAL])
         truth = state.real[len(state.answers) - 1]
         verdict = "Right" if state.answers[-1] == truth else "Wrong"
         return _show(state, f"**{verdict}**: it was {REAL if truth else REFINED}. ")
@@ -187,10 +188,10 @@ def _show(state: Round, verdict: str) -> list[Any]:
         note, image = f"{verdict}\n\n{_result(state)}", gr.Image(None, visible=False)
     else:
         note = f"{verdict}{score}\n\nImage {done + 1} of {count}: real or refined? Press a button, or the key on it."
-        image = gr.Image(enlarge(state.images[done]), visible=True)
+        image = gr.Image(enlarge(state.images[done], state.codec), visible=True)
     buttons = [gr.Button(interactive=not state.over)] * 2
     seen = [
-        (enlarge(picture), f"{REAL if truth else REFINED}, you said {REAL if said else REFINED}")
+        (enlarge(picture, state.codec), f"{REAL if truth else REFINED}, you said {REAL if said else REFINED}")
         for picture, truth, said in zip(state.images, state.real, state.answers, strict=False)
     ]
     return [state, image, note, *buttons, gr.Gallery(seen if state.over else None, visible=state.over)]
@@ -223,6 +224,6 @@ def _as_text(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
-def enlarge(image: Array) -> Array:
-    """Return an image with each pixel as a square."""
-    return resize(image, interpolate=False)
+def enlarge(image: Array, codec: Codec) -> Array:
+    """Return a stored image with each pixel as a square."""
+    return resize(codec.show(image)[0], interpolate=False)
