@@ -65,7 +65,7 @@ def gather(records: Records, target: Path, repo_id: str) -> None:
         (target / CURVES).parent.mkdir()
         (target / CURVES).write_bytes(curves)
     own = folder / CARD
-    if own.is_file():  # written by hand, or of a shipped model: it holds facts that no record has
+    if own.is_file():  # of a shipped model, or edited: it holds facts that no record has
         shutil.copyfile(own, target / CARD)
     else:
         (target / CARD).write_text(render_model_card(records, repo_id, curves=curves is not None))

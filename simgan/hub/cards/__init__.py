@@ -1,1 +1,1 @@
-"""Cards of models and data sets, rendered from records; no figure is typed by hand."""
+"""Cards of models and data sets, rendered from records alone."""
