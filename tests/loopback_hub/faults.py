@@ -22,9 +22,9 @@ class Fault:
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
-    held: threading.Event | None = None
     cut_after: int | None = None
     cut_upload_after: int | None = None
+    held: threading.Event | None = None
     hits: int = 0
 
     def takes(self, scope: Scope) -> bool:
