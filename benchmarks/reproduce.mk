@@ -64,7 +64,8 @@ $(OUT)/%.trained: | $(OUT)
 CONTROL := --preset eyes --steps 600 --max-shift 99 --max-median-shift 99
 OPTIONS_eyes-simulated := --preset eyes-large --steps 2000
 OPTIONS_no-regularization := $(CONTROL) --regularization-weight 0
-OPTIONS_shuffled := $(CONTROL) --real shuffled:camera:eyes
+# No iris is left in shuffled images to pair them by.
+OPTIONS_shuffled := $(CONTROL) --no-preparation --real shuffled:camera:eyes
 OPTIONS_hands-simulated := --preset hands --steps 500 --evaluate-every 100 --limit 2000
 
 $(OUT)/realism.json: $(call trained,eyes-simulated)
