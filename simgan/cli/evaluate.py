@@ -1,4 +1,4 @@
-"""The commands `simgan evaluate ...`; what one of them needs is imported when it is called."""
+"""The commands `simgan evaluate ...`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from simgan.domains import DEFAULT_MODEL
 from simgan.experiments import COMMANDS
 from simgan.experiments.command import Real, Synthetic
+from simgan.experiments.compare import as_json, compare_realism, compare_shift
+from simgan.experiments.files import write_json
+from simgan.refiner import Refiner
 
 
 def evaluate_realism(
     synthetic: Synthetic,
     real: Real,
     /,
-    model: str | None = None,
+    model: str = DEFAULT_MODEL,
     limit: int = 500,
     seed: int = 0,
     output: Path | None = None,
@@ -26,17 +30,12 @@ def evaluate_realism(
     Args:
         synthetic: a source of synthetic images.
         real: a source of real ones that training did not see.
-        model: a shipped refiner, a folder, or a Hub id; if not given the default one.
+        model: a shipped refiner, a folder, or a Hub id.
         limit: at most so many images of each.
         seed: draws them.
         output: a JSON file for the figures.
     """
-    from simgan import Refiner
-    from simgan.domains import DEFAULT_MODEL
-    from simgan.experiments.compare import as_json, compare_realism
-    from simgan.experiments.files import write_json
-
-    refiner = Refiner.from_pretrained(model or DEFAULT_MODEL)
+    refiner = Refiner.from_pretrained(model)
     result = compare_realism(refiner, synthetic, real, limit=limit, seed=seed)
     print(f"{'':16}  {'refined':>26}  {'raw':>26}  {'between real (floor)':>26}")
     for row in result.rows:
@@ -53,23 +52,18 @@ def evaluate_realism(
 
 
 def evaluate_shift(
-    synthetic: Synthetic, /, model: str | None = None, limit: int = 1000, seed: int = 0, output: Path | None = None
+    synthetic: Synthetic, /, model: str = DEFAULT_MODEL, limit: int = 1000, seed: int = 0, output: Path | None = None
 ) -> None:
     """Measure how far refining moves the labelled parts of images, by the measure of their domain.
 
     Args:
         synthetic: a source of synthetic images.
-        model: a shipped refiner, a folder, or a Hub id; if not given the default one.
+        model: a shipped refiner, a folder, or a Hub id.
         limit: at most so many images.
         seed: draws them.
         output: a JSON file for the figures.
     """
-    from simgan import Refiner
-    from simgan.domains import DEFAULT_MODEL
-    from simgan.experiments.compare import as_json, compare_shift
-    from simgan.experiments.files import write_json
-
-    refiner = Refiner.from_pretrained(model or DEFAULT_MODEL)
+    refiner = Refiner.from_pretrained(model)
     result = compare_shift(refiner, synthetic, limit=limit, seed=seed)
     print(f"how far the {result.moved} moved, over {result.count} pairs of images; not measured in {result.missed:.1%}")
     for figure in result.figures():

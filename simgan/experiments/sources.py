@@ -68,9 +68,7 @@ class Sources:
         """Return what an arm is trained on; images are refined when they are first asked for."""
         if arm.model is None:
             return self.unrefined(arm)
-        model, data = self._refiners[arm.model], self._rendered(arm)  # a refiner equalizes by itself
-        refine = lambda: data.with_images(np.stack(list(model.refine(iter(data.images)))))  # noqa: E731
-        return self._keep((arm.model, arm.times), refine)
+        return self._keep((arm.model, arm.times), lambda: self._refined(arm))
 
     def unrefined(self, arm: Arm) -> LabelledImages:
         """Return what an arm is trained on, before a model refines it."""
@@ -120,6 +118,10 @@ class Sources:
                 f"give a limit of at most {len(whole) // arm.times}"
             )
         return self.task.select(self.task.read(whole, self.synthetic), self.synthetic)
+
+    def _refined(self, arm: Arm) -> LabelledImages:
+        data = self._rendered(arm)  # not equalized: a refiner equalizes by itself
+        return data.with_images(np.stack(list(self._refiners[str(arm.model)].refine(iter(data.images)))))
 
     def _real_part(self, arm: Arm) -> LabelledImages:
         wanted = arm.times * self.limit

@@ -111,9 +111,7 @@ def _split(
     counts = np.array([[(x == name).sum() for x in names] for name in order], float)
     have = np.zeros((2, 2))  # images by half and set
     side: dict[str, int] = {}
-    for place in np.argsort(
-        -counts.sum(1), kind="stable"
-    ):  # the largest first, each to the half that has fewer of its set
+    for place in np.argsort(-counts.sum(1), kind="stable"):  # the largest first, to the half with fewer of its set
         lower = have @ counts[place]
         side[str(order[place])] = chosen = int(lower[1] < lower[0])
         have[chosen] += counts[place]
