@@ -75,8 +75,8 @@ class Run:
         with checkpoints.writing(str(run)):
             run.mkdir(parents=True, exist_ok=True)
             self.config.save(run / "training.json")
-        if self.config.resume:
-            self._rewind_metrics()
+            if self.config.resume:
+                self._rewind_metrics()
 
     # The three parts of a run
 
