@@ -261,11 +261,11 @@ def test_neither_a_slow_file_nor_a_slow_hub_keeps_others_from_the_model(tmp_path
     begun, go_on = threading.Event(), threading.Event()
     read = decoding.pool().call
 
-    def call(calls, names, *rest):
+    def call(calls, names):
         if "slow.png" in names:
             begun.set()
             assert go_on.wait(60)
-        return read(calls, names, *rest)
+        return read(calls, names)
 
     monkeypatch.setattr(decoding.pool(), "call", call)
     waiting = [threading.Thread(target=refine_tab._refine, args=(models.get("eyes"), [slow], 1.0))]

@@ -110,20 +110,19 @@ class Pool:
         for _ in range(processes):
             self._idle.put(Worker())
 
-    def call(self, calls: Sequence[Call], names: Sequence[str], seconds: float | None = None) -> list[Any]:
+    def call(self, calls: Sequence[Call], names: Sequence[str]) -> list[Any]:
         """Return what the functions return, or raise their `SimGANError`.
 
         `ImageError` with the name of the file, of `names`, whose call ended the process.
         """
-        seconds = SECONDS if seconds is None else seconds
         worker = self._idle.get()
         try:
-            results = worker.call(calls, seconds)
+            results = worker.call(calls, SECONDS)
         finally:
             self._idle.put(worker)
         if results and isinstance(results[-1], TooSlow):
             raise ImageError(
-                f"{names[len(results) - 1]} takes more than {seconds:g} seconds, or too much memory, to read: "
+                f"{names[len(results) - 1]} takes more than {SECONDS:g} seconds, or too much memory, to read: "
                 "save it again in another format"
             )
         if results and isinstance(results[-1], SimGANError):
@@ -172,8 +171,7 @@ def work(memory: int | None) -> None:
     """Call functions as they are asked for on the standard input, until it ends: the main function of a worker."""
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a decoder prints is not an answer
-    if memory is not None:
-        _limit_memory(memory)
+    _limit(memory=memory)
     answer: Any = "ready"
     while True:
         pickle.dump(answer, output)
@@ -182,7 +180,7 @@ def work(memory: int | None) -> None:
             seconds, calls = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
-        _limit_time(seconds)
+        _limit(seconds=seconds)
         for number, (function, arguments) in enumerate(calls):
             try:
                 answer = function(*arguments)
@@ -193,19 +191,17 @@ def work(memory: int | None) -> None:
             pickle.dump(answer, output)
 
 
-def _limit_memory(memory: int) -> None:
-    """Limit the memory of this process to so many bytes more than it has, where the system can (Linux)."""
+def _limit(memory: int | None = None, seconds: float | None = None) -> None:
+    """Limit what this process uses from now on, where the system can (Linux).
+
+    The limit of time is for a process whose parent is gone.
+    """
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + memory, used + memory))
-
-
-def _limit_time(seconds: float) -> None:
-    """Let the system end this process if nobody else does, as the process that started it may be gone."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
-
-        spent = sum(os.times()[:2])
-        resource.setrlimit(resource.RLIMIT_CPU, (int(spent + 2 * seconds) + 2, resource.RLIM_INFINITY))
+        if memory is not None:
+            most = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + memory
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        if seconds is not None:
+            most = int(sum(os.times()[:2]) + 2 * seconds) + 2
+            resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
