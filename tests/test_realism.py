@@ -97,7 +97,7 @@ def test_colour_images_are_measured_and_shown_by_their_rows():
     result = measure_realism(raw, real, raw)
     patches, told = result.rows
     assert patches.raw.value == patch_swd(*reversed(grey))
-    assert (patches.heading, told.heading) == ("patch distance × 1000", "told from real, %")
+    assert (patches.heading, told.heading) == ("patch distance × 1000", "classifier accuracy, %")
     assert patches.show(patches.raw).startswith(f"{1000 * patches.raw.value:.1f} (")
     assert told.show(told.raw).startswith(f"{100 * told.raw.value:.0f} % (")
 

@@ -145,7 +145,7 @@ def test_realism_and_shift_are_reported_with_what_they_were_measured_on(tmp_path
     few = ["--model", "eyes-simulated", "--limit", "20", "--seed", "5"]
     main(["evaluate", "shift", "simulator:eyes", *few, "--output", str(shift)])
     other = Row(
-        "told from real", *(Estimate(value, value - 0.1, value + 0.1) for value in (0.7, 0.95, 0.5)), 100, 0, " %"
+        "classifier accuracy", *(Estimate(value, value - 0.1, value + 0.1) for value in (0.7, 0.95, 0.5)), 100, 0, " %"
     )
     result = Realism((PATCHES, other), CLOSED, "patch distance", "Chance is 50 %.")
     refiner = Refiner.from_pretrained("eyes-simulated")
@@ -156,7 +156,7 @@ def test_realism_and_shift_are_reported_with_what_they_were_measured_on(tmp_path
         "`simulator:eyes` refined by `eyes-simulated` against `camera:eyes`, at most 20 images of each, seed 5" in text
     )
     assert "| patch distance × 1000 | 50.0 (40.0 to 60.0) | 90.0 (80.0 to 100.0) | 30.0 (20.0 to 40.0) |" in text
-    assert "| told from real | 70 % (60 to 80) |" in text
+    assert "| classifier accuracy | 70 % (60 to 80) |" in text
     assert "Share of the gap closed, of the patch distance: 67 % (50 to 80). Chance is 50 %." in text
     moved = json.loads(shift.read_text())
     assert "shift: `simulator:eyes` refined by `eyes-simulated`, 20 images, seed 5, simgan" in text

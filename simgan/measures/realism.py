@@ -70,10 +70,13 @@ def measure_realism(
     patches, closed = measure_patches(*(grey(images) for images in (refined, real, raw)), groups=groups, seed=seed)
     accuracies = measure_two_sample(refined, real, raw, persons=persons, real_persons=real_persons, seed=seed)
     return Realism(
-        rows=(Row("patch distance", *patches, factor=1000, digits=1), Row("told from real", *accuracies, 100, 0, " %")),
+        rows=(
+            Row("patch distance", *patches, factor=1000, digits=1),
+            Row("classifier accuracy", *accuracies, 100, 0, " %"),
+        ),
         closed=closed,
         closed_of="patch distance",
-        note="Patch distances × 1000. Told from real: accuracy of a network that distinguishes the images from real "
+        note="Patch distances × 1000. Classifier accuracy: of a network that distinguishes the images from real "
         "ones; 50 % is chance. In brackets: 95 % intervals.",
     )
 
