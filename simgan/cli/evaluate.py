@@ -37,16 +37,16 @@ def evaluate_realism(
     """
     refiner = Refiner.from_pretrained(model)
     result = compare_realism(refiner, synthetic, real, limit=limit, seed=seed)
-    print(f"{'':16}  {'refined':>26}  {'raw':>26}  {'between real (floor)':>26}")
+    print(f"{'':20}  {'refined':>26}  {'raw':>26}  {'between real (floor)':>26}")
     for row in result.rows:
-        print(f"{row.name:16}  " + "  ".join(f"{row.show(one):>26}" for one in (row.refined, row.raw, row.floor)))
+        print(f"{row.name:20}  " + "  ".join(f"{row.show(one):>26}" for one in (row.refined, row.raw, row.floor)))
     print(f"share of the gap closed, of the {result.closed_of}: {result.closed.show(100, 0, ' %')}")
     print(result.note)
     if with_means := [row for row in result.rows if row.means]:
-        print(f"{'mean of':16}  {'refined':>10}  {'raw':>10}  {'real':>10}")
+        print(f"{'mean of':20}  {'refined':>10}  {'raw':>10}  {'real':>10}")
         for row in with_means:
             cells = [f"{row.factor * row.means[kind]:.{row.digits}f}{row.unit}" for kind in ("refined", "raw", "real")]
-            print(f"{row.name:16}  " + "  ".join(f"{cell:>10}" for cell in cells))
+            print(f"{row.name:20}  " + "  ".join(f"{cell:>10}" for cell in cells))
     if output is not None:
         write_json(output, as_json(result, refiner, synthetic, real, limit=limit, seed=seed))
 
