@@ -81,7 +81,8 @@ def measure_surface_shift(
 ) -> Shift:
     """Measure how far the surface moved from each image of `before` to that of `after`, uint16 (N, H, W) in mm, N ≥ 2.
 
-    Further figures are the shares of the readings of an image that were lost and gained, as means over images.
+    Further figures are means over images: of their medians and 90th percentiles, and of the shares of their readings
+    that were lost and gained.
     `ImageError` where the sets do not fit or are no depth.
     """
     if before.shape != after.shape:
@@ -93,7 +94,9 @@ def measure_surface_shift(
         moved=moved,
         unit="mm",
         persons=persons,
-        further={
+        further={  # readings are whole mm, so that medians over images are coarse
+            "mean of medians": Further(lambda rows: float(rows[:, 0].mean()), unit=" mm"),
+            "mean of 90th percentiles": Further(lambda rows: float(rows[:, 1].mean()), unit=" mm"),
             "readings lost": Further(lambda rows: float(rows[:, 2].mean()), 100, 2, " %"),
             "readings gained": Further(lambda rows: float(rows[:, 3].mean()), 100, 2, " %"),
         },
