@@ -94,11 +94,12 @@ def measure_surface_shift(
         moved=moved,
         unit="mm",
         persons=persons,
-        further={  # readings are whole mm, so that medians over images are coarse
-            "mean of medians": Further(lambda rows: float(rows[:, 0].mean()), unit=" mm"),
-            "mean of 90th percentiles": Further(lambda rows: float(rows[:, 1].mean()), unit=" mm"),
+        further={
             "readings lost": Further(lambda rows: float(rows[:, 2].mean()), 100, 2, " %"),
             "readings gained": Further(lambda rows: float(rows[:, 3].mean()), 100, 2, " %"),
+            # Readings are whole mm, so that medians over images are coarse.
+            "mean of medians": Further(lambda rows: float(rows[:, 0].mean()), unit=" mm"),
+            "mean of 90th percentiles": Further(lambda rows: float(rows[:, 1].mean()), unit=" mm"),
         },
         note="Median and percentile are over the pixels of an image that have a reading before and after.",
         seed=seed,
