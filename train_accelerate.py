@@ -1,4 +1,4 @@
-"""Train a refiner: `accelerate launch train_accelerate.py --synthetic renders/ --real photos/`.
+"""Train a refiner: `accelerate launch train_accelerate.py --preset eyes`.
 
 Algorithm 1 of Shrivastava et al. 2017. `simgan.training.step` holds the two updates, `simgan.training.loop` measures,
 checkpoints and signals.
@@ -7,9 +7,13 @@ checkpoints and signals.
 import sys
 
 from simgan import SimGANError
-from simgan.training.config import TrainingConfig, from_command_line
-from simgan.training.loop import Run
-from simgan.training.sources import load
+
+try:
+    from simgan.training.config import TrainingConfig, from_command_line
+    from simgan.training.loop import Run
+    from simgan.training.sources import load
+except ModuleNotFoundError as error:
+    sys.exit(f'error: training needs {error.name}, which is not installed: pip install "simgan[train]"')
 
 
 def train(config: TrainingConfig) -> None:

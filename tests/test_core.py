@@ -111,3 +111,11 @@ def test_with_the_extra_cli_files_are_refined_and_a_data_set_needs_the_extra_tra
     assert done.stderr.strip() == (
         'error: simgan refine needs datasets, which is not installed: pip install "simgan[train]"'
     )
+
+
+@pytest.mark.parametrize(("script", "extra"), [("train_accelerate.py", "train"), ("app.py", "demo")])
+def test_a_script_whose_extra_is_missing_says_which(script, extra):
+    done = run(f"import runpy\nrunpy.run_path({str(ROOT / script)!r}, run_name='__main__')")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.strip().endswith(f'which is not installed: pip install "simgan[{extra}]"')
