@@ -11,6 +11,7 @@ import re
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import gradio as gr
@@ -245,7 +246,8 @@ def sent(app, *, path="/gradio_api/call/refine", headers=(), messages=()):
     async def send(message):
         answer.append(message)
 
-    asyncio.run(app(scope, receive, send))
+    with ThreadPoolExecutor(1) as pool:  # a thread without an event loop: the browser's may run in this one
+        pool.submit(asyncio.run, app(scope, receive, send)).result()
     return answer[0]["status"], b"".join(message.get("body", b"") for message in answer).decode()
 
 

@@ -89,7 +89,8 @@ class Storage:
 
     def clear(self) -> None:
         """Forget everything."""
-        shutil.rmtree(self.root)
+        while self.root.exists():  # a client that was killed may still be writing
+            shutil.rmtree(self.root, ignore_errors=True)
         (self.root / "objects").mkdir(parents=True)
 
     # ---- objects
