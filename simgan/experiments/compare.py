@@ -10,7 +10,7 @@ import numpy as np
 from simgan import __version__
 from simgan.data import Crops, load
 from simgan.domains import Domain, find
-from simgan.images.arrays import Array, equalize
+from simgan.images.arrays import Array, equalize_images
 from simgan.measures.realism import Realism
 from simgan.measures.shift import Shift, measure_shift
 from simgan.refiner import Refiner
@@ -67,7 +67,7 @@ def _read(refiner: Refiner, domain: Domain, source: str, limit: int, seed: int) 
     data = load(source, size=domain.size, limit=limit, seed=seed)
     images = Crops(data, channels=refiner.config.channels)[:]
     if refiner.config.equalize:
-        images = np.stack([equalize(image) for image in images])
+        images = equalize_images(images)
     labels = {name: list(data[name]) for name in (*domain.labels, "person") if name in data.column_names}
     if "person" in labels:
         labels["person"] = ["unknown" if name is None else str(name) for name in labels["person"]]

@@ -15,7 +15,7 @@ from simgan.domains import find
 from simgan.errors import ConfigError
 from simgan.experiments.arms import Arm
 from simgan.experiments.task import LabelledImages, Task
-from simgan.images.arrays import equalize
+from simgan.images.arrays import equalize_images
 from simgan.refiner import Refiner
 from simgan.simulators import SIMULATORS
 
@@ -148,7 +148,7 @@ class Sources:
 
     def _as_refined(self, data: LabelledImages) -> LabelledImages:
         """Equalize images where the refiners do, so that all networks see images of one kind."""
-        return data.with_images(np.stack([equalize(image) for image in data.images])) if self._equalized else data
+        return data.with_images(equalize_images(data.images)) if self._equalized else data
 
 
 def persons_of(dataset: Dataset) -> list[str] | None:

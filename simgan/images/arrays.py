@@ -90,6 +90,11 @@ def equalize(array: Array) -> Array:
     return np.frombuffer(bytearray(mapped), np.uint8).reshape(array.shape)
 
 
+def equalize_images(images: Array) -> Array:
+    """Return images (N, H, W) or (N, H, W, C) with each channel equalized, faster than one by one."""
+    return equalize(images) if images.ndim == 3 else np.moveaxis(equalize(np.moveaxis(images, -1, 1)), 1, -1)
+
+
 def _histogram(plane: Array) -> Array:
     counts = np.zeros(256, np.int64)
     for start in range(0, plane.size, _PIECE):  # as bincount needs 8 bytes for each pixel

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from simgan.errors import ImageError, Stopped
 from simgan.images import codecs
-from simgan.images.arrays import MINIMUM_SIZE, Array, equalize, to_array, to_tensor
+from simgan.images.arrays import MINIMUM_SIZE, Array, equalize, equalize_images, to_array, to_tensor
 from simgan.images.files import read
 from simgan.runtime import has_fast_bfloat16
 
@@ -140,7 +140,7 @@ def _refine_stored(refiner: RefinerLike, images: Array, strength: float, should_
     entering = planes = codec.planes(images)
     windows = codec.windows(planes)
     if config.equalize:
-        entering = equalize(planes) if planes.ndim == 3 else np.moveaxis(equalize(np.moveaxis(planes, -1, 1)), 1, -1)
+        entering = equalize_images(planes)
     if config.triangulation:
         entering = np.stack([config.triangulation.shade(image) for image in planes])
     x = codec.to_tensor(entering, windows)

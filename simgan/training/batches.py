@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from simgan.domains.weights import PointsWeight
 from simgan.errors import SourceError
-from simgan.images.arrays import equalize
+from simgan.images.arrays import equalize_images
 
 Numbers = NDArray[np.int64]
 _BLOCK = 4096  # images whose mirroring is drawn together
@@ -96,7 +96,7 @@ class Batches:
 
         images = self._collect(numbers, read)
         if self.equalize:
-            images = np.stack([equalize_image(image) for image in images])
+            images = equalize_images(images)
         return self._mirror(images, numbers)
 
     def masks(self, weight: PointsWeight, numbers: Numbers) -> NDArray[np.float32]:
@@ -128,10 +128,3 @@ class Batches:
             return images
         mirrored = np.array([self._mirrored(number // _BLOCK)[number % _BLOCK] for number in numbers.tolist()])
         return np.where(mirrored.reshape(-1, *(1,) * (images.ndim - 1)), images[:, :, ::-1], images)
-
-
-def equalize_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Equalize (H, W), or each channel of (H, W, C)."""
-    if image.ndim == 2:
-        return equalize(image)
-    return np.stack([equalize(np.ascontiguousarray(image[..., c])) for c in range(image.shape[2])], -1)

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from simgan.domains.base import Floats, Images
-from simgan.images.arrays import to_array, to_tensor
-from simgan.training.batches import equalize_image
+from simgan.images.arrays import equalize_images, to_array, to_tensor
 from simgan.training.measures import as_measured, summarize
 from simgan.training.selection import Record
 from simgan.training.sheets import write_sheet
@@ -28,7 +27,7 @@ class HeldOut:
         self.trainer, self.domain = trainer, trainer.domain
         equalize = trainer.average.config.equalize
         self.synthetic, self.real = (
-            [np.stack([equalize_image(image) for image in images]) if equalize else images for images in sources]
+            [equalize_images(images) if equalize else images for images in sources]
             for sources in (trainer.data.held_out_synthetic, trainer.data.held_out_real)
         )
 

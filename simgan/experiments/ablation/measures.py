@@ -16,7 +16,7 @@ from simgan.domains import Domain, of_preset
 from simgan.domains.base import Images
 from simgan.hub.cards.records import read_records
 from simgan.images import codecs
-from simgan.images.arrays import equalize
+from simgan.images.arrays import equalize_images
 from simgan.refiner import Refiner
 from simgan.simulators import SIMULATORS
 from simgan.training.config import TrainingConfig
@@ -116,5 +116,5 @@ def _read(source: str, config: TrainingConfig, seed: int) -> tuple[Images, dict[
         data = data.select(np.linspace(0, len(data) - 1, min(MEASURED, len(data))).astype(int))
     images: Images = Crops(data, channels=codecs.get(domain.codec).channels)[:]
     if recipe.refiner.get("equalize"):
-        images = np.stack([equalize(image) for image in images])
+        images = equalize_images(images)
     return images, {name: data[name][:] for name in domain.labels if name in data.column_names}
