@@ -17,6 +17,7 @@ from PIL import Image
 
 from simgan import ConfigError, Domain, Refiner, domains, register
 from simgan.cli import main
+from simgan.domains import Label
 
 HERE = Path(__file__).parent
 ENTRY_POINT = "[simgan.domains]\nplates = plates:PLATES\n"
@@ -133,6 +134,8 @@ def test_a_name_that_is_taken_is_refused(installed: None) -> None:
         register(Domain(**{**vars(plates), "recipes": {}}))
     with pytest.raises(ConfigError, match="the preset 'plates' belongs to the domain 'plates'"):
         register(Domain(**{**vars(plates), "name": "tiles"}))
+    with pytest.raises(ConfigError, match="the domain 'plates' has another label 'screws'"):
+        register(Domain(**{**vars(plates), "name": "tiles", "recipes": {}, "labels": {"screws": Label((3, 2))}}))
     assert register(plates) is plates
 
 

@@ -29,7 +29,8 @@ _registered: dict[str, Domain] = {domain.name: domain for domain in (EYES, HANDS
 def register(domain: Domain) -> Domain:
     """Make a domain known to all of simgan, and return it.
 
-    `ConfigError` where its name, or the name of one of its presets, belongs to another domain.
+    `ConfigError` where its name or the name of one of its presets belongs to another domain, or another domain has a
+    label of the same name that is not the same.
     """
     for other in _registered.values():
         if other is domain:
@@ -38,6 +39,9 @@ def register(domain: Domain) -> Domain:
             raise ConfigError(f"there is a domain {domain.name!r} already: choose another name")
         if taken := sorted(set(other.recipes) & set(domain.recipes)):
             raise ConfigError(f"the preset {taken[0]!r} belongs to the domain {other.name!r}: choose another name")
+        same = other.labels.keys() & domain.labels.keys()
+        if differing := sorted(name for name in same if other.labels[name] != domain.labels[name]):
+            raise ConfigError(f"the domain {other.name!r} has another label {differing[0]!r}: choose another name")
     _registered[domain.name] = domain
     return domain
 
