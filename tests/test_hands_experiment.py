@@ -10,6 +10,7 @@ from hand_images import FOCAL, SIDE, dataset, hands
 
 from simgan import ConfigError, ImageError, Refiner, RefinerConfig, SourceError
 from simgan.cli import main
+from simgan.domains.hands import JOINTS
 from simgan.experiments.arms import parse_arms
 from simgan.experiments.experiment import run_experiment
 from simgan.experiments.hand_pose.hourglass import StackedHourglass, draw_heat, find_peaks, heat_loss
@@ -174,6 +175,12 @@ def test_an_experiment_goes_on_where_it_was_and_a_refiner_that_changes_nothing_g
     assert difference["error"] == {"value": 0, "low": 0, "high": 0}
     shares = list(first["shares_within"].values())
     assert shares == sorted(shares)
+    (seed,) = first["seeds"][:1]
+    by_joint = seed["share_within_5px_by_joint"]
+    assert list(by_joint) == list(JOINTS)
+    assert np.mean(list(by_joint.values())) == pytest.approx(seed["share_within_5px"])
+    millimetres = list(seed["shares_within_mm"].values())
+    assert millimetres == sorted(millimetres) and len(millimetres) == 20
     assert first["shares_within"]["5"] == pytest.approx(first["share_within_5px"]["value"])
     assert "| 3x-refined" in table
     assert "74.5" in table  # the paper's, of real images

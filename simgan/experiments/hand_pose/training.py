@@ -24,6 +24,7 @@ Augmentation = Literal["noise", "holes"]
 
 AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)  # in the order in which they are applied
 WITHIN = 5.0  # px, of the paper's table
+MILLIMETRES = tuple(range(2, 41, 2))  # distances whose shares are reported
 _TURN, _ZOOM, _SHIFT = 20.0, 0.15, 12.0  # degrees, share and px, to each side
 _NOISE, _HOLES = 6.0, 0.15  # mm, the greatest deviation; the greatest share of pixels
 _HOLE = 8  # px of the network's input: least width of a hole
@@ -64,6 +65,8 @@ class HandsResult:
     error: float  # mean distance in px
     median_error: float
     error_mm: float  # mean distance in the image plane, at the depth of the label
+    share_within_5px_by_joint: dict[str, float]
+    shares_within_mm: dict[str, float]  # share of all joints by the distance in mm
     count: int
     seed: int
     errors: NDArray[np.float64] = field(repr=False)  # (N, 14) px
@@ -115,6 +118,8 @@ def measure_joints(estimates: Floats, joints: Floats, joints_mm: Floats, *, seed
         error=float(errors.mean()),
         median_error=float(np.median(errors)),
         error_mm=float(errors_mm.mean()),
+        share_within_5px_by_joint=dict(zip(JOINTS, (errors < WITHIN).mean(0).tolist(), strict=True)),
+        shares_within_mm={str(d): float((errors_mm < d).mean()) for d in MILLIMETRES},
         count=len(errors),
         seed=seed,
         errors=errors,
