@@ -23,12 +23,17 @@ PACKAGE = Path(__file__).parents[1]
 EXTRA = "demo"  # of the package: what the interface needs
 APP = '''"""The Space: builds `simgan.space` and launches it."""
 
-import tyro
+import sys
 
 from simgan.space import serve
 
 if __name__ == "__main__":
-    tyro.cli(serve)
+    try:
+        import tyro
+
+        tyro.cli(serve)
+    except ModuleNotFoundError as error:
+        sys.exit(f'error: the Space needs {error.name}, which is not installed: pip install "simgan[demo]"')
 '''
 README = """
 Make labelled synthetic images ({}) look real without losing their labels: Simulated+Unsupervised learning (SimGAN,
