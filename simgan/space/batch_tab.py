@@ -30,9 +30,10 @@ QUEUE: dict[str, Any] = {"concurrency_id": "batch", "concurrency_limit": 1}
 _THREAD = ThreadPoolExecutor(1, thread_name_prefix="batch")
 SHOWN = 10  # names of files that were left out
 ABOUT = f"""
-Send a **ZIP** of images with their labels, or many files at once. You get a ZIP back in which the images are refined;
-labels, folders and file names are untouched, byte for byte. At most {archives.FILES:,} files,
-{archives.UNPACKED // 2**20} MB unpacked, {SECONDS / 60:.0f} minutes of work. Results are deleted after a while.
+Send a **ZIP** of images with their labels, or some files. You get a ZIP back in which the images are refined;
+labels, folders and file names are untouched, byte for byte. A ZIP may have {archives.FILES:,} files: pack them where
+there are hundreds. At most {archives.UNPACKED // 2**20} MB unpacked,
+{SECONDS / 60:.0f} minutes of work. Results are deleted after a while.
 """
 
 Upload = tuple[str, str]  # path of a file, and the visitor's name of it
