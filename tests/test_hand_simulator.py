@@ -12,13 +12,13 @@ from simgan.cli import main
 from simgan.data import Crops, load
 from simgan.domains.hands import JOINTS
 from simgan.preparation.triangulation import unlit
+from simgan.simulators.base import RandomNumbers
 from simgan.simulators.hands import camera as depth_camera
 from simgan.simulators.hands import renders as hands
 from simgan.simulators.hands.camera import BASELINE
 from simgan.simulators.hands.pose import KNUCKLE, MIDDLE, SWING, THUMB, draw_pose, place_fingers, place_thumb, settle
-from simgan.simulators.hands.raycast import FOCAL, NO_HIT, Mesh, Rays, cast
-from simgan.simulators.hands.shape import FINGERS, MESH, PLACE, measure
-from simgan.simulators.random_numbers import RandomNumbers
+from simgan.simulators.hands.raycast import FOCAL, NO_HIT, cast
+from simgan.simulators.hands.shape import EDGES, FINGERS, PLACE, PLATES, measure
 
 MODULES = pytest.mark.parametrize("module", [hands, depth_camera])
 IMAGES = 60
@@ -45,15 +45,19 @@ def test_an_image_depends_on_seed_and_index_alone(module, rendered):
         module.render([-1])
 
 
-def swept(window, centres, radii):
+def populate(module, count):
+    person, image, *_ = module.SIMULATOR.numbers(range(count), seed=0)
+    return module.SIMULATOR.populate(person, image)
+
+
+def swept(x, y, centres, radii):
     """Depth of the spheres that lie between two or three spheres, by trying many of them."""
     steps = np.linspace(0, 1, 400 if len(centres) == 2 else 90)
     weights = np.stack([1 - steps, steps], -1)
     if len(centres) == 3:
         first, second = (side.ravel() for side in np.meshgrid(steps, steps))
         weights = np.stack([1 - first - second, first, second], -1)[first + second <= 1]
-    rays = np.stack([*np.broadcast_arrays(window.x[None], window.y[:, None]), np.ones((len(window.y), 1))
-                     + 0 * window.x], -1).astype(float)  # fmt: skip
+    rays = np.stack([*np.broadcast_arrays(x[None], y[:, None]), np.ones((len(y), len(x)))], -1).astype(float)
     nearest = np.full(rays.shape[:2], float(NO_HIT))
     for centre, radius in zip(weights @ centres, weights @ radii, strict=True):
         along, square = rays @ centre, (rays * rays).sum(-1)
@@ -76,10 +80,10 @@ def swept(window, centres, radii):
 def test_rays_meet_what_a_sphere_sweeps(centres, radii):
     centres, radii = np.array(centres, np.float32), np.array(radii, np.float32)
     axis = np.linspace(-0.13, 0.13, 64).astype(np.float32)
-    window = Rays(axis, axis * np.float32(0.9))
     pairs = [pair for pair in ([0, 1], [1, 2], [0, 2]) if max(pair) < len(radii)]
-    mesh = Mesh(np.array(pairs), np.array([[0, 1, 2]] if len(radii) == 3 else []).reshape(-1, 3).astype(int))
-    found, wanted = cast(window, centres, radii, mesh), swept(window, centres, radii)
+    plates = np.array([[0, 1, 2]] if len(radii) == 3 else []).reshape(-1, 3).astype(int)
+    rays = (axis, axis * np.float32(0.9))
+    found, wanted = cast(*rays, centres, radii, np.array(pairs), plates), swept(*rays, centres, radii)
     both = (found < NO_HIT) & (wanted < NO_HIT)
     assert both.sum() > 200
     assert ((found < NO_HIT) != (wanted < NO_HIT)).mean() < 0.003  # pixels at the rim
@@ -105,7 +109,7 @@ def test_joints_project_into_the_crop_around_the_middle_of_their_box(module, ren
 def test_a_joint_in_sight_lies_behind_the_surface_by_the_radius_of_its_bone(module, rendered):
     images, labels = rendered[module]
     names = [f"{finger} {part}" for finger in FINGERS[::-1] for part in ("tip", "middle")] + ["thumb tip"]
-    radii = hands.populate(module.POPULATION, np.arange(IMAGES), 0).radii[:, [PLACE[name] for name in names]]
+    radii = populate(module, IMAGES).radii[:, [PLACE[name] for name in names]]
     u, v, d = np.moveaxis(labels["joints"][:, :9], -1, 0)
     surface = images[np.arange(IMAGES)[:, None], v.round().astype(int), u.round().astype(int)].astype(float)
     read = surface > 0
@@ -122,8 +126,8 @@ def test_a_joint_in_sight_lies_behind_the_surface_by_the_radius_of_its_bone(modu
 
 def drawn(count):
     draw = RandomNumbers(0, 7, np.arange(count))
-    own = measure(RandomNumbers(0, 8, np.arange(count)), hands.POPULATION.size, hands.POPULATION.girth)
-    return own, draw_pose(draw, hands.POPULATION.deviation)
+    own = measure(RandomNumbers(0, 8, np.arange(count)), hands.SIMULATOR.length, hands.SIMULATOR.girth)
+    return own, draw_pose(draw, hands.SIMULATOR.deviation)
 
 
 def test_bones_keep_their_lengths_and_joints_their_limits():
@@ -137,9 +141,9 @@ def test_bones_keep_their_lengths_and_joints_their_limits():
     for angles, limits in zip(settled.thumb.T, THUMB, strict=True):
         assert angles.min() >= limits[0]
         assert angles.max() <= limits[1]
-    scene = hands.populate(hands.POPULATION, np.arange(600), 0)
+    scene, names = populate(hands, 600), hands.SIMULATOR.numbers(range(600), seed=0)[3]
     bone = np.linalg.norm(scene.joints[:, 8] - scene.joints[:, 9], axis=-1)  # the thumb's last one
-    people = [bone[scene.person == person] for person in np.unique(scene.person)]
+    people = [bone[names == person] for person in np.unique(names)]
     assert max(np.ptp(lengths) for lengths in people) < 0.01
     assert np.ptp([lengths[0] for lengths in people]) > 3
 
@@ -162,8 +166,8 @@ def test_fingertips_stay_out_of_the_palm():
 
 
 def test_every_plate_has_its_edges_and_chains_their_bones():
-    edges = {tuple(edge) for edge in np.sort(MESH.edges, 1)}
-    for plate in MESH.plates:
+    edges = {tuple(edge) for edge in np.sort(EDGES, 1)}
+    for plate in PLATES:
         assert all(tuple(sorted((int(a), int(b)))) in edges for a, b in pairwise([*plate, plate[0]]))
     assert (PLACE["index end"], PLACE["index tip"]) in edges
 

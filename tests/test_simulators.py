@@ -7,9 +7,13 @@ from simgan import ConfigError
 from simgan.simulators.eyes import camera
 from simgan.simulators.eyes import renders as eyes
 from simgan.simulators.eyes.geometry import look
-from simgan.simulators.eyes.people import populate
 
 MODULES = pytest.mark.parametrize("module", [eyes, camera])
+
+
+def scene_and_face(indices):
+    person, image, *_ = eyes.SIMULATOR.numbers(indices, seed=0)
+    return eyes.SIMULATOR.populate(person, image)
 
 
 @MODULES
@@ -57,7 +61,7 @@ def test_looking_aside_moves_the_pupil_to_that_side(module):
 
 def test_the_projected_pupil_is_the_centroid_of_the_drawn_one():
     indices = np.arange(200)
-    scene, _, _ = populate(eyes.POPULATION, indices, 0)
+    scene, _ = scene_and_face(indices)
     drawn = look(scene).pupil  # share of each pixel, as if there were no lids
     columns, rows = np.meshgrid(np.arange(55), np.arange(35))
     mass = drawn.sum((1, 2))
@@ -70,7 +74,7 @@ def test_the_projected_pupil_is_the_centroid_of_the_drawn_one():
 
 def test_the_dark_pixels_of_a_render_are_where_the_label_has_the_pupil():
     indices = np.arange(600)
-    scene, face, _ = populate(eyes.POPULATION, indices, 0)
+    scene, face = scene_and_face(indices)
     view = look(scene)
     hidden = (view.pupil * (1 - view.opening)).sum((1, 2)) > 0.01
     clear = ~hidden & (face.iris > 0.25) & (face.glint == 0)
@@ -91,7 +95,7 @@ def test_the_dark_pixels_of_a_render_are_where_the_label_has_the_pupil():
 
 
 def test_pupils_are_where_gaze_and_eyeball_put_them():
-    scene, _, _ = populate(eyes.POPULATION, np.arange(50), 0)
+    scene, _ = scene_and_face(np.arange(50))
     labels = eyes.render(range(50))[1]
     iris = labels["iris"]
     depth = np.sqrt(12**2 - 5.85**2)
@@ -113,7 +117,7 @@ def test_head_rotation_is_a_rotation_without_roll(module):
 
 
 def test_lid_landmarks_lie_on_the_drawn_edges():
-    scene, _, _ = populate(eyes.POPULATION, np.arange(100), 0)
+    scene, _ = scene_and_face(np.arange(100))
     view, lids = look(scene), eyes.render(range(100))[1]["lids"]
     rows = np.arange(35)
     for margin, landmarks in ((view.below_upper, lids[:, 1:6]), (-view.above_lower, lids[:, 7:])):

@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -89,8 +88,8 @@ def forbid_rendering_and_learning() -> None:
         raise AssertionError("only the main process renders and learns closed forms")
 
     camera.render = eyes.render = Photometry.learn = forbidden
-    for name, simulator in SIMULATORS.items():
-        SIMULATORS[name] = replace(simulator, render=forbidden)
+    for simulator in SIMULATORS.values():
+        type(simulator).render = forbidden
 
 
 def main(settings: dict) -> None:

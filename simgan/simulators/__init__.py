@@ -4,10 +4,17 @@ Image i depends on the seed and on i alone, whatever batch it is rendered in.
 """
 
 from simgan.simulators.base import Simulator
-from simgan.simulators.eyes import SIMULATORS as _EYES
-from simgan.simulators.hands import SIMULATORS as _HANDS
+from simgan.simulators.eyes import camera as _webcam
+from simgan.simulators.eyes import renders as _eyes
+from simgan.simulators.hands import camera as _depth_camera
+from simgan.simulators.hands import renders as _hands
 
 __all__ = ["SIMULATORS", "Simulator"]
 
-SIMULATORS: dict[str, Simulator] = _EYES | _HANDS
+SIMULATORS: dict[str, Simulator] = {
+    "simulator:eyes": _eyes.SIMULATOR,
+    "camera:eyes": _webcam.SIMULATOR,
+    "simulator:hands": _hands.SIMULATOR,
+    "camera:hands": _depth_camera.SIMULATOR,
+}
 """By the name of the source."""

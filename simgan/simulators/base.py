@@ -1,82 +1,136 @@
-"""What simulators share: how they are described, persons, noise, and work in several threads."""
+"""What simulators share: how they are described, persons, random numbers, noise.
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+Random numbers are made by hashing: those of image i are the same in any batch, and no generator is set up for an image.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import cv2
 import numpy as np
 
-from simgan.simulators.random_numbers import RandomNumbers
+from simgan.errors import ConfigError
 
-Render = Callable[..., tuple[np.ndarray, dict[str, np.ndarray]]]
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 B = TypeVar("B", bound="Batch")
-_PART = 32  # images: arrays of 35 × 55 float32 each take 250 kB and stay in the processor's cache
 
 
-@dataclass(frozen=True)
-class Simulator:
-    """A source that renders its images.
+class RandomNumbers:
+    """Independent random numbers for each of N keys, such as image numbers, in a fixed order of calls.
 
-    `render(indices, seed=0)` returns stored images (N, height, width) and a dictionary of labels, N rows each, for
-    image numbers from 0 on. `ConfigError` if an index is negative or not a whole number.
+    Every call returns one number for each key, (N,) float32 unless said otherwise. `stream` separates draws that share
+    a seed, such as those of persons and of images.
     """
 
-    domain: str
-    size: tuple[int, int]  # width and height
-    labels: tuple[str, ...]
-    batch: int  # images that are rendered together
-    render: Render
+    def __init__(self, seed: int, stream: int, keys: np.ndarray) -> None:
+        start = np.array([seed & 0xFFFFFFFFFFFFFFFF, stream], np.uint64)
+        key = _mix(_mix(start[:1] + _GOLDEN) + start[1:] * _GOLDEN)
+        self._state = _mix(key + keys.astype(np.uint64) * _GOLDEN)
+        self._calls = 0
+
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+        """Uniform in [low, high)."""
+        self._calls += 1
+        call = np.array([self._calls], np.uint64)  # arrays wrap around without a warning, scalars do not
+        bits = _mix(self._state + call * _GOLDEN) >> np.uint64(40)
+        return np.float32(low) + np.float32(high - low) * (bits.astype(np.float32) * np.float32(2**-24))
+
+    def normal(self, mean: float, deviation: float) -> np.ndarray:
+        """About normal (Irwin-Hall, a sum of four), never further than 3.5 deviations from the mean."""
+        total = self.uniform() + self.uniform() + self.uniform() + self.uniform() - 2
+        return np.float32(mean) + np.float32(deviation * 3**0.5) * total
+
+    def happens(self, probability: float) -> np.ndarray:
+        """1 with the given probability, else 0."""
+        return (self.uniform() < probability).astype(np.float32)
+
+    def integer(self, below: int) -> np.ndarray:
+        """Whole numbers in [0, below), int64."""
+        return np.minimum((self.uniform() * below).astype(np.int64), below - 1)
+
+
+def _mix(value: np.ndarray) -> np.ndarray:
+    """The finalizer of SplitMix64 (Steele, Lea, Flood 2014): (N,) uint64 to well-mixed (N,) uint64."""
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
 
 
 @dataclass(frozen=True)
-class Population:
-    """Persons that a simulator draws. `stream` separates its random numbers from those of other populations."""
+class Simulator(ABC):
+    """A source that renders images of persons, who keep their looks from image to image."""
 
-    stream: int
+    domain: ClassVar[str]
+    size: ClassVar[tuple[int, int]]  # width and height
+    labels: ClassVar[tuple[str, ...]]  # beside the person
+    batch: ClassVar[int]  # images that are rendered together
+
+    stream: int  # separates its random numbers from those of other simulators
     persons: int
-    prefix: str  # of their names
+    prefix: str  # of the persons' names
 
-    def draw(self, indices: np.ndarray, seed: int) -> tuple[RandomNumbers, RandomNumbers, np.ndarray]:
-        """Return for each image the random numbers of the image, those of its person, and the person's name."""
-        image = RandomNumbers(seed, self.stream, indices)
+    @abstractmethod
+    def draw(
+        self, person: RandomNumbers, image: RandomNumbers, camera: RandomNumbers
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return N images and their labels from the random numbers of persons, images and the camera."""
+
+    def render(self, indices: Sequence[int] | np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Render the images of these numbers (from 0 on; each number always gives the same image for a seed).
+
+        Returns stored images (N, height, width) and labels, N rows each: those that the class lists, and person (N,)
+        str. `ConfigError` if an index is negative or not a whole number.
+        """
+        person, image, camera, names = self.numbers(indices, seed)
+        images, labels = self.draw(person, image, camera)
+        return images, {**labels, "person": names}
+
+    def numbers(
+        self, indices: Sequence[int] | np.ndarray, seed: int
+    ) -> tuple[RandomNumbers, RandomNumbers, RandomNumbers, np.ndarray]:
+        """Return the random numbers of each image's person, of the image, of the camera, and the person's name."""
+        keys = np.asarray(indices)
+        if keys.size and (keys.ndim != 1 or keys.dtype.kind not in "iu" or (keys < 0).any()):
+            raise ConfigError(
+                f"indices is {indices!r:.60}: pass a sequence of whole numbers from 0 on, one for each image"
+            )
+        image = RandomNumbers(seed, self.stream, keys)
         who = image.integer(self.persons)
-        names = np.array([f"{self.prefix}{number:03}" for number in range(self.persons)])
-        return image, RandomNumbers(seed, self.stream + 1, who), names[who]
-
-    def camera(self, indices: np.ndarray, seed: int) -> RandomNumbers:
-        """Return the random numbers of the camera that takes the images."""
-        return RandomNumbers(seed, self.stream + 2, indices)
+        names = np.array([f"{self.prefix}{number:03}" for number in range(self.persons)])[who]
+        return RandomNumbers(seed, self.stream + 1, who), image, RandomNumbers(seed, self.stream + 2, keys), names
 
 
-class Batch:
-    """Base of dataclasses whose fields are arrays with one row for each image."""
+class Batch(dict[str, np.ndarray]):
+    """Arrays with one row for each image, by name; they are attributes, too."""
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        return self[name]
 
     def part(self: B, rows: slice) -> B:
         """Return some of the rows."""
-        return type(self)(**{name: value[rows] for name, value in vars(self).items()})
+        return type(self)({name: value[rows] for name, value in self.items()})
 
 
-def smooth_noise(generator: np.random.Generator, side: int, sigma_x: float, sigma_y: float) -> np.ndarray:
-    """Return blurred white noise (side, side), float32, of mean 0 and standard deviation 1; sigma 0 does not blur."""
-    noise: np.ndarray = generator.standard_normal((side, side)).astype(np.float32)
-    if sigma_x:
-        noise = cv2.GaussianBlur(noise, (0, 0), sigma_x, sigmaY=sigma_y)
-    return (noise - noise.mean()) / noise.std()
+def matrices(*rows: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Return matrices (N, R, C) of R rows of C entries (N,)."""
+    return np.stack([np.stack(row, -1) for row in rows], -2)
 
 
-def run_in_threads(work: Callable[[slice], None], count: int) -> None:
-    """Call `work` on slices that together cover range(count), in any order, on all cores; its errors are raised here.
+def noise_fields(seed: int, side: int, sigmas: dict[str, list[tuple[float, float]]]) -> dict[str, np.ndarray]:
+    """Return fields of noise (side, side), float32, of mean 0 and standard deviation 1.
 
-    Array code releases the interpreter's lock, so threads are enough.
+    Each is a sum of white noise blurred by sigmas (across, down) in px; 0 does not blur.
     """
-    parts = [slice(start, min(start + _PART, count)) for start in range(0, count, _PART)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if len(parts) <= 1 or cores == 1:
-        for part in parts:
-            work(part)
-        return
-    with ThreadPoolExecutor(min(cores, len(parts), 8)) as pool:
-        list(pool.map(work, parts))
+    generator = np.random.default_rng(seed)
+    fields = {}
+    for name, octaves in sigmas.items():
+        total = np.zeros((side, side), np.float32)
+        for across, down in octaves:
+            noise: np.ndarray = generator.standard_normal((side, side)).astype(np.float32)
+            if across:
+                noise = cv2.GaussianBlur(noise, (0, 0), across, sigmaY=down)
+            total += (noise - noise.mean()) / noise.std()
+        fields[name] = total / total.std()
+    return fields

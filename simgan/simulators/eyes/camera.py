@@ -3,68 +3,36 @@
 Training uses its images as unlabelled photographs. Their labels are true and are kept for evaluation.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from simgan.simulators.base import smooth_noise
-from simgan.simulators.eyes.geometry import HEIGHT, WIDTH, View
-from simgan.simulators.eyes.people import EyePopulation
-from simgan.simulators.eyes.renders import render_population
-from simgan.simulators.random_numbers import RandomNumbers
+from simgan.simulators.base import Batch, RandomNumbers, noise_fields
+from simgan.simulators.eyes.geometry import HEIGHT, WIDTH
+from simgan.simulators.eyes.renders import Eyes
 
-POPULATION = EyePopulation(
-    stream=0xCA3E4A,
-    persons=120,
-    prefix="cam",
-    pupil=(1.2, 2.6),
-    brow=(-10, 4.5),
-    lash_width=(1.0, 2.0),
-    skin=(0.3, 0.75),
-    iris=(0.05, 0.22),
-    sclera=(0.35, 0.75),
-    contrast=(0.9, 2.6),
-    sideways=1.2,
-)
 _FIELD = 256
-
-
-def render(indices: Sequence[int] | np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Photograph the images of these numbers; arguments, results and errors are those of `eyes.renders.render`."""
-    return render_population(POPULATION, indices, seed, Webcam)
+_SIGMAS = {
+    "white": [(0.0, 0.0)],  # the sensor's noise
+    "skin": [(0.6, 0.6), (1.5, 1.5), (5.0, 5.0)],  # pores and spots
+    "wrinkles": [(5.0, 0.8), (9.0, 1.3)],
+    "lashes": [(0.5, 3.0)],
+}
 
 
 @lru_cache(maxsize=1)
 def _fields() -> dict[str, np.ndarray]:
-    """Noise (256, 256) float32 of mean 0 and standard deviation 1, of which each image takes windows.
-
-    White (the sensor's), pores and spots of skin, horizontal wrinkles, upright lashes.
-    """
-    generator = np.random.default_rng(0x5C1A)
-    sigmas = {
-        "white": [(0.0, 0.0)],
-        "skin": [(0.6, 0.6), (1.5, 1.5), (5.0, 5.0)],
-        "wrinkles": [(5.0, 0.8), (9.0, 1.3)],
-        "lashes": [(0.5, 3.0)],
-    }
-    fields = {}
-    for name, octaves in sigmas.items():
-        total = np.zeros((_FIELD, _FIELD), np.float32)
-        for across, down in octaves:
-            total += smooth_noise(generator, _FIELD, across, down)
-        fields[name] = total / total.std()
-    return fields
+    return noise_fields(0x5C1A, _FIELD, _SIGMAS)
 
 
 class Webcam:
     """The settings by which each of N images is taken: details of skin, glasses, optics, sensor, compression."""
 
     def __init__(self, draw: RandomNumbers) -> None:
-        self.corner = {name: (draw.integer(_FIELD - HEIGHT), draw.integer(_FIELD - WIDTH)) for name in _fields()}
+        self.corner = {name: (draw.integer(_FIELD - HEIGHT), draw.integer(_FIELD - WIDTH)) for name in _SIGMAS}
         self.roughness = draw.uniform(0.004, 0.03)
-        self.wrinkles = draw.uniform() ** 2 * np.float32(0.12)
+        self.wrinkles = draw.uniform() ** 2 * 0.12
         self.lashes = draw.uniform(0.1, 0.55)
         self.lash_length = draw.uniform(1.5, 4.0)
         self.glasses = draw.happens(0.15)
@@ -75,7 +43,7 @@ class Webcam:
         self.scale = draw.uniform(0.65, 1.0)
         self.blur = draw.uniform(0.4, 1.2)
         self.exposure = draw.uniform(0.5, 1.15)
-        self.noise = draw.uniform() ** 4 * np.float32(0.025) + np.float32(0.002)
+        self.noise = draw.uniform() ** 4 * 0.025 + 0.002
         self.quality = draw.integer(14) + 84
 
     def _windows(self, name: str, part: slice) -> np.ndarray:
@@ -83,16 +51,15 @@ class Webcam:
         rows, columns = self.corner[name]
         return windows[rows[part], columns[part]]
 
-    def tint(self, part: slice, view: View) -> np.ndarray:
+    def tint(self, part: slice, view: Batch) -> np.ndarray:
         """Return the factors (n, 35, 55) by which pores, wrinkles and single lashes change the skin's tones."""
         wide = np.s_[part, None, None]
         factor = 1 + self.roughness[wide] * self._windows("skin", part)
-        near = np.exp(-np.square((view.above_lower + np.float32(6)) * np.float32(0.14)))
+        near = np.exp(-np.square((view.above_lower + 6) * 0.14))
         factor += self.wrinkles[wide] * near * self._windows("wrinkles", part)
-        above = -view.below_upper
-        inside = np.clip((np.float32(1.1) - np.abs(view.across)) * np.float32(3), 0, 1)
-        fringe = np.exp(-np.square((above - 1) / self.lash_length[wide])) * inside
-        strands = np.clip(self._windows("lashes", part) * np.float32(0.5) + np.float32(0.5), 0, 1)
+        inside = np.clip((1.1 - np.abs(view.across)) * 3, 0, 1)
+        fringe = np.exp(-np.square((-view.below_upper - 1) / self.lash_length[wide])) * inside
+        strands = np.clip(self._windows("lashes", part) * 0.5 + 0.5, 0, 1)
         return factor * (1 - self.lashes[wide] * fringe * strands)
 
     def develop(self, number: int, tones: np.ndarray) -> np.ndarray:
@@ -118,3 +85,20 @@ class Webcam:
         left, above, width, height = self.glare[number]
         lamp = np.exp(-(((x - left) / width) ** 4) - ((y - above) / height) ** 4)
         return tones + (rim * self.rim_tone[number] + lamp * self.glare_tone[number]).astype(np.float32)
+
+
+SIMULATOR = Eyes(
+    stream=0xCA3E4A,
+    persons=120,
+    prefix="cam",
+    pupil=(1.2, 2.6),
+    brow=(-10, 4.5),
+    lash_width=(1.0, 2.0),
+    skin=(0.3, 0.75),
+    iris=(0.05, 0.22),
+    sclera=(0.35, 0.75),
+    contrast=(0.9, 2.6),
+    sideways=1.2,
+    camera=Webcam,
+)
+render = SIMULATOR.render

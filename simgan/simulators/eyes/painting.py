@@ -2,123 +2,100 @@
 
 import numpy as np
 
-from simgan.simulators.eyes.geometry import CENTRE, HEIGHT, IRIS, WIDTH, EyeScene, View, place, project
-from simgan.simulators.eyes.people import Face
+from simgan.simulators.base import Batch
+from simgan.simulators.eyes.geometry import CENTRE, COLUMNS, IRIS, ROWS, place, project
 
-_X = np.arange(WIDTH, dtype=np.float32)
-_Y = np.arange(HEIGHT, dtype=np.float32)
 _CORNEA, _CORNEA_DEPTH = 7.8, 5.4  # mm: its radius, and the distance of its centre in front of the eyeball's
-# Bumps of a face, mm in the head's frame: x, y, z, widths in x and y (px), height. Eyeball, nose, brow ridge, cheek.
-_RELIEF = np.array(
-    [
-        [0, 0, -12, 15, 10, 3.0],
-        [-29, 6, -16, 11, 24, 11.0],
-        [0, -17, -14, 40, 8, 5.0],
-        [6, 24, -8, 30, 9, 4.0],
-    ],
-    np.float32,
-)
+# Bumps of a face: eyeball, nose, brow ridge, cheek, in mm of the head's frame, and the person's own four. Their widths
+# in px of the crop.
+_PLACES = np.array([[0, 0, -12], [-29, 6, -16], [0, -17, -14], [6, 24, -8]], np.float32)
+_HEIGHTS = np.array([3, 11, 5, 4], np.float32)
+_WIDE = np.array([15, 11, 40, 30, 7, 7, 7, 7], np.float32)[:, None]
+_HIGH = np.array([10, 24, 8, 9, 5, 5, 5, 5], np.float32)[:, None]
 
 
-def paint(scene: EyeScene, face: Face, view: View, tint: np.ndarray | None = None) -> np.ndarray:
+def paint(scene: Batch, face: Batch, view: Batch, tint: np.ndarray | float = 1.0) -> np.ndarray:
     """Return tones (N, 35, 55) float32, about 0 to 1. `tint`: factors of that shape on the tones of the skin."""
-    skin = paint_skin(scene, face, view)
-    if tint is not None:
-        skin *= tint
-    eye = paint_eyeball(scene, face, view)
-    return skin + view.opening * (eye - skin)
-
-
-def _pixels(value: np.ndarray) -> np.ndarray:
-    """Return one value an image, (N,), as (N, 1, 1), which broadcasts to its pixels."""
-    return value[:, None, None]
+    relief = _relief(scene, face.bumps)
+    face = Batch({name: value[:, None, None] for name, value in face.items()})  # broadcasts to the pixels
+    skin = _skin(face, view, *relief) * tint
+    return skin + view.opening * (_eyeball(scene, face, view) - skin)
 
 
 def _gaussian(distance: np.ndarray, width: np.ndarray | float) -> np.ndarray:
-    return np.exp(-np.square(distance / np.float32(width) if isinstance(width, float) else distance / width))
+    return np.exp(-np.square(distance / width))
 
 
-def paint_skin(scene: EyeScene, face: Face, view: View) -> np.ndarray:
+def _relief(scene: Batch, own: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return factors of the face's slopes: (N, 8, 35) and (N, 8, 55) of that in x, and the same of that in y.
+
+    A bump is a product of two Gaussians, so its slopes are outer products: two matrix products for all bumps.
+    """
+    middle = np.concatenate([project(place(scene, _PLACES)), CENTRE + own[..., :2]], 1)[..., None]
+    height = np.concatenate([np.broadcast_to(_HEIGHTS, (len(own), 4)), own[..., 2]], 1)[..., None]
+    across, down = (COLUMNS - middle[:, :, 0]) / _WIDE, (ROWS[:, 0] - middle[:, :, 1]) / _HIGH
+    bell_x, bell_y = np.exp(-(across**2)), height * np.exp(-(down**2))
+    return bell_y, 2 * across / _WIDE * bell_x, 2 * down / _HIGH * bell_y, bell_x
+
+
+def _skin(face: Batch, view: Batch, *slopes: np.ndarray) -> np.ndarray:
     """Return tones (N, 35, 55) of the skin, as if it covered each pixel, with fold, brow and lashes."""
-    count = len(face.skin)
-    spots = np.broadcast_to(_RELIEF[:, :3], (count, len(_RELIEF), 3))
-    middle = project(place(scene, spots))
-    own = face.bumps
-    x0 = np.concatenate([middle[..., 0], CENTRE[0] + own[..., 0]], 1)
-    y0 = np.concatenate([middle[..., 1], CENTRE[1] + own[..., 1]], 1)
-    wide = np.concatenate([_RELIEF[:, 3], np.full(own.shape[1], 7, np.float32)])[:, None]
-    high = np.concatenate([_RELIEF[:, 4], np.full(own.shape[1], 5, np.float32)])[:, None]
-    size = np.concatenate([np.broadcast_to(_RELIEF[:, 5], (count, len(_RELIEF))), own[..., 2]], 1)[..., None]
-    # A bump is a product of two Gaussians, so its slopes are outer products: two matrix products for all bumps.
-    across, down = (_X - x0[..., None]) / wide, (_Y - y0[..., None]) / high
-    bell_x, bell_y = np.exp(-(across**2)), size * np.exp(-(down**2))
-    slope_x, slope_y = 2 * across / wide * bell_x, 2 * down / high * bell_y
-    relief = np.matmul(bell_y.transpose(0, 2, 1), slope_x * _pixels(face.light_x))
-    relief += np.matmul(slope_y.transpose(0, 2, 1), bell_x * _pixels(face.light_y))
-    relief *= _pixels(face.contrast)
-    skin = _pixels(face.skin) * (1 + relief / (1 + np.abs(relief)))
+    bell_y, slope_x, slope_y, bell_x = slopes
+    relief = np.matmul(bell_y.transpose(0, 2, 1), slope_x * face.light_x)
+    relief += np.matmul(slope_y.transpose(0, 2, 1), bell_x * face.light_y)
+    relief *= face.contrast
+    skin = face.skin * (1 + relief / (1 + np.abs(relief)))
 
     # The hollow between nose and brow, and the brow.
     across = view.across
-    hollow = np.exp(-np.square((across + 1) * np.float32(1.3)))
-    depth = np.exp(-np.square((_Y[None, :, None] - np.float32(6)) * np.float32(0.11)))
-    skin *= 1 - _pixels(face.hollow) * hollow * depth
-    arch = _pixels(face.brow) + np.float32(3) * np.square(across - np.float32(0.2))
-    brow = np.clip((arch - _Y[None, :, None]) * np.float32(0.4) + np.float32(0.5), 0, 1)
-    skin *= 1 - _pixels(face.brow_tone) * brow
+    hollow = face.hollow * np.exp(-np.square((across + 1) * 1.3)) * np.exp(-np.square((ROWS - 6) * 0.11))
+    skin *= 1 - hollow
+    brow = face.brow + 3 * np.square(across - 0.2)
+    skin *= 1 - face.brow_tone * np.clip((brow - ROWS) * 0.4 + 0.5, 0, 1)
 
     # Upper lid: the part between margin and fold is bright, the fold is a dark line that ends at the corners.
     above = -view.below_upper
-    inside = np.clip((np.float32(1.15) - np.abs(across)) * np.float32(3), 0, 1)
-    fold = _pixels(face.crease) * (np.float32(0.25) + np.float32(0.75) * np.exp(-np.square(across - np.float32(0.1))))
-    skin *= 1 - inside * _pixels(face.crease_depth) * _gaussian(above - fold, 1.1)
-    skin *= 1 + inside * np.float32(0.1) * _gaussian(above - np.float32(0.55) * fold, 1.8)
-    thick = _pixels(face.lash_width) * (np.float32(1) + np.float32(0.3) * np.clip(across, -1, 1))
-    skin *= 1 - inside * _pixels(face.lashes) * _gaussian(above, thick)
+    inside = np.clip((1.15 - np.abs(across)) * 3, 0, 1)
+    fold = face.crease * (0.25 + 0.75 * np.exp(-np.square(across - 0.1)))
+    skin *= 1 - inside * face.crease_depth * _gaussian(above - fold, 1.1)
+    skin *= 1 + inside * 0.1 * _gaussian(above - 0.55 * fold, 1.8)
+    skin *= 1 - inside * face.lashes * _gaussian(above, face.lash_width * (1 + 0.3 * np.clip(across, -1, 1)))
 
     # Lower lid: a moist rim, short lashes, the fold of the bag.
     under = -view.above_lower
-    skin *= 1 + inside * np.float32(0.22) * _gaussian(under - np.float32(0.6), 0.8)
-    skin *= 1 - inside * _pixels(face.lower_lashes) * _gaussian(under - np.float32(1.7), 0.9)
-    skin *= 1 - inside * _pixels(face.bag) * _gaussian(under - np.float32(5.5), 1.8)
+    skin *= 1 + inside * 0.22 * _gaussian(under - 0.6, 0.8)
+    skin *= 1 - inside * face.lower_lashes * _gaussian(under - 1.7, 0.9)
+    skin *= 1 - inside * face.bag * _gaussian(under - 5.5, 1.8)
     return skin
 
 
-def paint_eyeball(scene: EyeScene, face: Face, view: View) -> np.ndarray:
+def _eyeball(scene: Batch, face: Batch, view: Batch) -> np.ndarray:
     """Return tones (N, 35, 55) of the eyeball, as if there were no lids, with the lids' shadow and the glint."""
-    nx, ny, nz = view.normal
-    slope = _pixels(face.light_x) * nx + _pixels(face.light_y) * ny
-    light = 1 - np.float32(0.35) * (1 + nz) + np.float32(0.25) * slope
-    eye = _pixels(face.sclera) * light
-    caruncle = np.exp(-np.square((view.across + 1) * np.float32(5)))
-    eye += caruncle * (np.float32(0.8) * _pixels(face.skin) - eye)
+    slope = face.light_x * view.normal_x + face.light_y * view.normal_y
+    eye = face.sclera * (1 - 0.35 * (1 + view.normal_z) + 0.25 * slope)
+    eye += np.exp(-np.square((view.across + 1) * 5)) * (0.8 * face.skin - eye)  # the caruncle
 
-    share = view.radius * np.float32(1 / IRIS)
-    ring = np.clip((share - np.float32(0.72)) * np.float32(3), 0, 1)
-    iris = _pixels(face.iris) * (np.float32(1.05) - np.float32(0.55) * ring) + np.float32(0.02)
+    ring = np.clip((view.radius * (1 / IRIS) - 0.72) * 3, 0, 1)
+    iris = face.iris * (1.05 - 0.55 * ring) + 0.02
     # Fibres are waves around the pupil: cos and sin of 2, 4, 8 and 16 times the angle, by the double-angle formula.
-    unit = 1 / np.maximum(view.radius, np.float32(0.05))
+    unit = 1 / np.maximum(view.radius, 0.05)
     c, s = view.iris_x * unit, view.iris_y * unit
     waves = np.float32(0)
     for order in range(1, 5):
         c, s = c * c - s * s, 2 * c * s
-        turn = face.turn * np.float32(order * order)
-        waves = waves + _pixels(np.cos(turn)) * c + _pixels(np.sin(turn)) * s
-    iris *= 1 + _pixels(face.fibres) * waves
-    iris += view.pupil * (np.float32(0.03) - iris)
+        turn = face.turn * (order * order)
+        waves = waves + np.cos(turn) * c + np.sin(turn) * s
+    iris *= 1 + face.fibres * waves
+    iris += view.pupil * (0.03 - iris)
     eye += view.iris * (iris - eye)
-    shadow = np.float32(0.5) * np.exp(np.minimum(-view.below_upper, 0) * np.float32(0.45))
-    eye *= (1 - shadow) * (1 - np.float32(0.2) * np.exp(np.minimum(-view.above_lower, 0) * np.float32(0.9)))
-    return eye + _pixels(face.glint) * _glint(scene, face)
+    shadow = 1 - 0.5 * np.exp(np.minimum(-view.below_upper, 0) * 0.45)
+    eye *= shadow * (1 - 0.2 * np.exp(np.minimum(-view.above_lower, 0) * 0.9))
 
-
-def _glint(scene: EyeScene, face: Face) -> np.ndarray:
-    """Return the reflection of the light on the cornea as a small spot, (N, 35, 55) in [0, 1]."""
-    light = np.stack([face.light_x, face.light_y, np.full_like(face.light_x, -1.0)], -1)
+    # The glint: the light's reflection on the cornea, as a small spot.
+    light = np.stack([face.light_x, face.light_y, np.full_like(face.light_x, -1)], -1)
     light /= np.linalg.norm(light, axis=-1, keepdims=True)
     half = light + np.array([0, 0, -1], np.float32)
     half /= np.linalg.norm(half, axis=-1, keepdims=True)
-    spot = project(scene.eyeball + np.float32(_CORNEA_DEPTH) * scene.gaze + np.float32(_CORNEA) * half)
-    across = np.exp(-np.square((_X - spot[:, :1]) * np.float32(0.9)))
-    down = np.exp(-np.square((_Y - spot[:, 1:]) * np.float32(0.9)))
-    return down[:, :, None] * across[:, None, :]
+    cornea = (scene.eyeball + _CORNEA_DEPTH * scene.gaze)[:, None, None]
+    x, y = np.moveaxis(project(cornea + _CORNEA * half), -1, 0)
+    return eye + face.glint * (np.exp(-np.square((ROWS - y) * 0.9)) * np.exp(-np.square((COLUMNS - x) * 0.9)))

@@ -1,19 +1,130 @@
 """Clean grey renders of eyes, 55×35 as MPIIGaze crops them, with labels that are exact by geometry."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from simgan.simulators.base import run_in_threads
-from simgan.simulators.eyes.geometry import HEIGHT, WIDTH, labels, look
+from simgan.simulators.base import Batch, RandomNumbers, Simulator
+from simgan.simulators.eyes.geometry import (
+    DISTANCE,
+    HEIGHT,
+    IRIS_DEPTH,
+    WIDTH,
+    direction,
+    head_rotation,
+    landmarks,
+    look,
+)
 from simgan.simulators.eyes.painting import paint
-from simgan.simulators.eyes.people import EyePopulation, populate
-from simgan.simulators.random_numbers import RandomNumbers, image_numbers
+
+_DEGREE = np.pi / 180
+_PART = 32  # images: arrays of 35 × 55 float32 each take 250 kB and stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Eyes(Simulator):
+    """Eyes of persons in their light; (low, high) of uniform draws unless said otherwise.
+
+    Images are uint8 (N, 35, 55), labels gaze (N, 3) unit vectors, pitch and yaw (N,) in radians, head_rotation (N, 9),
+    pupil (N, 2), iris (N, 8, 2) and lids (N, 12, 2) in pixels of the crop.
+    """
+
+    domain = "eyes"
+    size = (WIDTH, HEIGHT)
+    labels = ("gaze", "pitch", "yaw", "head_rotation", "pupil", "iris", "lids")
+    batch = 256
+
+    pupil: tuple[float, float]  # radius in mm
+    brow: tuple[float, float]  # row of its lower edge: mean and deviation
+    lash_width: tuple[float, float]  # px
+    skin: tuple[float, float]  # grey tones
+    iris: tuple[float, float]
+    sclera: tuple[float, float]
+    contrast: tuple[float, float]  # of light and shadow on the face
+    sideways: float  # largest slope of the light to either side, 1 = 45 degrees
+    camera: Callable[[RandomNumbers], Any] | None = None  # such as `Webcam`
+
+    def populate(self, person: RandomNumbers, image: RandomNumbers) -> tuple[Batch, Batch]:
+        """Draw scenes and faces: angles in radians, lengths in mm and on faces in px of the crop, tones in [0, 1]."""
+        head_pitch, head_yaw = image.normal(-3, 6), image.normal(0, 9)
+        eye_pitch, eye_yaw = image.uniform(-20, 8), image.uniform(-20, 20)  # relative to half the head's
+        pitch = head_pitch + np.clip(eye_pitch - 0.5 * head_pitch, -32, 32)
+        yaw = head_yaw + np.clip(eye_yaw - 0.5 * head_yaw, -32, 32)
+        up = IRIS_DEPTH * np.sin((pitch - head_pitch) * _DEGREE)  # mm that the iris has risen in the head
+
+        openness = image.normal(0.92, 0.12)  # 1 = relaxed
+        follows, drop = person.uniform(0.65, 0.85), person.normal(1.9, 0.5)
+        lift = person.normal(4.4, 0.6) * openness + follows * up + drop
+        sink = person.normal(5.2, 0.5) * (0.5 + 0.5 * openness) - 0.3 * up - drop
+        shift = np.stack([image.normal(0, 0.45), image.normal(0, 0.45), np.zeros_like(up)], -1)
+        scene = Batch(
+            pitch=pitch * _DEGREE,
+            yaw=yaw * _DEGREE,
+            gaze=direction(pitch * _DEGREE, yaw * _DEGREE),
+            head_rotation=head_rotation(head_pitch * _DEGREE, head_yaw * _DEGREE),
+            eyeball=np.stack([person.normal(0, 0.4), person.normal(-1.7, 0.4), np.full_like(up, DISTANCE)], -1) + shift,
+            pupil=image.uniform(*self.pupil),
+            half_width=person.normal(14.4, 0.7),  # of the opening between the lids
+            drop=drop,  # distance of the line between the corners below the eyeball's centre
+            tilt=person.normal(0.03, 0.05),  # slope of that line, > 0 where the temporal corner is the higher one
+            skew=person.normal(0.12, 0.12),  # moves the upper lid's peak to the nose and the lower lid's away from it
+            lift=np.maximum(lift, 0.4),  # height of the upper lid's middle above that line
+            sink=np.maximum(sink, 1.0),  # depth of the lower lid's middle below it
+        )
+        own = np.stack([person.normal(0, 1) for _ in range(12)], -1).reshape(-1, 4, 3)
+        face = Batch(
+            bumps=own * np.array([18, 12, 1.2], np.float32),  # (N, 4, 3): x, y and height
+            skin=person.uniform(*self.skin) * image.uniform(0.75, 1.2),
+            iris=self.iris[0] + (self.iris[1] - self.iris[0]) * person.uniform() ** 1.7,
+            sclera=image.uniform(*self.sclera),
+            light_x=image.uniform(-self.sideways, self.sideways),  # slope: > 0 comes from the right of the image
+            light_y=image.uniform(-1.0, 0.15),  # > 0 comes from below
+            contrast=image.uniform(*self.contrast),
+            crease=np.maximum(person.normal(4.2, 1.5) - 0.5 * up, 0.8),  # height of the upper fold above the lid
+            crease_depth=person.uniform(0.1, 0.45),
+            hollow=person.uniform(0.0, 0.3),  # darkness between nose and brow
+            brow=person.normal(*self.brow) + 0.2 * head_pitch,
+            brow_tone=person.uniform(0.25, 0.75),
+            lashes=person.uniform(0.45, 0.9),  # darkness of the upper ones
+            lash_width=person.uniform(*self.lash_width),
+            lower_lashes=person.uniform(0.05, 0.35),
+            bag=person.uniform(0.0, 0.18),  # depth of the fold below the eye
+            glint=image.uniform(0.2, 1.0) * image.happens(0.8),  # brightness of the light's image on the cornea
+            fibres=person.uniform(0.02, 0.12),  # contrast of the iris' fibres
+            turn=person.uniform(0, 2 * np.pi),  # the angle around the iris at which they start
+        )
+        return scene, face
+
+    def draw(
+        self, person: RandomNumbers, image: RandomNumbers, camera: RandomNumbers
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return images and labels, see the class."""
+        scene, face = self.populate(person, image)
+        taken = self.camera and self.camera(camera)
+        images = np.empty((len(scene.pitch), HEIGHT, WIDTH), np.uint8)
+
+        def work(start: int) -> None:
+            part = slice(start, start + _PART)
+            view = look(scene.part(part))
+            if taken is None:
+                images[part] = np.clip(paint(scene.part(part), face.part(part), view) * 255, 0, 255).round()
+            else:
+                tones = paint(scene.part(part), face.part(part), view, taken.tint(part, view))
+                images[part] = [taken.develop(number, tone) for number, tone in enumerate(tones, start)]
+
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        with ThreadPoolExecutor(min(cores, 8)) as pool:  # array code releases the interpreter's lock
+            list(pool.map(work, range(0, len(images), _PART)))
+        return images, landmarks(scene)
+
 
 # Gaze and lids are distributed as those of the look-alike webcam, or a refiner would take that for the difference and
 # close the eyes. Only the appearance differs: one lamp before the face, pale whites and irises, thin lashes, no brow.
-POPULATION = EyePopulation(
+SIMULATOR = Eyes(
     stream=0x5EED,
     persons=200,
     prefix="sim",
@@ -26,39 +137,4 @@ POPULATION = EyePopulation(
     contrast=(0.1, 0.4),
     sideways=0.3,
 )
-
-
-def render(indices: Sequence[int] | np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Render the images of these numbers (from 0 on; each number always gives the same image for a seed).
-
-    Returns images uint8 (N, 35, 55) and labels: gaze (N, 3) unit vectors, pitch and yaw (N,) in radians,
-    head_rotation (N, 9), pupil (N, 2), iris (N, 8, 2) and lids (N, 12, 2) in pixels of the crop, person (N,) str.
-    `ConfigError` if an index is negative or not a whole number.
-    """
-    return render_population(POPULATION, indices, seed)
-
-
-def render_population(
-    population: EyePopulation,
-    indices: Sequence[int] | np.ndarray,
-    seed: int,
-    camera: Callable[[RandomNumbers], Any] | None = None,
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Render images of a population as `render` does, or as a camera with the methods of `Webcam` takes them."""
-    numbers = image_numbers(indices)
-    scene, face, person = populate(population, numbers, seed)
-    taken = None if camera is None else camera(population.camera(numbers, seed))
-    images = np.empty((len(numbers), HEIGHT, WIDTH), np.uint8)
-
-    def work(part: slice) -> None:
-        some = scene.part(part)
-        view = look(some)
-        tones = paint(some, face.part(part), view, None if taken is None else taken.tint(part, view))
-        if taken is None:
-            images[part] = np.clip(tones * 255, 0, 255).round()
-        else:
-            for number, tone in enumerate(tones, part.start):
-                images[number] = taken.develop(number, tone)
-
-    run_in_threads(work, len(numbers))
-    return images, {**labels(scene), "person": person}
+render = SIMULATOR.render

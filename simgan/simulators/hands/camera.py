@@ -6,44 +6,23 @@ are seen at a grazing angle, have no reading. All of this is computed on the cam
 Training uses its images as unlabelled ones. Their labels, of the hand and not of the readings, are kept for evaluation.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
+from simgan.domains.hands import SIDE
 from simgan.preparation.triangulation import unlit
-from simgan.simulators.base import smooth_noise
+from simgan.simulators.base import Batch, RandomNumbers, noise_fields
 from simgan.simulators.hands.raycast import FOCAL, NO_HIT
-from simgan.simulators.hands.renders import SIZE, HandPopulation, HandScene, populate, within_cube
-from simgan.simulators.random_numbers import RandomNumbers, image_numbers
+from simgan.simulators.hands.renders import Hands, cast_hand, within_cube
 
-POPULATION = HandPopulation(
-    stream=0xDE9CA, persons=120, prefix="cam", size=(1.0, 0.07), girth=(1.02, 0.07), deviation=10, roll=(4, 26)
-)
 BASELINE = 75.0
 """Distance in mm from the camera to the projector on its left."""
 STEP = 1 / 8
 """The smallest difference of disparity in px that the camera resolves."""
 _MARGIN = 8  # px around the crop that the matching windows at its border need
 _FIELD = 640
-
-
-def render(indices: Sequence[int] | np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Photograph the images of these numbers; arguments, results and errors are those of `hands.renders.render`."""
-    numbers = image_numbers(indices)
-    scene = populate(POPULATION, numbers, seed)
-    camera = DepthCamera(POPULATION.camera(numbers, seed))
-    images = np.empty((len(numbers), SIZE, SIZE), np.uint16)
-    grid = (np.arange(SIZE) + 0.5) / SIZE
-    for k in range(len(numbers)):
-        frame, corner = camera.photograph(k, scene)
-        rows, columns = (
-            np.rint(edge[k] + grid * scene.width[k]).astype(int) - first
-            for edge, first in zip((scene.top, scene.left), corner, strict=True)
-        )
-        images[k] = frame[rows[:, None], columns]
-    return images, scene.labels()
 
 
 def _extent(mask: np.ndarray) -> slice:
@@ -54,10 +33,8 @@ def _extent(mask: np.ndarray) -> slice:
 
 @lru_cache(maxsize=1)
 def _fields() -> dict[str, np.ndarray]:
-    """Noise (640, 640) float32 of mean 0 and standard deviation 1, of which each image takes windows."""
-    generator = np.random.default_rng(0xD15)
     sigmas = {"white": 0.0, "window": 2.4, "across": 2.0, "down": 2.0, "holes": 1.2}
-    return {name: smooth_noise(generator, _FIELD, sigma, sigma) for name, sigma in sigmas.items()}
+    return noise_fields(0xD15, _FIELD, {name: [(sigma, sigma)] for name, sigma in sigmas.items()})
 
 
 class DepthCamera:
@@ -78,21 +55,19 @@ class DepthCamera:
         top, left = (int(part[k] * (_FIELD - side)) for part, side in zip(self.corner[name], shape, strict=True))
         return _fields()[name][top : top + shape[0], left : left + shape[1]]
 
-    def photograph(self, k: int, scene: HandScene) -> tuple[np.ndarray, tuple[int, int]]:
-        """Return the readings around image k's crop.
-
-        They are uint16 mm on the camera's own pixels; the row and column of the first of them count from the principal
-        point.
-        """
-        top, left = (int(np.floor(edge[k])) - _MARGIN for edge in (scene.top, scene.left))
+    def photograph(self, k: int, scene: Batch) -> np.ndarray:
+        """Return the crop of image k, uint16 (224, 224) in mm: for each pixel the nearest one of the camera's own."""
+        left, top = (int(np.floor(edge)) - _MARGIN for edge in scene.corner[k])
         side = int(np.ceil(scene.width[k])) + 2 * _MARGIN + 1
         columns, rows = (first + np.arange(side, dtype=np.float32) for first in (left, top))
-        depth = scene.cast(k, columns, rows)
+        depth = cast_hand(k, scene, columns, rows)
         frame = np.zeros(depth.shape, np.uint16)
         hand = np.s_[_extent(depth.min(1) < NO_HIT), _extent(depth.min(0) < NO_HIT)]
         readings = self._read(k, np.minimum(depth[hand], scene.middle[k] + self.wall[k]))
         frame[hand] = within_cube(readings, scene.middle[k])
-        return frame, (top, left)
+        wanted = scene.corner[k] + ((np.arange(SIDE) + 0.5) / SIDE * scene.width[k])[:, None]
+        columns, rows = np.rint(wanted).astype(int).T
+        return frame[rows[:, None] - top, columns - left]
 
     def _read(self, k: int, depth: np.ndarray) -> np.ndarray:
         """Return the readings of true depth, float32 (H, W) in mm, 0 where there is none."""
@@ -133,3 +108,16 @@ class DepthCamera:
         read = np.where((np.abs(between - read) > 1) & (white > self.flying[k]), between, read)
         noise = self._window("window", k, shape) + np.float32(0.1) * white
         return read + self.noise[k] * noise, lost
+
+
+SIMULATOR = Hands(
+    stream=0xDE9CA,
+    persons=120,
+    prefix="cam",
+    length=(1.0, 0.07),
+    girth=(1.02, 0.07),
+    deviation=10,
+    roll=(4, 26),
+    camera=DepthCamera,
+)
+render = SIMULATOR.render

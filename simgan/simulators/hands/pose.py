@@ -5,14 +5,13 @@ middle joint (PIP). Its last joint (DIP) flexes by 2/3 of the middle one, becaus
 metacarpal has elevation out of the palm and a swing in its plane, and its two other joints flex.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from simgan.simulators.hands.shape import FINGERS, FOREARM, NAMES, PLACE, Hands
-from simgan.simulators.random_numbers import RandomNumbers
+from simgan.simulators.base import Batch, RandomNumbers, matrices
+from simgan.simulators.hands.shape import FINGERS, PLACE
 
-DIP_SHARE = 2 / 3
+FOREARM = 230.0
+"""Length of the forearm in mm, enough to reach the border of every crop."""
 KNUCKLE, SWING, MIDDLE = (-20.0, 90.0), (-20.0, 20.0), (0.0, 105.0)
 """Limits of a finger's joints."""
 THUMB = ((0.0, 60.0), (-30.0, 60.0), (-5.0, 55.0), (-15.0, 75.0))
@@ -58,17 +57,12 @@ _SHAPES: tuple[tuple[float, tuple[tuple[float, ...], ...]], ...] = (
 )
 
 
-@dataclass
-class Pose:
-    """Angles of N hands in degrees, float32: `fingers` (N, 4, 3) as knuckle, swing, middle; `thumb` (N, 4)."""
+def draw_pose(draw: RandomNumbers, deviation: float) -> Batch:
+    """Draw shapes or mixtures of two; joints deviate from them by `deviation` degrees, within their limits.
 
-    fingers: np.ndarray
-    thumb: np.ndarray
-    wrist: np.ndarray  # (N, 2) flexion, swing
-
-
-def draw_pose(draw: RandomNumbers, deviation: float) -> Pose:
-    """Draw shapes or mixtures of two; joints deviate from them by `deviation` degrees, within their limits."""
+    Returns angles in degrees, float32: `fingers` (N, 4, 3) as knuckle, swing, middle; `thumb` (N, 4), and `wrist`
+    (N, 2) as flexion, swing.
+    """
     often = np.cumsum([share for share, _ in _SHAPES])
     table = np.array([[*np.ravel(shape[:4]), *shape[4]] for _, shape in _SHAPES], np.float32)
     first, second = (np.searchsorted(often, draw.uniform() * often[-1], side="right") for _ in range(2))
@@ -77,20 +71,22 @@ def draw_pose(draw: RandomNumbers, deviation: float) -> Pose:
     common = draw.normal(0, deviation)  # fingers bend together more than independently
     single = np.stack([draw.normal(0, deviation) for _ in range(16)], -1)
     single[:, [1, 4, 7, 10]] *= 0.35
-    angles += single * np.float32(0.6)
-    angles[:, [0, 2, 3, 5, 6, 8, 9, 11]] += common[:, None] * np.float32(0.7)
-    fingers = angles[:, :12].reshape(-1, 4, 3)
-    for place, limits in enumerate((KNUCKLE, SWING, MIDDLE)):
-        fingers[..., place] = np.clip(fingers[..., place], *limits)
+    angles += single * 0.6
+    angles[:, [0, 2, 3, 5, 6, 8, 9, 11]] += common[:, None] * 0.7
+    fingers = _limit(angles[:, :12].reshape(-1, 4, 3), KNUCKLE, SWING, MIDDLE)
     # Neighbouring fingers cannot pass through each other sideways.
     fingers[:, 1:, 1] = np.minimum(fingers[:, 1:, 1], fingers[:, :-1, 1] + 5)
-    thumb = np.stack([np.clip(angles[:, 12 + k], *limits) for k, limits in enumerate(THUMB)], -1)
-    wrist = np.stack([np.clip(draw.normal(-4, 14), *WRIST[0]), np.clip(draw.normal(-3, 8), *WRIST[1])], -1)
-    return Pose(fingers, thumb, wrist)
+    wrist = np.stack([draw.normal(-4, 14), draw.normal(-3, 8)], -1)
+    return Batch(fingers=fingers, thumb=_limit(angles[:, 12:], *THUMB), wrist=_limit(wrist, *WRIST))
+
+
+def _limit(angles: np.ndarray, *limits: tuple[float, float]) -> np.ndarray:
+    """Clip angles (..., K) to K limits."""
+    return np.clip(angles, *np.array(limits, np.float32).T)
 
 
 def _cos_sin(degrees: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    radians = degrees * np.float32(np.pi / 180)
+    radians = degrees * (np.pi / 180)
     return np.cos(radians), np.sin(radians)
 
 
@@ -99,78 +95,70 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 
 
 _REST = np.array([3, 0, -4, -9], np.float32)  # swing of fingers that lie beside each other
-_TILT = np.array([-0.06, 0.0, 0.08, 0.2], np.float32)  # makes bent fingers point to the root of the thumb
+_TILT = np.array([-0.06, 0.0, 0.08, 0.2], np.float32)[:, None]  # makes bent fingers point to the root of the thumb
 
 
-def place_fingers(hands: Hands, pose: Pose) -> np.ndarray:
+def place_fingers(hands: Batch, pose: Batch) -> np.ndarray:
     """Return joints (N, 4, 4, 3) of the fingers in the hand's frame in mm: knuckle, middle, end, tip."""
-    bend, swing, middle = (pose.fingers[..., k] for k in range(3))
+    bend, swing, middle = np.moveaxis(pose.fingers, -1, 0)
     c, s = _cos_sin(swing * _cos_sin(np.maximum(bend, 0))[0] + _REST)  # a bent knuckle locks its swing
     along = np.stack([s, c, np.zeros_like(c)], -1)
-    across = np.stack([c, -s, np.zeros_like(c)], -1)
-    palm = _unit(_TILT[:, None] * across + np.array([0, 0, 1], np.float32))
-    joints = [hands.knuckles]
-    for number, angle in enumerate((bend, bend + middle, bend + middle * np.float32(1 + DIP_SHARE))):
-        c, s = _cos_sin(angle)
-        bone = c[..., None] * along + s[..., None] * palm
-        joints.append(joints[-1] + hands.phalanges[..., number, None] * bone)
-    return np.stack(joints, 2)
+    palm = _unit(_TILT * np.stack([c, -s, np.zeros_like(c)], -1) + np.array([0, 0, 1], np.float32))
+    return _chain(hands.knuckles, hands.phalanges, along, palm, (bend, bend + middle, bend + middle * (1 + 2 / 3)))
 
 
-def place_thumb(hands: Hands, pose: Pose) -> np.ndarray:
+def place_thumb(hands: Batch, pose: Batch) -> np.ndarray:
     """Return joints (N, 4, 3) of the thumb in the hand's frame in mm: root, base, middle, tip."""
-    rise, swing, base, middle = (pose.thumb[:, k] for k in range(4))
+    rise, swing, base, middle = pose.thumb.T
     (cr, sr), (cs, ss) = _cos_sin(rise), _cos_sin(swing)
     along = np.stack([cr * ss, cr * cs, sr], -1)
     # It flexes across the palm; the more it is elevated, the more its pad faces the fingers.
-    inward = np.stack([-np.ones_like(sr), np.float32(0.25) * np.ones_like(sr), np.float32(0.1) - sr * 0.5], -1)
+    inward = np.stack([np.full_like(sr, -1), np.full_like(sr, 0.25), np.float32(0.1) - sr * 0.5], -1)
     inward = _unit(inward - (inward * along).sum(-1, keepdims=True) * along)
-    joints = [hands.thumb_root]
-    for number, angle in enumerate((np.zeros_like(base), base, base + middle)):
-        c, s = _cos_sin(angle)
-        bone = c[:, None] * along + s[:, None] * inward
-        joints.append(joints[-1] + hands.thumb[:, number, None] * bone)
-    return np.stack(joints, 1)
+    return _chain(hands.thumb_root, hands.thumb, along, inward, (np.zeros_like(base), base, base + middle))
 
 
-def _mix(start: np.ndarray, end: np.ndarray, share: float) -> np.ndarray:
-    return start + np.float32(share) * (end - start)
+def _chain(
+    start: np.ndarray, lengths: np.ndarray, along: np.ndarray, palm: np.ndarray, angles: tuple[np.ndarray, ...]
+) -> np.ndarray:
+    """Return joints (..., 4, 3) from `start`: bones of `lengths` (..., 3) turn by `angles` from `along` to `palm`."""
+    joints = [start]
+    for number, (c, s) in enumerate(map(_cos_sin, angles)):
+        bone = c[..., None] * along + s[..., None] * palm
+        joints.append(joints[-1] + lengths[..., number, None] * bone)
+    return np.stack(joints, -2)
 
 
-def settle(hands: Hands, pose: Pose) -> Pose:
-    """Return a similar pose whose fingers do not enter the palm and whose thumb does not enter the fingers."""
-    pose = Pose(pose.fingers.copy(), pose.thumb.copy(), pose.wrist)
-    shift = np.float32(1.5) * hands.scale
-    tips = hands.radii[:, [PLACE[f"{finger} tip"] for finger in FINGERS]]
-    palm = hands.radii[:, [PLACE[f"{finger} knuckle"] for finger in FINGERS]]
+def _between(start: np.ndarray, end: np.ndarray, share: float) -> np.ndarray:
+    return start + share * (end - start)
+
+
+def settle(hands: Batch, pose: Batch) -> Batch:
+    """Change a pose so that its fingers do not enter the palm and its thumb does not enter the fingers; return it."""
+    shift = 1.5 * hands.scale
+    girth = hands.radii[:, [PLACE[f"{f} {part}"] for f in FINGERS for part in ("knuckle", "middle", "end", "tip")]]
+    girth = girth.reshape(-1, 4, 4)
+    palm, tips = girth[..., 0], girth[..., 3]
     for _ in range(12):
         joints = place_fingers(hands, pose)
         low = np.minimum(joints[:, :, 3, 2] - tips, joints[:, :, 2, 2] - tips) + shift[:, None]
-        over = joints[:, :, 3, 1] < hands.knuckles[..., 1] + palm
-        deep = over & (low < palm)
+        deep = (joints[:, :, 3, 1] < hands.knuckles[..., 1] + palm) & (low < palm)
         if not deep.any():
             break
-        pose.fingers[..., 2] -= np.where(deep, np.float32(4), 0)
-        pose.fingers[..., 0] -= np.where(deep, np.float32(1.5), 0)
+        pose.fingers[deep] -= np.array([1.5, 0, 4], np.float32)
     fingers = place_fingers(hands, pose)
-    girth = hands.radii[:, [PLACE[f"{f} {p}"] for f in FINGERS for p in ("knuckle", "middle", "end", "tip")]]
-    girth = girth.reshape(-1, 4, 4)
+    thick = hands.radii[:, PLACE["thumb root"] : PLACE["thumb root"] + 4]
     for _ in range(12):
         thumb = place_thumb(hands, pose)
         close = np.zeros(len(girth), bool)
-        for point, radius in _along(thumb, hands.radii[:, PLACE["thumb root"] : PLACE["thumb root"] + 4]):
+        for k, share in ((1, 0.6), (2, 0.0), (2, 0.5), (2, 1.0)):  # points on the thumb's last two bones
+            point, radius = (_between(ends[:, k], ends[:, k + 1], share) for ends in (thumb, thick))
             close |= (_gap(point, fingers, girth) < (radius - shift * 2)[:, None, None]).any((1, 2))
         if not close.any():
             break
-        pose.thumb[:, 0] = np.minimum(pose.thumb[:, 0] + np.where(close, np.float32(3), 0), THUMB[0][1])
-        pose.thumb[:, 2] = np.maximum(pose.thumb[:, 2] - np.where(close, np.float32(2), 0), THUMB[2][0])
+        pose.thumb[close, 0] = np.minimum(pose.thumb[close, 0] + 3, THUMB[0][1])
+        pose.thumb[close, 2] = np.maximum(pose.thumb[close, 2] - 2, THUMB[2][0])
     return pose
-
-
-def _along(thumb: np.ndarray, radii: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return points (N, 3) on the thumb's last two bones, and the radii (N,) there."""
-    pairs = [(1, 0.6), (2, 0.0), (2, 0.5), (2, 1.0)]
-    return [(_mix(thumb[:, k], thumb[:, k + 1], w), _mix(radii[:, k], radii[:, k + 1], w)) for k, w in pairs]
 
 
 def _gap(point: np.ndarray, fingers: np.ndarray, girth: np.ndarray) -> np.ndarray:
@@ -182,38 +170,39 @@ def _gap(point: np.ndarray, fingers: np.ndarray, girth: np.ndarray) -> np.ndarra
     return distance - girth[:, :, :-1] - share * np.diff(girth, axis=2)
 
 
-def spheres(hands: Hands, pose: Pose) -> np.ndarray:
-    """Return centres (N, P, 3) of all spheres in the hand's frame in mm, in the order of `NAMES`."""
-    centres = np.empty((len(hands.scale), len(NAMES), 3), np.float32)
-    fingers, thumb = place_fingers(hands, pose), place_thumb(hands, pose)
+# Spheres of flesh between two others: those, the share of the way from one to the other, and a shift in mm.
+_FLESH = {
+    **{f"{finger} web": (f"{finger} knuckle", f"{finger} middle", 0.36, (0, 0, 0)) for finger in FINGERS},
+    "thumb mount": ("thumb root", "thumb base", 0.5, (-5, 0, 2)),
+    "thumb web": ("thumb root", "thumb base", 0.95, (0, 0, 0)),
+    "index side": ("index root", "index knuckle", 0.72, (1, 0, 3)),
+    "hollow": ("middle root", "middle knuckle", 0.2, (-1, 0, 3)),
+    "heel": ("little root", "little knuckle", 0.3, (-2, 0, 5)),
+}
+
+
+def spheres(hands: Batch, pose: Batch) -> np.ndarray:
+    """Return centres (N, P, 3) of all spheres in the hand's frame in mm, in the order of `PLACE`."""
+    centres = np.empty((*hands.radii.shape, 3), np.float32)
+    scale, fingers = hands.scale[:, None], place_fingers(hands, pose)
     for number, finger in enumerate(FINGERS):
         base = PLACE[f"{finger} root"]
         centres[:, base] = hands.roots[:, number]
         centres[:, base + 1 : base + 5] = fingers[:, number]
-        centres[:, base + 5] = _mix(fingers[:, number, 0], fingers[:, number, 1], 0.36)
     base = PLACE["thumb root"]
-    centres[:, base : base + 4] = thumb
+    centres[:, base : base + 4] = place_thumb(hands, pose)
+    for name, (start, end, share, shift) in _FLESH.items():
+        way = _between(centres[:, PLACE[start]], centres[:, PLACE[end]], share)
+        centres[:, PLACE[name]] = way + scale * np.array(shift, np.float32)
 
-    def offset(x: float, y: float, z: float) -> np.ndarray:
-        return hands.scale[:, None] * np.array([x, y, z], np.float32)
-
-    def put(name: str, where: np.ndarray) -> None:
-        centres[:, PLACE[name]] = where
-
-    put("thumb mount", _mix(thumb[:, 0], thumb[:, 1], 0.5) + offset(-5, 0, 2))
-    put("thumb web", _mix(thumb[:, 0], thumb[:, 1], 0.95))
-    put("index side", _mix(hands.roots[:, 0], hands.knuckles[:, 0], 0.72) + offset(1, 0, 3))
-    put("hollow", _mix(hands.roots[:, 1], hands.knuckles[:, 1], 0.2) + offset(-1, 0, 3))
-    put("heel", _mix(hands.roots[:, 3], hands.knuckles[:, 3], 0.3) + offset(-2, 0, 5))
-    (cf, sf), (cs, ss) = _cos_sin(pose.wrist[:, 0]), _cos_sin(pose.wrist[:, 1])
+    cf, cs, sf, ss = (angle for pair in _cos_sin(pose.wrist) for angle in pair.T)
     # The forearm goes away from the fingers, and to the side of the palm where the hand bends to it.
     down = np.stack([cf * ss, -cf * cs, sf], -1)
     side = np.stack([cs, ss, np.zeros_like(cs)], -1)
     for name, sign in (("radial", 1), ("ulnar", -1)):
-        put(f"wrist {name}", sign * hands.wrist[:, None] * side)
-        for part, share in (("arm", 0.45), ("elbow", 1.0)):
-            way = np.float32(FOREARM * share) * hands.scale[:, None] * down
-            put(f"{part} {name}", np.float32(sign * (1 + 0.2 * share)) * hands.wrist[:, None] * side + way)
+        for part, share in (("wrist", 0.0), ("arm", 0.45), ("elbow", 1.0)):
+            way = (FOREARM * share) * scale * down
+            centres[:, PLACE[f"{part} {name}"]] = sign * (1 + 0.2 * share) * hands.wrist[:, None] * side + way
     return centres
 
 
@@ -229,13 +218,9 @@ def draw_view(draw: RandomNumbers, roll: tuple[float, float]) -> np.ndarray:
     spin = np.where(draw.happens(0.16) > 0, draw.uniform(-150, 150), draw.normal(*roll))
     (ct, st), (cp, sp), (cr, sr) = _cos_sin(turn), _cos_sin(tip), _cos_sin(spin)
     zero, one = np.zeros_like(ct), np.ones_like(ct)
-
-    def matrix(*rows: tuple[np.ndarray, ...]) -> np.ndarray:
-        return np.stack([np.stack(row, -1) for row in rows], -2)
-
     # With fingers up and the palm to the camera, y and z of the two frames are opposite. Then the hand turns about the
     # forearm, slants to the camera, and rolls.
-    about = matrix((ct, zero, st), (zero, -one, zero), (st, zero, -ct))
-    slant = matrix((one, zero, zero), (zero, cp, -sp), (zero, sp, cp))
-    rolled = matrix((cr, -sr, zero), (sr, cr, zero), (zero, zero, one))
+    about = matrices((ct, zero, st), (zero, -one, zero), (st, zero, -ct))
+    slant = matrices((one, zero, zero), (zero, cp, -sp), (zero, sp, cp))
+    rolled = matrices((cr, -sr, zero), (sr, cr, zero), (zero, zero, one))
     return rolled @ slant @ about

@@ -4,8 +4,6 @@ A sphere mesh (Thiery et al. 2013; Tkach et al. 2016 track hands with it) consis
 triangles between them. Its solid is the volume swept by a sphere whose centre and radius change linearly along them.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 FOCAL = 588.0
@@ -13,50 +11,38 @@ FOCAL = 588.0
 NO_HIT = np.float32(1e6)
 """The depth of a ray that hits nothing."""
 
-Area = tuple[slice, slice]
+Found = tuple[np.ndarray, np.ndarray]  # depths (H, W) in mm, and where they are valid
 
 
-@dataclass(frozen=True)
-class Mesh:
-    """Numbers of the spheres that are joined: `edges` (E, 2), those of all plates included, and `plates` (T, 3)."""
-
-    edges: np.ndarray
-    plates: np.ndarray
-
-
-@dataclass(frozen=True)
-class Rays:
-    """Rays of a grid of pixels: that of (row, column) is z · (x[column], y[row], 1)."""
-
-    x: np.ndarray
-    y: np.ndarray
-
-
-def cast(rays: Rays, centres: np.ndarray, radii: np.ndarray, mesh: Mesh) -> np.ndarray:
+def cast(
+    x: np.ndarray, y: np.ndarray, centres: np.ndarray, radii: np.ndarray, edges: np.ndarray, plates: np.ndarray
+) -> np.ndarray:
     """Return the depth (H, W) float32 in mm along z of the nearest surface, `NO_HIT` where there is none.
 
-    Args:
-        rays: of the pixels.
-        centres: of the spheres, (P, 3) in mm in the camera's frame, all in front of it.
-        radii: (P,) in mm.
-        mesh: how they are joined.
+    The ray of a pixel is z · (x, y, 1), for `x` (W,) and `y` (H,). Spheres have `centres` (P, 3) and `radii` (P,) in mm
+    in the camera's frame, all in front of it; `edges` (E, 2) and `plates` (T, 3) are numbers of those that are joined.
     """
-    depth = np.full((len(rays.y), len(rays.x)), NO_HIT, np.float32)
-    boxes = _boxes(rays, centres, radii)
-    for area, centre, radius in zip(_areas(boxes[:, None]), centres, radii, strict=True):
-        _sphere(rays, depth, area, centre, radius)
-    for area, ends, pair in zip(_areas(boxes[mesh.edges]), centres[mesh.edges], radii[mesh.edges], strict=True):
-        _cone(rays, depth, area, ends, pair)
-    planes, faces = _touch(centres[mesh.plates], radii[mesh.plates])
-    for area, plane, face in zip(_areas(boxes[mesh.plates]), planes, faces, strict=True):
-        _plate(rays, depth, area, plane, face)
+    depth = np.full((len(y), len(x)), NO_HIT, np.float32)
+    boxes = _boxes(x, y, centres, radii)
+    solids = (
+        (_sphere, boxes[:, None], (centres, radii)),
+        (_cone, boxes[edges], (centres[edges], radii[edges])),
+        (_plate, boxes[plates], _touch(centres[plates], radii[plates])),
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):  # of rays that hit nothing
+        for meet, around, shapes in solids:
+            first, last = around[..., 0::2].min(1).tolist(), around[..., 1::2].max(1).tolist()
+            for (left, top), (right, bottom), *shape in zip(first, last, *shapes, strict=True):
+                part = depth[top:bottom, left:right]
+                found, valid = meet(x[left:right], y[top:bottom, None], *shape)
+                np.minimum(part, found, out=part, where=valid)
     return depth
 
 
-def _boxes(rays: Rays, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
+def _boxes(x: np.ndarray, y: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
     """Return the box of pixels that each sphere may cover, int (P, 4): left, right + 1, top, bottom + 1."""
     sides = []
-    for axis, slopes in enumerate((rays.x, rays.y)):
+    for axis, slopes in enumerate((x, y)):
         for sign in (-1, 1):
             # The slope of a ray that touches the sphere: the tangent of the centre's angle plus that of the radius.
             far = np.hypot(centres[:, axis], centres[:, 2])
@@ -65,30 +51,16 @@ def _boxes(rays: Rays, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
     return np.stack(sides, -1)
 
 
-def _areas(boxes: np.ndarray) -> list[Area]:
-    """Return the rows and columns that hold the boxes of each of M solids, (M, spheres, 4)."""
-    first, last = boxes[..., 0::2].min(1).tolist(), boxes[..., 1::2].max(1).tolist()
-    return [(slice(top, bottom), slice(left, right))
-            for (left, top), (right, bottom) in zip(first, last, strict=True)]  # fmt: skip
-
-
-def _nearer(depth: np.ndarray, found: np.ndarray, valid: np.ndarray) -> None:
-    np.minimum(depth, found, out=depth, where=valid)
-
-
-def _sphere(rays: Rays, depth: np.ndarray, area: Area, centre: np.ndarray, radius: np.float32) -> None:
-    x, y = rays.x[area[1]], rays.y[area[0], None]
+def _sphere(x: np.ndarray, y: np.ndarray, centre: np.ndarray, radius: np.float32) -> Found:
     # A ray is o + t (x, y, 1) with o in the plane of the centre, so that float32 is precise to hundredths of a mm.
     ox, oy = x * centre[2] - centre[0], y * centre[2] - centre[1]
-    square = (x * x + np.float32(1)) + y * y
+    square = (x * x + 1) + y * y
     half = ox * x + oy * y
     disc = half * half - square * ((ox * ox - radius * radius) + oy * oy)
-    valid = disc > 0
-    t = (half + np.sqrt(disc, where=valid, out=disc)) / square
-    _nearer(depth[area], centre[2] - t, valid)
+    return centre[2] - (half + np.sqrt(disc)) / square, disc > 0
 
 
-def _cone(rays: Rays, depth: np.ndarray, area: Area, centres: np.ndarray, radii: np.ndarray) -> None:
+def _cone(x: np.ndarray, y: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> Found:
     """Intersect rays with the side of the cone that touches both spheres.
 
     A point p lies on it where F = min over s of |p − c − s b|² − (r + s dr)² is 0 and that s is in [0, 1]; with
@@ -97,34 +69,20 @@ def _cone(rays: Rays, depth: np.ndarray, area: Area, centres: np.ndarray, radii:
     axis, widening = centres[1] - centres[0], radii[1] - radii[0]
     length = axis @ axis - widening * widening
     if length <= 0:
-        return  # one sphere contains the other
+        return np.zeros(1), np.zeros(1, bool)  # one sphere contains the other
     length = np.sqrt(length)
     bx, by, bz = axis / length
     (cx, cy, cz), radius = centres[0], radii[0]
-    x, y = rays.x[area[1]], rays.y[area[0], None]
     ox, oy = x * cz - cx, y * cz - cy
     along = (x * bx + bz) + y * by  # B / a = along t + start
     start = (ox * bx + radius * widening / length) + oy * by
-    k2 = (x * x + np.float32(1)) + y * y
-    k2 -= along * along
-    k1 = along * start
-    k1 -= ox * x + oy * y
-    k0 = (ox * ox - radius * radius) + oy * oy
-    k0 -= start * start
-    disc = k1 * k1
-    k0 *= k2
-    disc -= k0
-    valid = disc > 0
-    valid &= k2 != 0
-    np.sqrt(disc, where=valid, out=disc)
-    k1 -= disc
-    np.divide(k1, k2, where=valid, out=k1)  # t of entering; right for rays along the axis (negative k2), too
-    along *= k1
-    along += start
-    valid &= along >= 0
-    valid &= along <= length
-    k1 += cz
-    _nearer(depth[area], k1, valid)
+    k2 = (x * x + 1) + y * y - along * along
+    k1 = along * start - (ox * x + oy * y)
+    k0 = (ox * ox - radius * radius) + oy * oy - start * start
+    disc = k1 * k1 - k0 * k2
+    t = (k1 - np.sqrt(disc)) / k2  # of entering; right for rays along the axis (negative k2), too
+    place = along * t + start
+    return t + cz, (disc > 0) & (k2 != 0) & (place >= 0) & (place <= length)
 
 
 def _touch(centres: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -152,12 +110,8 @@ def _touch(centres: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return planes.astype(np.float32), faces.astype(np.float32)
 
 
-def _plate(rays: Rays, depth: np.ndarray, area: Area, planes: np.ndarray, face: np.ndarray) -> None:
+def _plate(x: np.ndarray, y: np.ndarray, planes: np.ndarray, face: np.ndarray) -> Found:
     """Intersect rays with a triangle of `_touch`."""
-    x, y = rays.x[area[1]], rays.y[area[0], None]
-    fx, fy, fz = face
-    inverse = (x * fx + fz) + y * fy
-    valid = inverse > 0
-    for px, py, pz in planes:
-        valid &= (x * px + pz) + y * py >= 0
-    _nearer(depth[area], np.divide(np.float32(1), inverse, where=valid, out=inverse), valid)
+    inverse = (x * face[0] + face[2]) + y * face[1]
+    inside = [(x * px + pz) + y * py >= 0 for px, py, pz in planes]
+    return 1 / inverse, (inverse > 0) & inside[0] & inside[1] & inside[2]

@@ -4,13 +4,11 @@ The hand's frame in mm: x to the thumb's side (radial), y to the fingers (distal
 wrist. It is a right hand, as in NYU's data. Lengths of bones are those of adults by Buryanov and Kotiuk (2010).
 """
 
-from dataclasses import dataclass
 from itertools import combinations, pairwise
 
 import numpy as np
 
-from simgan.simulators.hands.raycast import Mesh
-from simgan.simulators.random_numbers import RandomNumbers
+from simgan.simulators.base import Batch, RandomNumbers
 
 FINGERS = ("index", "middle", "ring", "little")
 _PHALANGES = np.array([[39.8, 22.4, 15.8], [44.6, 26.3, 17.4], [41.4, 25.7, 17.3], [32.7, 18.1, 16.0]], np.float32)
@@ -19,25 +17,30 @@ _PAD = 4.0  # flesh beyond the last bone
 _ROOTS = np.array([[11, 27, 0], [2, 29, -1], [-7, 27, -1], [-15, 23, 0]], np.float32)  # of the metacarpals
 _KNUCKLES = np.array([[23, 92, 0], [2, 94, -2], [-17, 86, -1], [-33.5, 75, 2]], np.float32)
 _THUMB_ROOT = np.array([20, 17, 7], np.float32)
-_FINGER_RADII = np.array(
-    [[10.2, 9.2, 7.9, 6.8], [10.4, 9.4, 8.1, 7.0], [9.8, 8.8, 7.6, 6.6], [8.7, 7.7, 6.8, 5.9]], np.float32
-)
-_THUMB_RADII = np.array([13.0, 11.6, 9.8, 8.0], np.float32)
-FOREARM = 230.0
-"""Length of the forearm in mm, enough to reach the border of every crop."""
-
-NAMES = (
-    *(f"{finger} {part}" for finger in FINGERS for part in ("root", "knuckle", "middle", "end", "tip", "web")),
-    *(f"thumb {part}" for part in ("root", "base", "middle", "tip", "mount", "web")),
-    *("index side", "hollow", "heel"),
-    *("wrist radial", "wrist ulnar", "arm radial", "arm ulnar", "elbow radial", "elbow ulnar"),
-)
+_FINGER = ("root", "knuckle", "middle", "end", "tip", "web")
+_FINGER_RADII = (
+    (13.5, 12.8, 9.2, 7.9, 6.8, 10.2),
+    (13.5, 12.8, 9.4, 8.1, 7.0, 10.4),
+    (13.0, 12.0, 8.8, 7.6, 6.6, 9.8),
+    (12.5, 10.8, 7.7, 6.8, 5.9, 8.7),
+)  # the web is 0.9 times as thick
+_RADII = {
+    **{
+        f"{FINGERS[k]} {part}": radius for k in range(4) for part, radius in zip(_FINGER, _FINGER_RADII[k], strict=True)
+    },
+    **{"thumb root": 13.0, "thumb base": 11.6, "thumb middle": 9.8, "thumb tip": 8.0},
+    **{"thumb mount": 14.5, "thumb web": 8.5, "index side": 9.5, "hollow": 13.0, "heel": 15.0},
+    **{"wrist radial": 16.5, "wrist ulnar": 15.5, "arm radial": 25.0, "arm ulnar": 23.0},
+    **{"elbow radial": 32.0, "elbow ulnar": 30.0},
+}
+PLACE = {name: number for number, name in enumerate(_RADII)}
 """The spheres of the mesh."""
-PLACE = {name: number for number, name in enumerate(NAMES)}
 
 _CHAINS = (
     *(" ".join(f"{f}_{p}" for p in ("root", "knuckle", "middle", "end", "tip")) for f in FINGERS),
     "thumb_root thumb_base thumb_middle thumb_tip",
+    "thumb_mount thumb_base",
+    "heel wrist_ulnar",
 )
 _PLATES = (
     # The palm between the metacarpals, and the skin between the first phalanges.
@@ -68,74 +71,45 @@ _PLATES = (
 )
 
 
-def _mesh() -> Mesh:
-    def numbers(text: str) -> list[int]:
-        return [PLACE[name.replace("_", " ")] for name in text.split()]
-
-    plates = [numbers(text) for text in _PLATES]
-    edges = {pair for chain in map(numbers, _CHAINS) for pair in pairwise(chain)}
-    edges |= {(PLACE["thumb mount"], PLACE["thumb base"]), (PLACE["heel"], PLACE["wrist ulnar"])}
-    edges |= {(min(pair), max(pair)) for plate in plates for pair in combinations(plate, 2)}
-    return Mesh(np.array(sorted(edges)), np.array(plates))
+def _numbers(solids: tuple[str, ...]) -> list[list[int]]:
+    return [[PLACE[name.replace("_", " ")] for name in spheres.split()] for spheres in solids]
 
 
-MESH = _mesh()
+PLATES = np.array(_numbers(_PLATES))
+"""(T, 3) numbers of spheres that are joined by a triangle."""
+EDGES = np.array(
+    sorted(
+        {pair for chain in _numbers(_CHAINS) for pair in pairwise(chain)}
+        | {pair for plate in _numbers(_PLATES) for pair in combinations(sorted(plate), 2)}
+    )
+)
+"""(E, 2) numbers of spheres that are joined by a segment, the edges of all plates included."""
 
 
-@dataclass
-class Hands:
-    """Measures of N hands in mm, float32. They belong to the person, not to the pose."""
+def measure(person: RandomNumbers, length: tuple[float, float], girth: tuple[float, float]) -> Batch:
+    """Draw hands: measures in mm, float32, that belong to the person and not to the pose.
 
-    roots: np.ndarray  # (N, 4, 3) starts of the metacarpals, index to little
-    knuckles: np.ndarray  # (N, 4, 3) starts of the fingers
-    phalanges: np.ndarray  # (N, 4, 3) from joint to joint, the last to the centre of the tip's sphere
-    thumb_root: np.ndarray  # (N, 3)
-    thumb: np.ndarray  # (N, 3) metacarpal, first phalanx, from the last joint to the centre of the tip's sphere
-    wrist: np.ndarray  # (N,) distance of its two spheres from its middle
-    scale: np.ndarray  # (N,) 1 is an average adult
-    radii: np.ndarray  # (N, P) of the spheres, in the order of `NAMES`
-
-
-def measure(person: RandomNumbers, size: tuple[float, float], girth: tuple[float, float]) -> Hands:
-    """Draw hands. (mean, deviation) of `size`, the length (1 = 188 mm), and of `girth`, thickness relative to it."""
-    scale = np.clip(person.normal(*size), 0.78, 1.16).astype(np.float32)
-    thick = scale * np.clip(person.normal(*girth), 0.82, 1.2).astype(np.float32)
+    (mean, deviation) of `length` (1 = 188 mm, an average adult), and of `girth`, thickness relative to it.
+    """
+    scale = np.clip(person.normal(*length), 0.78, 1.16)
+    thick = scale * np.clip(person.normal(*girth), 0.82, 1.2)
     broad = scale * person.normal(1, 0.04)
     long = person.normal(1, 0.03)  # fingers to palm
     each = np.stack([person.normal(1, 0.025) for _ in range(5)], -1)
     spread = np.stack([broad, scale, scale], -1)[:, None]
-    finger_radii = _FINGER_RADII * thick[:, None, None]
-    thumb_radii = _THUMB_RADII * thick[:, None]
+    radii = np.array(list(_RADII.values()), np.float32) * thick[:, None]
+    radii[:, [PLACE[f"{finger} web"] for finger in FINGERS]] *= np.float32(0.9)
     phalanges = _PHALANGES * (scale * long)[:, None, None] * each[:, :4, None]
     thumb = _THUMB * (scale * each[:, 4])[:, None]
-    pad = np.float32(_PAD) * scale
-    phalanges[..., 2] += pad[:, None] - finger_radii[..., 3]
-    thumb[:, 2] += pad - thumb_radii[:, 3]
-    return Hands(
-        roots=_ROOTS * spread,
-        knuckles=_KNUCKLES * spread,
-        phalanges=phalanges,
+    phalanges[..., 2] += _PAD * scale[:, None] - radii[:, [PLACE[f"{finger} tip"] for finger in FINGERS]]
+    thumb[:, 2] += _PAD * scale - radii[:, PLACE["thumb tip"]]
+    return Batch(
+        roots=_ROOTS * spread,  # (N, 4, 3) starts of the metacarpals, index to little
+        knuckles=_KNUCKLES * spread,  # (N, 4, 3) starts of the fingers
+        phalanges=phalanges,  # (N, 4, 3) from joint to joint, the last to the centre of the tip's sphere
         thumb_root=_THUMB_ROOT * spread[:, 0],
-        thumb=thumb,
-        wrist=np.float32(14.5) * broad,
-        scale=scale,
-        radii=_radii(finger_radii, thumb_radii, thick),
+        thumb=thumb,  # (N, 3) metacarpal, first phalanx, from the last joint to the centre of the tip's sphere
+        wrist=14.5 * broad,  # distance of its two spheres from its middle
+        scale=scale,  # 1 is an average adult
+        radii=radii,  # (N, P) of the spheres
     )
-
-
-def _radii(fingers: np.ndarray, thumb: np.ndarray, thick: np.ndarray) -> np.ndarray:
-    radii = np.empty((len(thick), len(NAMES)), np.float32)
-    for number, finger in enumerate(FINGERS):
-        base = PLACE[f"{finger} root"]
-        radii[:, base] = (13.5, 13.5, 13.0, 12.5)[number] * thick
-        radii[:, base + 1] = (12.8, 12.8, 12.0, 10.8)[number] * thick
-        radii[:, base + 2 : base + 5] = fingers[:, number, 1:]
-        radii[:, base + 5] = 0.9 * fingers[:, number, 0]
-    base = PLACE["thumb root"]
-    radii[:, base : base + 4] = thumb
-    others = {"thumb mount": 14.5, "thumb web": 8.5, "index side": 9.5, "hollow": 13.0, "heel": 15.0}
-    others |= {"wrist radial": 16.5, "wrist ulnar": 15.5, "arm radial": 25.0, "arm ulnar": 23.0}
-    others |= {"elbow radial": 32.0, "elbow ulnar": 30.0}
-    for name, radius in others.items():
-        radii[:, PLACE[name]] = radius * thick
-    return radii
