@@ -11,7 +11,7 @@ from PIL import Image
 
 from simgan import ConfigError, ImageError, Refiner, RefinerConfig
 from simgan.data.columns import image_cell
-from simgan.images.depth import Window, check_depth, find_window, pack, to_depth, to_tensor, unpack
+from simgan.images.depth import Window, check_depth, find_window, pack, to_tensor, unpack
 from simgan.images.files import decode
 from simgan.preparation.triangulation import Triangulation
 from simgan.refining import engine as refining
@@ -49,7 +49,7 @@ def test_whole_mm_of_a_window_come_back_and_all_else_is_no_reading():
     assert tensor.shape == (1, 1, 40, 40)
     assert tensor[0, 0][torch.from_numpy(inside[0])].aminmax() == (-1, pytest.approx(0.8))
     assert (tensor[0, 0][torch.from_numpy(~inside[0])] == 1).all()
-    assert np.array_equal(to_depth(tensor, [window]), np.where(inside, image, 0))
+    assert np.array_equal(window.to_depth(tensor[:, 0].numpy()), np.where(inside, image, 0))
 
 
 def test_a_window_begins_at_the_hand_whatever_strays_before_it():
@@ -75,7 +75,7 @@ def test_only_what_readings_reach_is_computed_and_nothing_changes(monkeypatch, p
     part = refining.run_on_readings(refiner, to_tensor(depth[None], [window])[0], 1.0, {})
     assert torch.allclose(part, whole[0], atol=1e-6)
     assert (sum(computed) < depth.size / 2) == (radius < 20)
-    assert np.array_equal(refiner.refine(depth), to_depth(whole, [window])[0])
+    assert np.array_equal(refiner.refine(depth), window.to_depth(whole[0, 0].numpy()))
 
 
 def test_whole_images_as_a_gpu_takes_them_give_the_same_depths(monkeypatch):

@@ -16,7 +16,6 @@ from PIL import Image
 
 from simgan import Discriminator, Refiner
 from simgan.images import codecs
-from simgan.images import colours as depth_colours
 from simgan.images.depth import pack
 from simgan.images.files import encode_png
 from simgan.simulators.eyes import renders as eyes
@@ -108,7 +107,7 @@ def test_in_a_browser_a_model_of_hands_brings_its_examples_and_16_bits_come_back
     assert (np.array(came) == frame).all()
     compared = page.locator("#comparison img").last.evaluate("image => image.src")
     shown = np.array(Image.open(io.BytesIO(page.request.get(compared).body())))
-    assert (shown == depth_colours.colour(frame, depth_colours.span(frame))).all()
+    assert (shown == codecs.DEPTH16.show(frame)[0]).all()
     check_fits(page)
     check_accessible(page)
 
@@ -217,7 +216,7 @@ def test_colours_tell_near_from_far_from_no_reading_and_a_difference_what_was_lo
     near, far, beyond, hole = (first[place].sum() for place in ((20, 20), (6, 20), (2, 20), (20, 2)))
     assert near > far > beyond > hole == 0
     assert (second != first).any(-1).sum() == 3
-    assert (difference[10, 10] == depth_colours.LOST).all() and (difference[12, 2] == depth_colours.WON).all()
+    assert (difference[10, 10] == codecs.LOST).all() and (difference[12, 2] == codecs.WON).all()
     assert (difference[20, 20] == 128).all() and difference[14, 14, 0] == 128 + 64  # 5 of 10 mm
 
 

@@ -32,8 +32,10 @@ def to_stored(image: Image.Image, name: str = "the image") -> Array:
     """Return a PIL image as an array (H, W) or (H, W, C), alpha included, in its bit depth; `to_pil` is the inverse."""
     if image.mode in MODES:
         return np.array(image)
-    if image.mode == "P" and _has_grey_palette(image):
-        return np.array(image.convert("L"))
+    if image.mode == "P" and "transparency" not in image.info:
+        palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
+        if (palette == palette[:, :1]).all():  # of greys
+            return np.array(image.convert("L"))
     if image.mode in ("I;16B", "I;16L", "I;16N", "I"):
         values = np.array(image)
         if values.min() >= 0 and values.max() <= 65535:
@@ -49,20 +51,6 @@ def to_pil(array: Array, mode: str) -> Image.Image:
     if mode == "I":
         return Image.fromarray(array.astype(np.int32))
     return Image.fromarray(array.astype(">u2") if mode == "I;16B" else array)
-
-
-def _has_grey_palette(image: Image.Image) -> bool:
-    palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
-    return "transparency" not in image.info and bool((palette == palette[:, :1]).all())
-
-
-def check_stored(array: Array, name: str = "the image") -> None:
-    """Raise `ImageError` with `name` where an array is no stored image."""
-    if array.dtype not in (np.uint8, np.uint16):
-        raise ImageError(f"{name} has type {array.dtype}: give uint8 or uint16 (or a tensor in [-1, 1])")
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (2, 3, 4)):
-        raise ImageError(f"{name} has shape {array.shape}: give (H, W), (H, W, 3), or either with alpha")
-    check_size(array, name)
 
 
 def check_size(array: Array, name: str) -> None:

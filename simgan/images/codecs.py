@@ -13,11 +13,23 @@ from PIL import Image
 from torch import Tensor
 
 from simgan.errors import ConfigError, ImageError
-from simgan.images import colours, depth
-from simgan.images.arrays import Array, check_stored, luminance, to_array, to_pil, to_stored, to_tensor
-from simgan.images.depth import Window, find_window
+from simgan.images import depth
+from simgan.images.arrays import Array, check_size, luminance, to_array, to_pil, to_stored, to_tensor
+from simgan.images.depth import Window, find_window, is_packed, pack, unpack
 
 Windows = Sequence[Window] | None
+LOST, WON = (230, 159, 0), (86, 180, 233)  # of readings: orange and sky blue of Okabe and Ito
+# Viridis, whose lightness is perceptually uniform and which colour-blind people can read, at 33 evenly spaced values;
+# linear in between, it is at most 2 of 255 off.
+_ANCHORS = np.frombuffer(
+    bytes.fromhex(
+        "440154470d6048186a482374472d7b4537814240863e49893b528b375b8d33638d2f6b8e2c728e297a8e26828e23898e21918c"
+        "1f978b1f9f8821a68527ad8131b57b3dbc744cc26c5cc8636ece5881d34d95d840aadc32c0df25d5e21aeae51afde725"
+    ),
+    np.uint8,
+).reshape(-1, 3)
+_LEVELS = np.rint(np.linspace(0, 255, len(_ANCHORS)))
+_VIRIDIS = np.stack([np.interp(np.arange(256), _LEVELS, channel) for channel in _ANCHORS.T], 1).round().astype(np.uint8)
 
 
 class Codec:
@@ -29,9 +41,8 @@ class Codec:
 
     dtype: type[np.unsignedinteger[Any]] = np.uint8  # of a stored image in training
     unit = ""  # of a stored value; "" for brightness
-    is_depth = False  # each image has its own window of values
+    is_depth = False  # each image has its own window of values, and neighbouring pixels must not be averaged
     background: float | None = None  # the tensor value of pixels without a reading, where there are such pixels
-    interpolates = True  # neighbouring pixels may be averaged, as in resizing
     change = 127.0  # the difference between two images that is shown as white, in levels of 255 or the unit
     legend = ""  # of what `show` returns
 
@@ -41,7 +52,11 @@ class Codec:
     def check(self, image: Image.Image | Array, name: str = "the image") -> Array:
         """Return a PIL image or an array as a stored image; `ImageError` with `name` where it is of another kind."""
         stored = to_stored(image, name) if isinstance(image, Image.Image) else image
-        check_stored(stored, name)
+        if stored.dtype not in (np.uint8, np.uint16):
+            raise ImageError(f"{name} has type {stored.dtype}: give uint8 or uint16 (or a tensor in [-1, 1])")
+        if stored.ndim != 2 and (stored.ndim != 3 or stored.shape[2] not in (2, 3, 4)):
+            raise ImageError(f"{name} has shape {stored.shape}: give (H, W), (H, W, 3), or either with alpha")
+        check_size(stored, name)
         return stored
 
     def restore(self, stored: Array, like: Image.Image | Array) -> Image.Image | Array:
@@ -62,10 +77,6 @@ class Codec:
     def to_tensor(self, planes: Array, windows: Windows = None) -> Tensor:
         """Return planes as (B, channels, H, W) float32 in [−1, 1], in their own `windows` if none are given."""
         return to_tensor(planes)
-
-    def to_stored(self, tensor: Tensor, windows: Windows = None) -> Array:
-        """Return (B, channels, H, W) in [−1, 1], clamped, as stored images of `dtype`: the inverse of `to_tensor`."""
-        return to_array(tensor, self.dtype)
 
     def blend(
         self,
@@ -102,14 +113,13 @@ class Codec:
             shown = [((image - least) * scale).round().astype(np.uint8) for image in shown]
         return [image if image.ndim == 3 else np.repeat(image[..., None], 3, -1) for image in shown]
 
-    def difference(self, before: Array, after: Array, change: float | None = None) -> Array:
+    def difference(self, before: Array, after: Array) -> Array:
         """Return the difference of two stored images as RGB, uint8 (H, W, 3): grey where there is none.
 
-        White is `change` (the codec's own if not given) or more above `before`, black as much below.
+        White is the codec's `change` or more above `before`, black as much below.
         """
         first, second = (image.astype(np.float64) for image in self.show(before, after))
-        scale = 127 / (change or self.change)
-        return ((second - first) * scale + 128).round().clip(0, 255).astype(np.uint8)
+        return ((second - first) * (127 / self.change) + 128).round().clip(0, 255).astype(np.uint8)
 
     def describe(self, image: Array) -> str:
         """Return in a few words what a stored image is, such as "8-bit grey"."""
@@ -129,17 +139,20 @@ class Depth(Codec):
     unit = "mm"
     is_depth = True
     background = depth.BACKGROUND
-    interpolates = False
     change = 10.0
     legend = "Bright is near, dark is far, and black is no reading."
 
     def check(self, image: Image.Image | Array, name: str = "the image") -> Array:
-        """Return a PIL image or an array as uint16 (H, W) in mm; `ImageError` with `name` where it is no depth."""
-        return depth.stored_depth(image, name)
+        """Return depth as uint16 (H, W) in mm, that in RGB of NYU's kind too; `ImageError` where it is no depth."""
+        if isinstance(image, Image.Image):
+            image = np.array(image) if image.mode == "F" else to_stored(image, name)
+        stored = unpack(image) if is_packed(image) else image
+        depth.check_depth(stored, name)
+        return stored
 
     def restore(self, stored: Array, like: Image.Image | Array) -> Image.Image | Array:
         """Return depth as what `like` is, from which it was made; RGB of NYU's kind stays so."""
-        return super().restore(depth.restored(stored, np.asarray(like)), like)
+        return super().restore(pack(stored) if is_packed(np.asarray(like)) else stored, like)
 
     def planes(self, images: Array) -> Array:
         """Return the images themselves."""
@@ -153,12 +166,6 @@ class Depth(Codec):
         """Return (B, H, W) in mm as (B, 1, H, W) float32 in [−1, 1]."""
         return depth.to_tensor(planes, windows)
 
-    def to_stored(self, tensor: Tensor, windows: Windows = None) -> Array:
-        """Return (B, 1, H, W) as uint16 (B, H, W) in mm; depth has no meaning without its `windows`."""
-        if windows is None:
-            raise ImageError("depth cannot be restored without its windows: give those that its tensor was made with")
-        return depth.to_depth(tensor, windows)
-
     def blend(
         self,
         images: Array,
@@ -170,8 +177,9 @@ class Depth(Codec):
         """Return the refined depth of each image's window, blended; see the class and `Codec.blend`."""
         windows = self.windows(images) if windows is None else windows
         blended = np.empty_like(images)
-        for image, after, window, out in zip(images, self.to_stored(refined, windows), windows, blended, strict=True):
-            after, seen = finish(after) if finish else after, window.holds(image)
+        for image, values, window, out in zip(images, refined[:, 0].float().numpy(), windows, blended, strict=True):
+            after, seen = window.to_depth(values), window.holds(image)
+            after = finish(after) if finish else after
             found = after > 0
             mixed = np.rint(image + strength * (after.astype(np.float64) - image))
             if strength < 0.5:
@@ -181,13 +189,28 @@ class Depth(Codec):
         return blended
 
     def show(self, *images: Array) -> list[Array]:
-        """Return depth in viridis, from the nearest (bright) to the farthest reading of the first image's window."""
-        shown = colours.span(images[0])
-        return [colours.colour(image, shown) for image in images]
+        """Return depth in viridis, from the nearest reading of the first image's window (bright) to the farthest.
 
-    def difference(self, before: Array, after: Array, change: float | None = None) -> Array:
-        """Return how far the surface moved, white for `change` mm farther; see `simgan.images.colours.difference`."""
-        return colours.difference(before, after, change or self.change)
+        Depths beyond have the darkest colour, and no reading is black.
+        """
+        inside = images[0][find_window(images[0]).holds(images[0])]
+        near, far = int(inside.min()), int(inside.max())
+        reach = max(1.0, 1.15 * (far - near))  # some colours are left for refined depth behind the farthest
+        nearness = [(1 - (image - np.float64(near)) / reach).clip(0, 1) for image in images]
+        shown = [_VIRIDIS[(255 * values).round().astype(np.uint8)] for values in nearness]
+        return [np.where(image[..., None] > 0, colours, 0) for image, colours in zip(images, shown, strict=True)]
+
+    def difference(self, before: Array, after: Array) -> Array:
+        """Return how far the surface moved as RGB, uint8 (H, W, 3).
+
+        Grey: not at all. White: `change` mm or more farther. Black: as much nearer. Orange: the reading was lost. Blue:
+        a reading was gained.
+        """
+        moved = (after.astype(np.float64) - before).clip(-self.change, self.change) * (127 / self.change) + 128
+        shown = np.repeat(moved.round().astype(np.uint8)[..., None], 3, -1)
+        shown[(before > 0) & (after == 0)] = LOST
+        shown[(before == 0) & (after > 0)] = WON
+        return shown
 
     def describe(self, image: Array) -> str:
         """Return the window of a depth image in words."""

@@ -5,32 +5,22 @@ are mapped to [−1, 0.8] of a tensor, and all other pixels, the background, to 
 background. Neighbouring readings are never averaged: the mean of an object and a wall is neither.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from simgan.errors import ImageError
-from simgan.images.arrays import Array, check_size, to_stored
+from simgan.images.arrays import Array, check_size
 
-CUBE = 300.0
-"""Millimetres: the depth of a window."""
-BACKGROUND = 1.0
-"""The value of pixels without a reading in the window."""
-FAR = 0.8
-"""The value of the window's far end."""
-THRESHOLD = 0.9
-"""Refined values above it are background."""
-MARGIN = 20.0
-"""Millimetres between the start of a window and its nearest readings."""
-METRES = 20
-"""If no reading is larger, the image is probably in metres."""
+CUBE = 300.0  # mm, the depth of a window
+BACKGROUND = 1.0  # the value of pixels without a reading in the window
+FAR = 0.8  # the value of the window's far end
+THRESHOLD = 0.9  # refined values above it are background
+_MARGIN = 20.0  # mm between the start of a window and its nearest readings
+_METRES = 20  # if no reading is larger, the image is probably in metres
 
 
 @dataclass(frozen=True)
@@ -55,19 +45,19 @@ class Window:
         return np.where(values > THRESHOLD, 0, mm.round().clip(1, 65535)).astype(np.uint16)
 
 
-def find_window(image: Array, depth: float = CUBE, name: str = "the image") -> Window:
+def find_window(image: Array) -> Window:
     """Return the window of the nearest object in a depth image, uint16 (H, W).
 
     It begins 20 mm before the 0.5th percentile of the readings, so that a few stray ones do not move it. Two passes:
     the second drops readings beyond the first window, so that a large wall cannot shift the percentile. `ImageError`
-    with `name` for what is no depth image.
+    for what is no depth image.
     """
-    check_depth(image, name)
+    check_depth(image)
     readings = image[image > 0]
     for _ in range(2):
         nearest = float(np.percentile(readings, 0.5, method="lower"))
-        readings = readings[readings <= nearest + depth]
-    return Window(max(nearest - MARGIN, 1.0), depth)
+        readings = readings[readings <= nearest + CUBE]
+    return Window(max(nearest - _MARGIN, 1.0))
 
 
 def to_tensor(images: Array, windows: Sequence[Window] | None = None) -> Tensor:
@@ -77,50 +67,20 @@ def to_tensor(images: Array, windows: Sequence[Window] | None = None) -> Tensor:
     return torch.from_numpy(np.stack(values))[:, None]
 
 
-def to_depth(tensor: Tensor, windows: Sequence[Window]) -> Array:
-    """Return (B, 1, H, W), clamped to [−1, 1], as depth images, uint16 (B, H, W): the inverse of `to_tensor`."""
-    planes = tensor[:, 0].float().cpu().numpy()
-    return np.stack([window.to_depth(values) for values, window in zip(planes, windows, strict=True)])
-
-
 def check_depth(array: Array, name: str = "the image") -> None:
     """Raise `ImageError` where an array is no depth image: uint16 (H, W) in mm with a reading somewhere."""
     if array.dtype.kind == "f":
-        raise ImageError(
-            f"{name} has floats, as depth in metres does: multiply by 1000 and round to uint16 millimetres"
-        )
+        raise ImageError(f"{name} has floats, as depth in metres does: multiply by 1000 and round to uint16 mm")
     if array.dtype == np.uint8:
-        raise ImageError(
-            f"{name} has 8 bits a channel, and depth is needed: give 16 bits of millimetres, 0 = no reading"
-        )
+        raise ImageError(f"{name} has 8 bits a channel, and depth is needed: give 16 bits of mm, 0 = no reading")
     if array.dtype != np.uint16 or array.ndim != 2:
-        raise ImageError(
-            f"{name} is {array.dtype} of shape {array.shape}, and depth is needed: give uint16 millimetres (H, W)"
-        )
+        raise ImageError(f"{name} is {array.dtype} of shape {array.shape}, and depth is needed: give uint16 mm (H, W)")
     check_size(array, name)
     farthest = int(array.max())
     if farthest == 0:
         raise ImageError(f"{name} has no reading, all of its pixels are 0: leave it out")
-    if farthest <= METRES:
+    if farthest <= _METRES:
         raise ImageError(f"{name} has no depth beyond {farthest}, as if in metres: multiply by 1000 to millimetres")
-
-
-def stored_depth(image: Any, name: str = "the image") -> Array:
-    """Return a PIL image or an array as a depth image, uint16 (H, W); `restored` is the inverse.
-
-    `ImageError` with `name` for what is no depth image. RGB whose red is 0 is how NYU stores 16 bits: see `unpack`.
-    """
-    if isinstance(image, Image.Image):
-        image = np.array(image) if image.mode == "F" else to_stored(image, name)
-    if is_packed(image):
-        image = unpack(image)
-    check_depth(image, name)
-    return image
-
-
-def restored(depth: Array, like: Array) -> Array:
-    """Return a depth image, uint16 (H, W), in the form in which `like` is stored."""
-    return pack(depth) if is_packed(like) else depth
 
 
 def is_packed(array: Array) -> bool:

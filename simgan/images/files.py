@@ -7,7 +7,7 @@ module catches them all.
 import io
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -31,13 +31,12 @@ FORMATS = ("PNG", "JPEG", "JPEG2000", "BMP", "GIF", "PPM", "TGA", "TIFF", "WEBP"
 _INFO = ("icc_profile", "exif", "dpi", "compression", "transparency")  # of an image's `info`, what is used here
 
 
-def open_image(source: str | Path | bytes, name: str | None = None) -> Image.Image:
+Source = str | Path | bytes | IO[bytes]
+
+
+def open_image(source: Source, name: str | None = None) -> Image.Image:
     """Read a still image of 8 or 16 bits from a file or its bytes; `ImageError` says what is wrong with another one."""
-    path = name or ("the image" if isinstance(source, bytes) else str(source))
-    with (
-        _decoding(path, "an image", source),
-        Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image,
-    ):
+    with _decoding(source, name, "an image") as (file, path), Image.open(file, formats=FORMATS) as image:
         if image.width * image.height > MAXIMUM_PIXELS:
             raise ImageError(f"{path} has {image.width}×{image.height} pixels, more than {MAXIMUM_PIXELS:,}")
         if (frames := _count_frames(image)) > 1:
@@ -45,8 +44,15 @@ def open_image(source: str | Path | bytes, name: str | None = None) -> Image.Ima
             raise ImageError(f"{path} is animated ({frames}{more} frames): save the frame to be refined")
         if image.mode in ("LA", "RGB", "RGBA") and any(";16" in str(tile[3]) for tile in image.tile):
             raise ImageError(f"{path} has 16 bits a channel, of which Pillow keeps 8: read it as an array instead")
-        if image.format == "JPEG" and (scans := _count_scans(image)) > SCANS:
-            raise ImageError(f"{path} is a JPEG file of {scans:,} scans, which takes too long to read: save it again")
+        if image.format == "JPEG":
+            place = file.tell()
+            file.seek(0)
+            scans = file.read().count(b"\xff\xda")  # the marker that begins one
+            file.seek(place)
+            if scans > SCANS:
+                raise ImageError(
+                    f"{path} is a JPEG file of {scans:,} scans, which takes too long to read: save it again"
+                )
         image.load()
         return image
 
@@ -59,14 +65,7 @@ def read(source: str | Path | bytes, name: str | None = None) -> Image.Image | A
     is_array = source[:6] == npy.MAGIC_PREFIX if isinstance(source, bytes) else Path(source).suffix.lower() == ARRAYS
     if not is_array:
         return open_image(source, name)
-    path = name or ("the array" if isinstance(source, bytes) else str(source))
-    with (
-        _decoding(path, "a NumPy array"),
-        io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file,
-    ):
-        if file.read(2) == b"PK":
-            raise ImageError(f"{path} is an archive of arrays: save each as one .npy file")
-        file.seek(0)
+    with _decoding(source, name, "a NumPy array") as (file, path):
         shape, dtype = _read_header(file)
         values, begin = math.prod(shape), file.tell()
         if values > 4 * MAXIMUM_PIXELS:
@@ -78,9 +77,9 @@ def read(source: str | Path | bytes, name: str | None = None) -> Image.Image | A
         return array
 
 
-def read_size(file: IO[bytes], name: str) -> tuple[int, int]:
+def read_size(source: IO[bytes], name: str) -> tuple[int, int]:
     """Return width and height of an image or a NumPy file by its header alone; `ImageError` where it is neither."""
-    with _decoding(name, "an image"):
+    with _decoding(source, name, "an image") as (file, _):
         is_array = file.read(6) == npy.MAGIC_PREFIX
         file.seek(0)
         if is_array:
@@ -90,56 +89,51 @@ def read_size(file: IO[bytes], name: str) -> tuple[int, int]:
             return image.size
 
 
+_REASONS = (
+    (FileNotFoundError, "does not exist"),
+    (Image.DecompressionBombError, f"has too many pixels: more than {MAXIMUM_PIXELS:,}"),
+    (MemoryError, "takes more memory to read than there is: save it in another format"),
+    (UnidentifiedImageError, "cannot be read as an image: it is empty, of no known format, or has no pixels"),
+)
+
+
 @contextmanager
-def _decoding(path: str, kind: str, source: object = None) -> Iterator[None]:
-    """Turn all that a decoder raises into an `ImageError` that names the file."""
+def _decoding(source: Source, name: str | None, kind: str) -> Iterator[tuple[IO[bytes], str]]:
+    """Open a file, or its bytes, and tell its name; all that a decoder raises becomes an `ImageError` that has it."""
+    path = name or ("the image" if isinstance(source, bytes) else str(source))
     try:
-        yield
+        with _open(source) as file:
+            yield file, path
     except ImageError:
         raise
-    except FileNotFoundError as error:
-        raise ImageError(f"{path} does not exist") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{path} has too many pixels: more than {MAXIMUM_PIXELS:,}") from error
-    except MemoryError as error:
-        raise ImageError(f"{path} takes more memory to read than there is: save it in another format") from error
     except Exception as error:  # TypeError, OverflowError, struct.error and others, by format
-        reason = str(error) or type(error).__name__
-        if isinstance(error, UnidentifiedImageError):
-            is_empty = source == b"" or (isinstance(source, str | Path) and Path(source).stat().st_size == 0)
-            reason = "it is empty" if is_empty else "it is of no known format, or has no pixels"
-        raise ImageError(f"{path} cannot be read as {kind}: {reason}") from error
+        other = f"cannot be read as {kind}: {str(error) or type(error).__name__}"
+        raise ImageError(f"{path} {next((told for t, told in _REASONS if isinstance(error, t)), other)}") from error
+
+
+def _open(source: Source) -> IO[bytes]:
+    if isinstance(source, str | Path):
+        return Path(source).open("rb")
+    return io.BytesIO(source) if isinstance(source, bytes) else source
 
 
 def _count_frames(image: Image.Image) -> int:
     """Return how many frames an image has, at most `FRAMES`; its own `n_frames` walks through all of them."""
-    if not getattr(image, "is_animated", False):
-        return 1
-    for frame in range(1, FRAMES):
-        try:
-            image.seek(frame)
-        except EOFError:
-            return frame
-    return FRAMES
-
-
-def _count_scans(image: Image.Image) -> int:
-    """Return how many scans a JPEG file has: how often it holds the marker that begins one."""
-    file = image.fp  # type: ignore[attr-defined]
-    place = file.tell()
-    file.seek(0)
-    scans: int = file.read().count(b"\xff\xda")
-    file.seek(place)
-    return scans
+    frames = 1
+    with suppress(EOFError):
+        while getattr(image, "is_animated", False) and frames < FRAMES:
+            image.seek(frames)
+            frames += 1
+    return frames
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Return shape and type of a NumPy file of plain numbers; `ValueError` where it is none."""
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     version = npy.read_magic(file)
-    if version not in ((1, 0), (2, 0)):
+    if version not in readers:
         raise ValueError(f"its version {version} is none of plain numbers")
-    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, _, dtype = read_header(file)
+    shape, _, dtype = readers[version](file)
     if dtype.hasobject or dtype.fields or dtype.itemsize == 0 or any(length < 0 for length in shape):
         raise ValueError(f"it holds no plain numbers, but {dtype} of shape {shape}")
     return shape, dtype
@@ -150,8 +144,8 @@ def pictures(names: Iterable[str]) -> list[str]:
 
     So arrays beside images may be labels. Hidden files are left out.
     """
-    suffixes = {name: PurePosixPath(name).suffix.lower() for name in names}
-    suffixes = {name: suffix for name, suffix in suffixes.items() if not PurePosixPath(name).name.startswith(".")}
+    paths = [(name, PurePosixPath(name)) for name in names]
+    suffixes = {name: path.suffix.lower() for name, path in paths if not path.name.startswith(".")}
     images = [name for name, suffix in suffixes.items() if suffix in SUFFIXES]
     return images or [name for name, suffix in suffixes.items() if suffix == ARRAYS]
 
@@ -161,8 +155,7 @@ def decode(data: bytes | str | Path, name: str | None = None) -> Array:
     from simgan.images.arrays import to_stored  # needs PyTorch, which nothing else here does
 
     image = read(data, name)
-    path = name or ("the image" if isinstance(data, bytes) else str(data))
-    with _decoding(path, "an image"):
+    with _decoding(data, name, "an image") as (_, path):
         return image if isinstance(image, np.ndarray) else to_stored(image, path)
 
 

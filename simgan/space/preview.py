@@ -13,7 +13,7 @@ LARGEST = 1600  # pixels of the longer side of a preview
 def compare(codec: Codec, before: Array, after: Array) -> list[Array]:
     """Return previews of a stored image, of the refined one, and of their difference: RGB, equal in size."""
     images = [*codec.show(before, after), codec.difference(before, after)]
-    return [resize(image, interpolate=codec.interpolates) for image in images]
+    return [resize(image, interpolate=not codec.is_depth) for image in images]
 
 
 def resize(image: Array, *, interpolate: bool = True) -> Array:
