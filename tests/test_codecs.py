@@ -68,7 +68,7 @@ def test_colour_through_a_grey_refiner_changes_all_colours_by_the_change_of_lumi
     planes = codec.planes(colour[None])
     assert np.array_equal(planes[0], cv2.cvtColor(colour, cv2.COLOR_RGB2YCrCb)[..., 0])
     lighter = codec.to_tensor(planes) + 20 * 2 / 255
-    out = codec.blend(colour[None], lighter)[0].astype(int)
+    out = codec.blend(colour[None], lighter, 1.0, None)[0].astype(int)
     assert np.array_equal(out, np.minimum(colour.astype(int) + 20, 255))
     converted = cv2.cvtColor(colour, cv2.COLOR_RGB2YCrCb)
     converted[..., 0] = np.minimum(converted[..., 0].astype(int) + 20, 255)

@@ -18,6 +18,7 @@ from simgan.images.arrays import Array, check_size, luminance, to_array, to_pil,
 from simgan.images.depth import Window, find_window, is_packed, pack, unpack
 
 Windows = Sequence[Window] | None
+Finish = Callable[[Array], Array] | None
 LOST, WON = (230, 159, 0), (86, 180, 233)  # of readings: orange and sky blue of Okabe and Ito
 # Viridis, whose lightness is perceptually uniform and which colour-blind people can read, at 33 evenly spaced values;
 # linear in between, it is at most 2 of 255 off.
@@ -65,10 +66,10 @@ class Codec:
 
     def planes(self, images: Array) -> Array:
         """Return stored images (B, H, W) or (B, H, W, C) as planes (B, H, W) or (B, H, W, 3)."""
-        visible, _ = split_alpha(images)
+        visible, _ = _split_alpha(images)
         if self.channels == 1:
-            return luminance(visible) if visible.ndim == 4 else visible
-        return visible if visible.ndim == 4 else np.repeat(visible[..., None], 3, -1)
+            return luminance(visible) if visible.shape[-1] == 3 else visible[..., 0]
+        return np.repeat(visible, 3 // visible.shape[-1], -1)
 
     def windows(self, images: Array) -> list[Window] | None:
         """Return the range of depths that the tensor of each image (B, H, W) covers; None for brightness."""
@@ -78,40 +79,31 @@ class Codec:
         """Return planes as (B, channels, H, W) float32 in [−1, 1], in their own `windows` if none are given."""
         return to_tensor(planes)
 
-    def blend(
-        self,
-        images: Array,
-        refined: Tensor,
-        strength: float = 1.0,
-        windows: Windows = None,
-        finish: Callable[[Array], Array] | None = None,
-    ) -> Array:
+    def blend(self, images: Array, refined: Tensor, strength: float, windows: Windows, finish: Finish = None) -> Array:
         """Return x + strength · (R(x) − x) as stored images of the type and shape of `images`, alpha kept.
 
         `images`: stored, (B, H, W) or (B, H, W, C). `refined`: R of them, (B, channels, H, W) in [−1, 1], in `windows`.
         `finish` is applied to refined depth in mm before it is blended.
         """
-        visible, alpha = split_alpha(images)
-        planes = self.planes(visible)
-        x = to_tensor(planes)
-        blended = to_array((x if planes is visible else to_tensor(visible)) + strength * (refined - x), images.dtype)
-        if blended.ndim > visible.ndim:
+        visible, alpha = _split_alpha(images)
+        x = to_tensor(self.planes(images))
+        before = x if visible.shape[-1] == self.channels else to_tensor(visible)
+        blended = to_array(before + strength * (refined - x), images.dtype)
+        if before.shape[1] < self.channels:
             blended = blended.astype(np.float32).mean(-1).round().astype(images.dtype)
-        if alpha is None:
-            return blended.reshape(images.shape)
-        return np.concatenate([blended if blended.ndim == 4 else blended[..., None], alpha], -1)
+        return np.concatenate([blended.reshape(visible.shape), alpha], -1).reshape(images.shape)
 
     def show(self, *images: Array) -> list[Array]:
         """Return stored images of one scene as RGB, uint8 (H, W, 3), without alpha, on a common scale.
 
         16 bits are scaled from the least to the greatest value of all of them.
         """
-        shown = [split_alpha(image[None])[0][0] for image in images]
+        shown = [_split_alpha(image[None])[0][0] for image in images]
         if shown[0].dtype != np.uint8:
             least, greatest = (float(f([f(image) for image in shown])) for f in (np.min, np.max))
             scale = 255 / max(greatest - least, 1)
             shown = [((image - least) * scale).round().astype(np.uint8) for image in shown]
-        return [image if image.ndim == 3 else np.repeat(image[..., None], 3, -1) for image in shown]
+        return [np.repeat(image, 3 // image.shape[-1], -1) for image in shown]
 
     def difference(self, before: Array, after: Array) -> Array:
         """Return the difference of two stored images as RGB, uint8 (H, W, 3): grey where there is none.
@@ -123,7 +115,7 @@ class Codec:
 
     def describe(self, image: Array) -> str:
         """Return in a few words what a stored image is, such as "8-bit grey"."""
-        kind = "colour" if split_alpha(image[None])[0].ndim == 4 else "grey"
+        kind = "colour" if _split_alpha(image[None])[0].shape[-1] == 3 else "grey"
         return f"{8 * image.dtype.itemsize}-bit {kind}"
 
 
@@ -154,10 +146,6 @@ class Depth(Codec):
         """Return depth as what `like` is, from which it was made; RGB of NYU's kind stays so."""
         return super().restore(pack(stored) if is_packed(np.asarray(like)) else stored, like)
 
-    def planes(self, images: Array) -> Array:
-        """Return the images themselves."""
-        return images
-
     def windows(self, images: Array) -> list[Window]:
         """Return the window of each image (B, H, W)."""
         return [find_window(image) for image in images]
@@ -166,18 +154,11 @@ class Depth(Codec):
         """Return (B, H, W) in mm as (B, 1, H, W) float32 in [−1, 1]."""
         return depth.to_tensor(planes, windows)
 
-    def blend(
-        self,
-        images: Array,
-        refined: Tensor,
-        strength: float = 1.0,
-        windows: Windows = None,
-        finish: Callable[[Array], Array] | None = None,
-    ) -> Array:
+    def blend(self, images: Array, refined: Tensor, strength: float, windows: Windows, finish: Finish = None) -> Array:
         """Return the refined depth of each image's window, blended; see the class and `Codec.blend`."""
-        windows = self.windows(images) if windows is None else windows
+        windows, depths = windows or self.windows(images), refined[:, 0].float().cpu().numpy()
         blended = np.empty_like(images)
-        for image, values, window, out in zip(images, refined[:, 0].float().numpy(), windows, blended, strict=True):
+        for image, values, window, out in zip(images, depths, windows, blended, strict=True):
             after, seen = window.to_depth(values), window.holds(image)
             after = finish(after) if finish else after
             found = after > 0
@@ -218,13 +199,11 @@ class Depth(Codec):
         return f"16-bit depth, its nearest object within {window.near:.0f}–{window.near + window.depth:.0f} mm"
 
 
-def split_alpha(images: Array) -> tuple[Array, Array | None]:
-    """Split stored images (B, H, W[, C]) into (B, H, W) or (B, H, W, 3) and alpha (B, H, W, 1), None without one."""
-    if images.ndim == 3:
-        return images, None
-    has_alpha = images.shape[-1] in (2, 4)
-    visible, alpha = (images[..., :-1], images[..., -1:]) if has_alpha else (images, None)
-    return visible[..., 0] if visible.shape[-1] == 1 else visible, alpha
+def _split_alpha(images: Array) -> tuple[Array, Array]:
+    """Split stored images (B, H, W[, C]) into (B, H, W, 1 or 3) and alpha (B, H, W, 1), or (B, H, W, 0) without one."""
+    images = images if images.ndim == 4 else images[..., None]
+    colours = 1 if images.shape[-1] < 3 else 3
+    return images[..., :colours], images[..., colours:]
 
 
 GREY8, RGB8, DEPTH16 = Codec("grey8", 1), Codec("rgb8", 3), Depth("depth16", 1)
