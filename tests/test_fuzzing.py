@@ -17,7 +17,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from simgan.errors import ImageError, SourceError
 from simgan.images.files import decode, read, read_size
-from simgan.refining.archives import listing
+from simgan.refining.files import listing
 from simgan.space import archives
 
 # The same cases every time, so that a failure is a change of the code.

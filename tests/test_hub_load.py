@@ -97,7 +97,7 @@ def test_what_was_loaded_once_costs_one_question_and_no_download(hub, pushed):
 
 
 def test_the_cache_is_used_when_told_so_and_when_the_hub_is_ill(hub, pushed, tmp_path):
-    refused("is not in the cache: check the name, or load it once without", local_files_only=True)
+    refused("is not in the cache: check the name and the network, or load it once without", local_files_only=True)
     Refiner.from_pretrained(NAME, cache_dir=tmp_path / "cache")
     hub.requests.clear()
     cached = Refiner.from_pretrained(NAME, cache_dir=tmp_path / "cache", local_files_only=True)
@@ -107,7 +107,7 @@ def test_the_cache_is_used_when_told_so_and_when_the_hub_is_ill(hub, pushed, tmp
     assert hub.requests == []
     hub.fail("*", status=503)
     assert same(Refiner.from_pretrained(NAME, cache_dir=tmp_path / "cache"), pushed[Refiner])
-    refused("the Hub answers 503; try again later")
+    refused(f"cannot load the refiner: the Hub answered 503 for {NAME}")
 
 
 def test_without_a_network_the_cache_is_used_and_what_is_not_there_is_said(pushed):
@@ -129,28 +129,28 @@ for kind, name in ((Discriminator, "org/simgan-eyes"), (Refiner, "org/never-seen
             for setting in settings
         ]
         unreachable, offline = (process.communicate(timeout=300)[0].splitlines() for process in started)
-    for answer, remedy in (
-        (unreachable, "; the Hub cannot be reached: check the name and the network"),
-        (offline, ": check the name, or load it once without local_files_only and HF_HUB_OFFLINE"),
-    ):
+    remedy = "check the name and the network, or load it once without local_files_only and HF_HUB_OFFLINE"
+    for answer in (unreachable, offline):
         assert answer == [
             "eyes",
-            f"org/simgan-eyes is no folder here, and its discriminator is not in the cache{remedy}",
-            f"org/never-seen is no folder here, and its refiner is not in the cache{remedy}",
+            *(
+                f"cannot load the {kind}: {name} is no folder here, and its {kind} is not in the cache: {remedy}"
+                for kind, name in (("discriminator", "org/simgan-eyes"), ("refiner", "org/never-seen"))
+            ),
         ]
 
 
 def test_a_repository_that_is_not_there_or_not_for_all_is_refused(api, pushed):
-    missing = "no repository org/noses on the Hub, or it is private: check the name; for a private one log in"
+    missing = "no repository org/noses on the Hub, or it is private: check the name, or log in"
     refused(missing, "org/noses")
     refused(missing, "org/noses", token="hf_anna")
     api.update_repo_settings(NAME, private=True)
     private = f"no repository {NAME} on the Hub, or it is private"
     for token in (None, False, "hf_bob"):
         refused(private, token=token)
-    refused("the Hub refuses the token for org/simgan-eyes: log in again", token="hf_expired")
+    refused("the Hub took no token for org/simgan-eyes (401: none, wrong or expired): log in", token="hf_expired")
     assert same(Refiner.from_pretrained(NAME, token="hf_anna"), pushed[Refiner])
-    refused("no Hub id (org/name)", "org/no such name")
+    refused("'org/no such name' is not the id of a repository: give org/name", "org/no such name")
 
 
 def test_a_private_model_loads_for_who_is_logged_in(api, pushed, monkeypatch, tmp_path):
@@ -170,7 +170,7 @@ def test_a_gated_model_loads_for_who_has_access(api, pushed):
 
 def test_a_revision_that_is_not_there_is_refused(pushed):
     for revision in ("v9", "0" * 40, "refs/pr/7"):
-        refused(f"{NAME} has no revision '{revision}': give a branch, tag or commit", revision=revision)
+        refused(f"{NAME} has no such revision: give a branch, tag or commit", revision=revision)
 
 
 def pickle_only(folder):
@@ -239,7 +239,7 @@ def test_a_download_that_is_cut_is_taken_up_again(hub, pushed, tmp_path):
 def test_a_download_that_stays_cut_is_refused_and_leaves_nothing_broken(hub, pushed, tmp_path):
     cut = hub.fail("*/resolve/*/model.safetensors", method="GET", times=1, cut_after=20_000)
     gone = hub.fail("*/resolve/*/model.safetensors", method="GET", status=500)
-    refused("cannot load the refiner of org/simgan-eyes: the Hub answers 500; try again", cache_dir=tmp_path / "c")
+    refused("cannot load the refiner: the Hub answered 500 for org/simgan-eyes", cache_dir=tmp_path / "c")
     assert (cut.hits, gone.hits) == (1, 1)
     assert weights_in(tmp_path / "c") == []
     hub.faults.clear()
@@ -248,7 +248,7 @@ def test_a_download_that_stays_cut_is_refused_and_leaves_nothing_broken(hub, pus
 
 def test_an_answer_that_breaks_off_is_refused_in_a_sentence(hub, pushed):
     hub.fail(f"/api/models/{NAME}/revision/main", times=1, cut_after=100)
-    refused("cannot load the refiner of org/simgan-eyes from the Hub (peer closed connection")
+    refused("peer closed connection")
     assert same(Refiner.from_pretrained(NAME), pushed[Refiner])
 
 

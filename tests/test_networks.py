@@ -105,7 +105,7 @@ def test_truncated_weights_are_refused(tmp_path):
         ({"width": None}, "lacks the keys width"),
         ({"model_type": "bert"}, "not of a simgan refiner"),
         ({"channels": 2}, "1 or 3 channels"),
-        ({"width": 8}, "do not fit"),
+        ({"width": 8}, "of another refiner than its config.json says: size mismatch for "),
         ({"width": "wide"}, "width must be a whole number"),
         ({"blocks": -1}, "blocks must be a whole number"),
     ],

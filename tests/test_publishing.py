@@ -126,7 +126,7 @@ def test_what_the_hub_refuses_is_a_sentence_and_not_tried_again(run, hub, repo, 
         {"path": "*/commit/*", "times": 1, "cut_upload_after": 1000},
         {"path": "*/commit/*", "times": 1, "cut_after": 0},  # it was done, but the answer is lost
         {"path": "/api/repos/create", "times": 1, "status": 500},
-        {"path": "*/resolve/*/README.md", "times": 1, "status": 502},
+        {"path": "/api/models/org/model", "times": 1, "status": 502},
     ],
 )
 def test_what_may_pass_is_tried_again_and_is_one_commit_in_the_end(run, hub, api, fault):
@@ -149,7 +149,9 @@ def test_a_card_on_the_hub_stays_until_it_is_to_be_replaced(run, hub, api, tmp_p
     mine = ModelCard.load("org/model").content.replace("## Limits", "## Limits, says Anna")
     api.upload_file(repo_id="org/model", path_in_repo="README.md", path_or_fileobj=mine.encode())
     later = make_run(tmp_path / "later", seed=7)
+    ill = hub.fail("*/resolve/*/README.md", times=1, status=502)
     main(["push", str(later), "org/model"])
+    assert ill.hits == 1
     assert "(the README.md there stays; pass --replace-card to replace it)" in capsys.readouterr().out
     assert ModelCard.load("org/model").content == mine
     main(["push", str(later), "org/model", "--replace-card"])

@@ -174,8 +174,8 @@ def test_the_card_tells_what_refined_it_and_stays_until_it_is_to_be_replaced(hub
     assert card.data["refined_by"]["strength"] == 0.5
     assert f"| revision | {commit} |" in card.text
     assert "| gaze | List(float64) |" in card.text
-    assert describe(Refiner.from_pretrained(model), 1.0).refiner == "run"
-    assert describe(Refiner.from_pretrained(model), 1.0).revision == "simgan 0.1.0, commit abc1234, step 20"
+    assert describe(Refiner.from_pretrained(model), 1.0)["refiner"] == "run"
+    assert describe(Refiner.from_pretrained(model), 1.0)["revision"] == "simgan 0.1.0, commit abc1234, step 20"
     edited = card.content.replace("## Terms", "## My terms")
     api = HfApi(token="hf_anna")
     api.upload_file(repo_id="org/data", repo_type="dataset", path_in_repo="README.md", path_or_fileobj=edited.encode())

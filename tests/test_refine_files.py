@@ -336,13 +336,14 @@ def test_a_data_set_goes_on_by_shards_and_still_lists_what_is_broken(tmp_path, r
     with pytest.raises(ImageError, match=r"row 1 of .* cannot be read as an image"):
         refine_path(refiner, place, out)
 
-    def killed(self, images):
-        if self.done.images == 7:
+    def killed(refiner, images, *_):
+        refined.extend(images)
+        if len(refined) > 7:
             raise KeyboardInterrupt
-        self.done.images += len(images)
-        return self.refiner.refine(images)
+        return refiner.refine(images)
 
-    monkeypatch.setattr(refining_job.Job, "refine", killed)
+    refined = []
+    monkeypatch.setattr(refining_job, "refine", killed)
     with pytest.raises(KeyboardInterrupt):
         refine_path(refiner, place, out, skip_bad=True)
     monkeypatch.undo()
@@ -372,7 +373,7 @@ def test_a_broken_data_set_is_refused(tmp_path, refiner):
     with pytest.raises(SourceError, match=r"in\.parquet cannot be read as a data set"):
         refine_path(refiner, tmp_path / "in.parquet", tmp_path / "out.parquet")
     Dataset.from_dict({"label": [1]}).save_to_disk(tmp_path / "labels")
-    with pytest.raises(SourceError, match="no rows with one column of images: it has label"):
+    with pytest.raises(SourceError, match="one column of images: it has label"):
         refine_path(refiner, tmp_path / "labels", tmp_path / "out")
 
 
@@ -380,3 +381,15 @@ def test_a_place_that_cannot_be_written_ends_in_a_sentence(folder, tmp_path, ref
     (tmp_path / "file").write_text("")
     with pytest.raises(SourceError, match="file/out cannot be written"):
         refine_path(refiner, folder, tmp_path / "file" / "out")
+
+
+def test_a_shard_of_broken_rows_alone_is_left_out(tmp_path, refiner, monkeypatch):
+    monkeypatch.setattr(refining_datasets, "SHARD", 2)
+    file = io.BytesIO()
+    Image.fromarray(eyes.render([0])[0][0]).save(file, "PNG")
+    cells = [{"bytes": data, "path": None} for data in (b"no image", b"", file.getvalue())]
+    Dataset.from_dict(
+        {"image": cells, "row": [0, 1, 2]}, Features({"image": ImageColumn(), "row": Value("int64")})
+    ).save_to_disk(tmp_path / "in")
+    assert len(refine_path(refiner, tmp_path / "in", tmp_path / "out", skip_bad=True).broken) == 2
+    assert load_from_disk(str(tmp_path / "out"))["row"][:] == [2]

@@ -1,6 +1,5 @@
 """The command `simgan refine`."""
 
-import sys
 from pathlib import Path
 
 import tyro
@@ -9,7 +8,7 @@ from simgan.cli.arguments import Input, Output, print_broken
 from simgan.domains import DEFAULT_MODEL
 from simgan.errors import PublishError
 from simgan.hub.push_data import describe, is_refined, note_refined, push_data
-from simgan.hub.uploading import permission_problem
+from simgan.hub.uploading import warn_of_refusal
 from simgan.refiner import Refiner
 from simgan.refining.files import refine_path
 
@@ -46,9 +45,7 @@ def refine(
     refiner = Refiner.from_pretrained(model)
     already_there = False
     if push_to_hub is not None:
-        problem = permission_problem(push_to_hub)
-        if problem:
-            print(f"warning: a push to {push_to_hub} would fail now: {problem}", file=sys.stderr)
+        warn_of_refusal(push_to_hub)
         already_there = is_refined(output, refiner, strength, copy)
     if already_there:
         print(f"{output} was refined before")

@@ -1,5 +1,7 @@
 """Pushes of a run to the Hub in a background thread, while it trains."""
 
+import shlex
+import shutil
 import sys
 import threading
 import time
@@ -11,8 +13,8 @@ from huggingface_hub import get_session
 from huggingface_hub.utils import disable_progress_bars
 
 from simgan.errors import PublishError
-from simgan.hub.push import copy_model, push_command, push_model
-from simgan.hub.uploading import permission_problem
+from simgan.hub.push import push_model
+from simgan.hub.uploading import warn_of_refusal
 
 PATIENCE = 600  # seconds that the end of a run waits for its last push
 SILENCE = 60  # seconds after which a request that the Hub does not answer has failed
@@ -28,25 +30,14 @@ class BackgroundPushes:
     def __init__(
         self, run: Path, repo_id: str, *, every: int = 0, private: bool = False, revision: str | None = None
     ) -> None:
-        """Print a warning where a push would fail now.
-
-        Args:
-            run: the folder of the run.
-            repo_id: org/name.
-            every: push after so many checkpoints; 0: only when the run has ended.
-            private: make a new repository private.
-            revision: a branch; main if not given.
-        """
+        """Print a warning where a push would fail now. `every`: push after so many checkpoints; 0: only at the end."""
         self.run, self.repo_id, self.every, self.private, self.revision = run, repo_id, every, private, revision
         self.checkpoints = 0
         self.thread: threading.Thread | None = None
-        self._outcome = ""  # of the last push that has ended
-        self._pushed = False
+        self._outcome, self._pushed = "", False  # of the last push that has ended
         disable_progress_bars()
         get_session().timeout = SILENCE
-        problem = permission_problem(repo_id)
-        if problem:
-            _warn(f"a push to {repo_id} would fail now: {problem}")
+        warn_of_refusal(repo_id)
 
     def checkpoint(self) -> None:
         """Push a copy of the run as it is now, if it is time to and no push is running.
@@ -58,16 +49,17 @@ class BackgroundPushes:
             return
         try:  # the run's folder is written while the push reads
             copy = TemporaryDirectory(prefix=".pushing-", dir=self.run, ignore_cleanup_errors=True)
-            copy_model(self.run, Path(copy.name))
+            left_out = shutil.ignore_patterns("checkpoints", "events.out.*", ".*")
+            shutil.copytree(self.run, copy.name, ignore=left_out, dirs_exist_ok=True)
         except OSError as error:
-            _warn(f"not pushed after this checkpoint: {error}")
+            self._warn(error)
             return
 
         def push() -> None:
             with copy:
                 self._push(Path(copy.name), card=False)
             if not self._pushed:
-                _warn(f"not pushed after this checkpoint: {self._outcome}")
+                self._warn(self._outcome)
 
         self._start(push)
 
@@ -83,8 +75,12 @@ class BackgroundPushes:
                 print(self._outcome, flush=True)
                 return
         why = "it took too long" if self.thread and self.thread.is_alive() else self._outcome
-        print(f"The model was not pushed ({why}). It is safe in {self.run}; to push it:")
-        print(push_command(self.run, self.repo_id, private=self.private, revision=self.revision), flush=True)
+        command = ["simgan", "push", str(self.run), self.repo_id, *["--private"] * self.private]
+        command += ["--revision", self.revision] if self.revision else []
+        print(
+            f"The model was not pushed ({why}). It is safe in {self.run}; to push it:\n{shlex.join(command)}",
+            flush=True,
+        )
 
     def _start(self, push: Callable[[], None]) -> None:
         self.thread = threading.Thread(target=push, daemon=True)
@@ -95,10 +91,8 @@ class BackgroundPushes:
         try:
             pushed = push_model(folder, self.repo_id, card=card, private=self.private, revision=self.revision)
             self._outcome, self._pushed = str(pushed), True
-        except PublishError as error:
-            self._outcome = str(error)
         except Exception as error:  # whatever it is, the run goes on
-            self._outcome = f"{type(error).__name__}: {error}"
+            self._outcome = str(error) if isinstance(error, PublishError) else f"{type(error).__name__}: {error}"
 
     def _wait(self, deadline: float, give_up: Callable[[], bool]) -> bool:
         """Return whether no push is running any more."""
@@ -106,6 +100,5 @@ class BackgroundPushes:
             self.thread.join(0.1)
         return self.thread is None or not self.thread.is_alive()
 
-
-def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr, flush=True)
+    def _warn(self, why: object) -> None:
+        print(f"warning: not pushed after this checkpoint: {why}", file=sys.stderr, flush=True)

@@ -1,20 +1,27 @@
 """The base of both networks: loaded, saved and pushed as `config.json` and `model.safetensors`, nothing else.
 
 One folder or Hub repository holds one model: the refiner at its root, its discriminator under `discriminator/`, so both
-classes load from the same name.
+classes load from the same name. Loading is strict: only safetensors, never pickle. A missing configuration, an unknown
+key or a tensor that does not fit is an error with a sentence.
 """
 
-from __future__ import annotations
-
+import dataclasses
+import json
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from simgan.hub.loading import load, save
-from simgan.hub.push import push_network
-from simgan.hub.uploading import Pushed
+from simgan.errors import ModelError, SimGANError
+from simgan.hub import VERSION
+from simgan.hub.cards.model import render_model_card
+from simgan.hub.cards.records import read_records
+from simgan.hub.loading import CONFIG, WEIGHTS, check_files, fetch, local_folder
+from simgan.hub.uploading import CARD, Pushed, upload
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -39,7 +46,7 @@ class Pretrained(nn.Module):
         token: str | bool | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
-    ) -> Self:
+    ) -> "Self":
         """Load trained weights from a folder, a shipped name, or a Hub repository ("org/name").
 
         Of a Hub repository: `revision` is a branch, tag, commit or `refs/pr/N` (its main branch by default), `token` an
@@ -48,8 +55,17 @@ class Pretrained(nn.Module):
 
         The network comes in evaluation mode, float32, on the CPU. What cannot be loaded raises `ModelError`.
         """
-        fetch = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
-        return load(cls, cls.config_class, str(name), cls.subfolder, fetch).eval()
+        name, kind = str(name), cls.__name__.lower()
+        options = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+        local = local_folder(name)
+        root = local or fetch(name, cls.subfolder, kind, options)
+        folder = root / cls.subfolder
+        place = str(folder) if local else f"{name}/{cls.subfolder}".rstrip("/")
+        check_files(place, [path.name for path in folder.glob("*")], kind)
+        network: Self = cls(_read_config(folder / CONFIG, place, cls.config_class, kind))
+        network.metadata = _read_weights(network, folder / WEIGHTS, place, kind)
+        network.origin, network.revision = name, None if local else root.name
+        return network.eval()
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, metadata: dict[str, str] | None = None) -> None:
         """Write `config.json` and `model.safetensors` into `folder` (under `discriminator/` for a discriminator).
@@ -57,7 +73,17 @@ class Pretrained(nn.Module):
         Each file is written aside and renamed. `metadata`, text by text, goes into the safetensors header; without it,
         what the weights came with. The same weights and metadata give the same bytes.
         """
-        save(self, Path(folder) / self.subfolder, metadata)
+        target = Path(folder) / self.subfolder
+        target.mkdir(parents=True, exist_ok=True)
+        values = {name: value for name, value in dataclasses.asdict(self.config).items() if value is not None}
+        config = {"model_type": f"simgan-{type(self).__name__.lower()}", **values}
+        tensors = {key: value.detach().cpu().contiguous() for key, value in self.state_dict().items()}
+        header = {"format": "pt", **(metadata or self.metadata or {"simgan_version": VERSION})}
+        with TemporaryDirectory(prefix=".saving-", dir=target) as aside:
+            (Path(aside) / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+            (Path(aside) / WEIGHTS).write_bytes(_ordered(safetensors.torch.save(tensors, metadata=header)))
+            for file in (WEIGHTS, CONFIG):
+                (Path(aside) / file).replace(target / file)
 
     def push_to_hub(self, repo_id: str, *, commit_message: str | None = None, **options: Any) -> Pushed:
         """Push this network to the Hub repository org/name in one commit; `url` of what is returned is the commit's.
@@ -65,14 +91,62 @@ class Pretrained(nn.Module):
         A refiner goes to the root, with a card where the repository has none; a discriminator under `discriminator/`.
         Files that are there already are not sent. Options: `private` for a new repository, a branch `revision` (made
         from main if it is new), `token`, and `create_pr`. `simgan push RUN org/name` pushes a run with its samples,
-        figures and measures too.
-
-        Raises:
-            PublishError: the Hub refused it, or was not reached; its answer and the remedy.
+        figures and measures too. `PublishError`: the Hub refused it, or was not reached; its answer and the remedy.
         """
-        return push_network(self, repo_id, commit_message=commit_message, **options)
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            if not self.subfolder:
+                (Path(folder) / CARD).write_text(render_model_card(read_records(Path(folder)), repo_id))
+            return upload(Path(folder), repo_id, message=commit_message or type(self).__name__, **options)
 
     @property
     def number_of_parameters(self) -> int:
         """How many numbers training learns."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+def _read_config(file: Path, place: str, config_class: type, kind: str) -> Any:
+    try:
+        values = json.loads(file.read_text())
+        found = values.pop("model_type", None)
+    except (ValueError, AttributeError, OSError) as error:
+        raise ModelError(f"{place}/{CONFIG} cannot be read as JSON: {error}") from error
+    if found != f"simgan-{kind}":
+        raise ModelError(f"{place}/{CONFIG} is not of a simgan {kind}: its model_type is {found!r}")
+    fields = {field.name: field.default for field in dataclasses.fields(config_class)}
+    if unknown := ", ".join(sorted(values.keys() - fields)):
+        raise ModelError(f"{place}/{CONFIG} has unknown keys {unknown}: made by a newer simgan? Update simgan")
+    # What is off by default may be missing: it came later.
+    if missing := ", ".join(name for name, default in fields.items() if default and name not in values):
+        raise ModelError(f"{place}/{CONFIG} lacks the keys {missing}")
+    try:
+        return config_class(**values)
+    except (SimGANError, TypeError, ValueError) as error:
+        raise ModelError(f"{place}/{CONFIG} does not describe a {kind}: {error}") from error
+
+
+def _read_weights(network: nn.Module, file: Path, place: str, kind: str) -> dict[str, str]:
+    """Load weights into a network, and return the metadata of their header."""
+    try:
+        with safe_open(file, "pt") as weights:
+            metadata = weights.metadata() or {}
+            tensors = {key: weights.get_tensor(key) for key in weights.keys()}  # noqa: SIM118
+        network.load_state_dict(tensors)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{place}/{WEIGHTS} is not a whole safetensors file ({error}): delete {file.resolve()} and fetch it again"
+        ) from error
+    except RuntimeError as error:  # its second line names the first tensors
+        wrong = str(error).splitlines()[1].strip()[:200]
+        raise ModelError(f"{place}/{WEIGHTS} is of another {kind} than its {CONFIG} says: {wrong}") from error
+    return {key: text for key, text in metadata.items() if key != "format"}
+
+
+def _ordered(weights: bytes) -> bytes:
+    """Sort the metadata in the header of safetensors, whose order is otherwise random."""
+    end = 8 + int.from_bytes(weights[:8], "little")
+    header = json.loads(weights[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # as safetensors aligns its tensors
+    return len(text).to_bytes(8, "little") + text + weights[end:]

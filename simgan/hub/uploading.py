@@ -4,21 +4,22 @@ Nothing here depends on what the folder holds, except that its README.md is a ca
 """
 
 import logging
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import (
-    EntryNotFoundError,
+    GatedRepoError,
     HFValidationError,
     LocalEntryNotFoundError,
     LocalTokenNotFoundError,
     OfflineModeIsEnabled,
+    RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 
@@ -28,7 +29,18 @@ from simgan.hub import VERSION
 WAITS = (1, 2, 5)  # seconds before the next attempts, where the Hub is out of reach or answers with an error
 AGAIN = {408, 409, 412, 425, 429}  # statuses that another attempt may not get
 CARD = "README.md"
-Answer = TypeVar("Answer")
+NO_ID = "{!r} is not the id of a repository: give org/name"
+LOG_IN = "log in with `hf auth login`, set HF_TOKEN or pass a token"
+REFUSALS: dict[Any, str] = {  # classes and statuses of errors that another attempt gets too
+    GatedRepoError: f"{{}} is gated: ask for access on its page, then {LOG_IN}",
+    RepositoryNotFoundError: f"no repository {{}} on the Hub, or it is private: check the name, or {LOG_IN}",
+    RevisionNotFoundError: "{} has no such revision: give a branch, tag or commit of it",
+    LocalTokenNotFoundError: f"nobody is logged in to the Hub: {LOG_IN}",
+    OfflineModeIsEnabled: "HF_HUB_OFFLINE is set: unset it",
+    HFValidationError: NO_ID,
+    401: f"the Hub took no token for {{}} (401: none, wrong or expired): {LOG_IN}",
+    403: "this token may not write to {} (403): use one that may, or propose it with --create-pr",
+}
 logger = logging.getLogger(__name__)
 
 
@@ -41,10 +53,8 @@ class Pushed:
     card_kept: bool = False
 
     def __str__(self) -> str:
-        text = f"pushed: {self.url}" if self.changed else f"nothing new to push: {self.url}"
-        if self.card_kept:
-            text += f" (the {CARD} there stays; pass --replace-card to replace it)"
-        return text
+        kept = f" (the {CARD} there stays; pass --replace-card to replace it)" if self.card_kept else ""
+        return f"{'pushed' if self.changed else 'nothing new to push'}: {self.url}{kept}"
 
 
 def upload(
@@ -60,26 +70,17 @@ def upload(
     owned: Sequence[str] = (),
     replace_card: bool = False,
 ) -> Pushed:
-    """Commit all files of a folder; create the repository and the branch where there are none.
+    """Commit all files of a folder, under their relative names, to a repository (org/name), which is made if it is new.
 
-    Args:
-        folder: its files keep their relative names.
-        repo_id: org/name.
-        message: of the commit.
-        repo_type: model, dataset or space.
-        revision: a branch, made from main if it is new; main if not given.
-        create_pr: propose the commit as a pull request.
-        private: make a new repository private; one that exists and is public is refused.
-        token: as everywhere in `huggingface_hub`.
-        owned: folders ("samples/") of the repository whose files are deleted where `folder` has them no more, unless
-            a card that stays there names them.
-        replace_card: replace the card there; otherwise a card is only sent where there is none.
+    `repo_type`: model, dataset or space. `revision`: a branch, made from main if it is new; main if not given.
+    `create_pr`: as a pull request. `private`: a new repository is private; one that is public is refused. `owned`:
+    folders ("samples/") of the repository whose files are deleted where `folder` has them no more, unless a card that
+    stays there names them. `replace_card`: otherwise a card is only sent where there is none.
 
-    Raises:
-        PublishError: the Hub refused it, or was not reached in four attempts. Then nothing of it is on the Hub.
+    `PublishError`: the Hub refused it, or was not reached in four attempts. Then nothing of it is on the Hub.
     """
     if repo_id.count("/") != 1:
-        raise PublishError(f"{repo_id!r} is not the id of a repository: give org/name")
+        raise PublishError(NO_ID.format(repo_id))
     api = HfApi(token=token, library_name="simgan", library_version=VERSION)
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     where: dict[str, Any] = {"repo_type": repo_type, "revision": revision}
@@ -87,46 +88,31 @@ def upload(
     def attempt() -> Pushed:
         sdk = "gradio" if repo_type == "space" else None
         api.create_repo(repo_id, repo_type=repo_type, space_sdk=sdk, private=private or None, exist_ok=True)
-        try:
-            before = api.repo_info(repo_id, **where)
-        except RevisionNotFoundError:
-            if create_pr or str(revision).startswith("refs/"):
-                raise
-            api.create_branch(repo_id, branch=str(revision), repo_type=repo_type, exist_ok=True)
-            before = api.repo_info(repo_id, **where)
+        if revision and not create_pr and not revision.startswith("refs/"):
+            api.create_branch(repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
+        before = api.repo_info(repo_id, **where)
         if private and not before.private:
             raise PublishError(f"{repo_id} exists and is public: make it private in its settings, or do not ask for it")
-        sent = dict(files)
-        card = _card(api, repo_id, where) if CARD in files and not replace_card else None
-        kept = card if card is not None and card != files[CARD].read_text() else ""
-        if kept:
-            del sent[CARD]
-        stored = api.list_repo_files(repo_id, **where) if owned else []
-        gone = [name for name in stored if name.startswith(tuple(owned)) and name not in sent and name not in kept]
-        commit = api.create_commit(
-            repo_id,
-            [
-                *(CommitOperationAdd(name, str(path)) for name, path in sent.items()),
-                *(CommitOperationDelete(name) for name in gone),
-            ],
-            commit_message=message,
-            create_pr=create_pr,
-            **where,
-        )
+        there = [file.rfilename for file in before.siblings or []]
+        sent, kept = dict(files), ""
+        if CARD in there and CARD in files and not replace_card:
+            card = Path(api.hf_hub_download(repo_id, CARD, repo_type=repo_type, revision=before.sha)).read_text()
+            if card != files[CARD].read_text():
+                kept = card
+                del sent[CARD]
+        gone = [name for name in there if name.startswith(tuple(owned)) and name not in sent and name not in kept]
+        operations: list[Any] = [CommitOperationAdd(name, str(path)) for name, path in sent.items()]
+        operations += [CommitOperationDelete(name) for name in gone]
+        commit = api.create_commit(repo_id, operations, commit_message=message, create_pr=create_pr, **where)
         return Pushed(commit.pr_url or commit.commit_url, commit.oid != before.sha, bool(kept))
 
-    return persistently(attempt, repo_id)
-
-
-def persistently(attempt: Callable[[], Answer], repo_id: str) -> Answer:
-    """Return what a function that talks to the Hub returns, with retries; `PublishError` where it fails."""
     for wait in (*WAITS, None):
         try:
             return attempt()
         except PublishError:
             raise
         except Exception as error:  # of any layer below: HTTP, sockets, files, the client
-            why, may_pass = _explain(error, repo_id)
+            why, may_pass = explain(error, repo_id)
             if wait is None or not may_pass:
                 raise PublishError(why) from error
             logger.warning("%s; next attempt in %d s", why, wait)
@@ -134,18 +120,15 @@ def persistently(attempt: Callable[[], Answer], repo_id: str) -> Answer:
     raise AssertionError  # the last wait is None
 
 
-def permission_problem(repo_id: str, *, token: str | bool | None = None, patience: float = 10) -> str | None:
-    """Return why a later push to `repo_id` would fail; None where no reason is known within `patience` seconds.
-
-    It makes one request and never raises.
-    """
-    found: list[str | None] = []
+def warn_of_refusal(repo_id: str) -> None:
+    """Print a warning if a later push to a repository would fail now; it asks the Hub once, for at most 10 seconds."""
+    found: list[str] = []
 
     def ask() -> None:
         try:
-            me = HfApi(token=token).whoami()
+            me = HfApi().whoami()
         except Exception as error:  # this is a warning, never a reason to stop
-            found.append(_explain(error, repo_id)[0])
+            found.append(explain(error, repo_id)[0])
             return
         owner = repo_id.split("/")[0]
         names = {me.get("name"), *(organization.get("name") for organization in me.get("orgs", []))}
@@ -157,42 +140,23 @@ def permission_problem(repo_id: str, *, token: str | bool | None = None, patienc
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(patience)
-    return found[0] if found else None
+    thread.join(10)
+    if found:
+        print(f"warning: a push to {repo_id} would fail now: {found[0]}", file=sys.stderr, flush=True)
 
 
-def _card(api: HfApi, repo_id: str, where: dict[str, Any]) -> str | None:
-    """Return the text of the card on the Hub; None where there is none."""
-    with TemporaryDirectory() as folder:
-        try:
-            return Path(api.hf_hub_download(repo_id, CARD, local_dir=folder, **where)).read_text()
-        except LocalEntryNotFoundError:  # not reached
-            raise
-        except EntryNotFoundError:
-            return None
-
-
-def _explain(error: BaseException, repo_id: str) -> tuple[str, bool]:
-    """Return what went wrong, in a sentence, and whether another attempt may work."""
-    if isinstance(error, RuntimeError) and error.__cause__ is not None:  # "Error while uploading", whatever it was
-        error = error.__cause__
+def explain(error: BaseException, name: str) -> tuple[str, bool]:
+    """Return what went wrong with a repository, in a sentence, and whether another attempt may work."""
+    if isinstance(error, RuntimeError | LocalEntryNotFoundError) and error.__cause__ is not None:
+        error = error.__cause__  # of "Error while uploading", or of what is not in the cache either
     status = getattr(getattr(error, "response", None), "status_code", None)
-    log_in = "log in with `hf auth login`, set HF_TOKEN or pass a token"
-    if isinstance(error, LocalTokenNotFoundError):
-        return f"nobody is logged in to the Hub: {log_in}", False
-    if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set: unset it", False
-    if isinstance(error, HFValidationError):
-        return f"{repo_id!r} is not the id of a repository: give org/name", False
-    if status == 401:
-        return f"the Hub took no token for {repo_id} (401: none, wrong or expired): {log_in}", False
-    if status == 403:
-        return f"this token may not write to {repo_id} (403): use one that may, or propose it with --create-pr", False
+    for kind, sentence in REFUSALS.items():
+        if kind == status if isinstance(kind, int) else isinstance(error, kind):
+            return sentence.format(name), False
     if status is not None:
         said = getattr(error, "server_message", None) or ""
-        may_pass = status >= 500 or status in AGAIN
-        return f"the Hub answered {status} for {repo_id}{': ' if said else ''}{said}", may_pass
+        return f"the Hub answered {status} for {name}{': ' if said else ''}{said}", status >= 500 or status in AGAIN
     if isinstance(error, ValueError):  # a card that the Hub finds invalid
         return " ".join(str(error).split()), False
     first = next(iter(str(error).splitlines()), "")
-    return f"the Hub was not reached ({type(error).__name__}: {first})", True
+    return f"the Hub was not reached for {name} ({type(error).__name__}: {first})", True

@@ -1,6 +1,5 @@
 """Refine `datasets` data sets: the column of images, a shard of rows at a time; all other columns stay as they are."""
 
-import errno
 import json
 import shutil
 from pathlib import Path
@@ -8,72 +7,53 @@ from typing import Any
 
 from tqdm import tqdm
 
-from simgan.errors import SourceError
+from simgan.errors import SourceError, reason
 from simgan.images.arrays import Array
 from simgan.images.files import decode, encode_png
-from simgan.refining.job import Job, batches, write
+from simgan.refining.job import Job, write
 
 SHARD = 4096  # rows that are written at a time
+BROKEN = "broken.json"  # of a shard: what was wrong with each row that was left out
 
 
 def is_dataset(source: Path) -> bool:
-    """Return whether a folder is a data set that was saved to disk."""
-    return (source / "state.json").is_file() and (source / "dataset_info.json").is_file()
+    """Return whether a folder is a data set, or one with splits, that was saved to disk."""
+    one = (source / "state.json").is_file() and (source / "dataset_info.json").is_file()
+    return one or (source / "dataset_dict.json").is_file()
 
 
-def refine_splits(job: Job, source: Path, output: Path) -> None:
-    """Refine each split of a `DatasetDict` that was saved to disk."""
-    parts = job.begin_beside(output)
-    listed = (source / "dataset_dict.json").read_bytes()
-    for split in json.loads(listed)["splits"]:
-        if not (parts / "splits" / split).exists():
-            refine_dataset(job, source / split, parts / "splits" / split)
-    write(parts / "splits" / "dataset_dict.json", listed)
-    (parts / "splits").replace(output)
-    shutil.rmtree(parts)
+def image_column(features: dict[str, Any], place: Path) -> str:
+    """Return the name of the one column of images of a data set; `SourceError` where there is not exactly one."""
+    from datasets import Image
+
+    columns = [name for name, kind in features.items() if name == "image" or isinstance(kind, Image)]
+    if len(columns) != 1:
+        raise SourceError(f"{place} must have rows with one column of images: it has {', '.join(features)}")
+    return columns[0]
 
 
 def refine_dataset(job: Job, source: Path, output: Path) -> None:
-    """Refine a data set that was saved to disk, or a Parquet file."""
-    from datasets import Image as ImageColumn
-    from datasets import concatenate_datasets
+    """Refine a data set that was saved to disk, with or without splits, or a Parquet file."""
+    from datasets import DatasetDict
 
-    parts = job.begin_beside(output)
-    dataset = _open(source, parts)
-    columns = [name for name, kind in dataset.features.items() if name == "image" or isinstance(kind, ImageColumn)]
-    if len(columns) != 1 or not len(dataset):
-        raise SourceError(f"{source} has no rows with one column of images: it has {', '.join(dataset.column_names)}")
-    dataset = dataset.cast_column(columns[0], ImageColumn(decode=False))
-    files = []
-    with tqdm(total=len(dataset), desc="refining", unit=" images") as bar:
-        for start in range(0, len(dataset), SHARD):
-            rows = dataset.select(range(start, min(start + SHARD, len(dataset))))
-            files.append(parts / f"{start:09}.parquet")
-            left_out = files[-1].with_suffix(".txt")
-            if files[-1].is_file():
-                broken = left_out.read_text().splitlines()
-                job.done.already += len(rows) - len(broken)
-                job.done.broken += broken
-            else:
-                before = len(job.done.broken)
-                shard = _refine_rows(job, rows, columns[0], source, start)
-                write(left_out, "\n".join(job.done.broken[before:]).encode())
-                aside = files[-1].with_suffix(".part")
-                shard.to_parquet(str(aside))
-                aside.replace(files[-1])
-            bar.update(len(rows))
-    whole = concatenate_datasets([_open(file, parts) for file in files])
+    parts = job.begin(output, beside=True)
+    data = open_dataset(source, parts)
     aside = output.parent / f".{output.name}.part"
-    if output.suffix == ".parquet":
-        whole.to_parquet(str(aside))
+    if isinstance(data, DatasetDict):
+        data = DatasetDict({name: _refine_rows(job, rows, source / name, parts / name) for name, rows in data.items()})
     else:
+        data = _refine_rows(job, data, source, parts)
+    if isinstance(data, DatasetDict) or output.suffix != ".parquet":
         shutil.rmtree(aside, ignore_errors=True)
-        whole.save_to_disk(str(aside))
+        data.save_to_disk(str(aside))
+    else:
+        data.to_parquet(str(aside))
     aside.replace(output)
     shutil.rmtree(parts)
 
 
-def _open(place: Path, parts: Path) -> Any:
+def open_dataset(place: Path, parts: Path) -> Any:
+    """Return a saved `Dataset`, `DatasetDict` or Parquet file, unpacked to `parts`; `SourceError` if broken."""
     from datasets import Dataset, load_from_disk
 
     try:
@@ -81,29 +61,43 @@ def _open(place: Path, parts: Path) -> Any:
             return load_from_disk(str(place))
         return Dataset.from_parquet(str(place), cache_dir=str(parts / "cache"))  # Arrow files are made of Parquet
     except Exception as error:  # datasets and Arrow raise all kinds for a broken file
-        cause = error.__cause__ or error
-        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
-            raise cause from error
-        raise SourceError(f"{place} cannot be read as a data set: {cause}") from error
+        raise SourceError(f"{place} cannot be read as a data set: {reason(error.__cause__ or error)}") from error
 
 
-def _refine_rows(job: Job, rows: Any, column: str, source: Path, start: int) -> Any:
-    from datasets import Image as ImageColumn
+def _refine_rows(job: Job, rows: Any, source: Path, parts: Path) -> Any:
+    """Refine a `Dataset`; each shard becomes a folder in `parts`, which a later call finds."""
+    from datasets import Image, concatenate_datasets, load_from_disk
 
-    cells: dict[int, dict[str, Any]] = {}
+    column = image_column(rows.features, source)
+    if not len(rows):
+        raise SourceError(f"{source} has no rows")
+    rows = rows.cast_column(column, Image(decode=False))
+    starts = range(0, len(rows), SHARD)
 
-    def load(place: int) -> tuple[int, str | None, Array] | None:
-        cell, name = rows[place][column] or {"bytes": b"", "path": None}, f"row {start + place} of {source}"
-        data = cell["bytes"]
-        if data is None:
-            data, name = cell["path"], f"{cell['path']} ({name})"
-        array = job.load(lambda: decode(data, name), name)
-        return None if array is None else (place, cell["path"], array)
+    def read(row: tuple[int, dict[str, Any] | None]) -> tuple[Array, str]:
+        cell, name = row[1] or {"bytes": b""}, f"row {row[0]} of {source}"
+        return decode(cell["path"] if cell["bytes"] is None else cell["bytes"], name), name
 
-    for batch in batches(map(load, range(len(rows)))):
-        for (place, path, _), refined in zip(batch, job.refine([array for *_, array in batch]), strict=True):
-            kept = Path(path).with_suffix(".png").name if path else None
-            cells[place] = {"bytes": encode_png(refined), "path": kept}
-    whole = rows.select(sorted(cells)).remove_columns(column)
-    whole = whole.add_column(column, [cells[place] for place in sorted(cells)], feature=ImageColumn())
-    return whole.select_columns(rows.column_names)
+    for start in tqdm(starts, desc="refining", unit=f" × {SHARD} rows"):
+        shard = rows.select(range(start, min(start + SHARD, len(rows))))
+        place, aside = parts / f"{start:09}", parts / f".{start:09}"
+        if place.is_dir():
+            broken = json.loads((place / BROKEN).read_text())
+            job.done.already += len(shard) - len(broken)
+            job.done.broken += broken
+            continue
+        known, cells = len(job.done.broken), {}
+        numbered = enumerate((row[column] for row in shard.select_columns(column)), start)
+        for (number, cell), _, refined in job.refine_all(numbered, read):
+            path = Path(cell["path"]).with_suffix(".png").name if cell["path"] else None
+            cells[number - start] = {"bytes": encode_png(refined), "path": path}
+        if cells:
+            shard = shard.select(list(cells)).remove_columns(column)
+            shard = shard.add_column(column, list(cells.values()), feature=Image()).select_columns(rows.column_names)
+            shard.save_to_disk(str(aside))
+        write(aside / BROKEN, json.dumps(job.done.broken[known:]).encode())
+        aside.replace(place)
+    shards = [place for start in starts if is_dataset(place := parts / f"{start:09}")]
+    if not shards:
+        raise SourceError(f"{source} holds no image that can be refined: {job.done.broken[-1]}")
+    return concatenate_datasets([load_from_disk(str(place)) for place in shards])

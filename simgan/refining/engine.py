@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from simgan.errors import ImageError, Stopped
 from simgan.images import codecs
@@ -22,33 +22,7 @@ PIECE = 2**14  # pixels that go through the network together: their maps fit the
 STRIP = 2**20  # pixels of a strip of a large image, so that memory does not grow with the image
 
 ShouldStop = Callable[[], bool] | None
-
-
-class RefinerLike(Protocol):
-    """What refining needs of a refiner; `simgan.Refiner` has all of it."""
-
-    origin: str | None
-    revision: str | None
-    metadata: dict[str, str] | None
-
-    @property
-    def config(self) -> Any:
-        """Its `RefinerConfig`."""
-
-    def prepare(self, x: Tensor) -> Tensor:
-        """Return the network's input for images (B, C, H, W) in [−1, 1]."""
-
-    def convolve(self, prepared: Tensor) -> Tensor:
-        """Apply the convolutional network to a prepared input."""
-
-    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
-        """Return its weights."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return its weights by name."""
-
-    def to(self, *arguments: Any, **options: Any) -> Any:
-        """Move it to a device or a memory format."""
+RefinerLike = Any  # a `simgan.Refiner`, which a room above makes
 
 
 def refine(
@@ -66,11 +40,12 @@ def refine(
     size = batch_size or (BATCH if _device(refiner) == "cpu" else BATCH_ON_GPU)
     if isinstance(images, str | Path | Image.Image | np.ndarray | Tensor):
         return next(_refine_many(refiner, [images], strength, 1, should_stop))
-    if isinstance(images, list | tuple):
-        return list(_refine_many(refiner, images, strength, size, should_stop))
-    if isinstance(images, Iterable):
-        return _refine_many(refiner, images, strength, size, should_stop)
-    raise ImageError(f"cannot refine a {type(images).__name__}: give a path, an image, an array, a tensor or a list")
+    if not isinstance(images, Iterable):
+        raise ImageError(
+            f"cannot refine a {type(images).__name__}: give a path, an image, an array, a tensor or a list"
+        )
+    refined = _refine_many(refiner, images, strength, size, should_stop)
+    return list(refined) if isinstance(images, list | tuple) else refined
 
 
 def check(refiner: RefinerLike, image: Any, name: str) -> Array:
@@ -84,34 +59,25 @@ def _refine_many(
     refiner: RefinerLike, images: Iterable[Any], strength: float, batch_size: int, should_stop: ShouldStop
 ) -> Iterator[Any]:
     """Read `batch_size` images ahead, no more, and refine those of one size together."""
-    source, first = iter(images), 0
-    while batch := list(islice(source, batch_size)):
-        named = [_open(image, f"image {first + i}") for i, image in enumerate(batch)]
-        yield from _refine_batch(refiner, named, strength, should_stop)
-        first += len(batch)
-
-
-def _open(image: Any, name: str) -> tuple[str, Any]:
-    return (str(image), read(image)) if isinstance(image, str | Path) else (name, image)
-
-
-def _refine_batch(
-    refiner: RefinerLike, named: list[tuple[str, Any]], strength: float, should_stop: ShouldStop
-) -> list[Any]:
-    codec = codecs.get(refiner.config.codec)
-    results: list[Any] = [None] * len(named)
-    groups: dict[tuple[Any, ...], list[tuple[int, Array]]] = {}
-    for i, (name, image) in enumerate(named):
-        if isinstance(image, Tensor):
-            results[i] = _refine_tensor(refiner, image, strength, name, should_stop)
-        else:
-            stored = check(refiner, image, name)
-            groups.setdefault((stored.shape, stored.dtype), []).append((i, stored))
-    for members in groups.values():
-        refined = _refine_stored(refiner, np.stack([stored for _, stored in members]), strength, should_stop)
-        for (i, _), array in zip(members, refined, strict=True):
-            results[i] = codec.restore(array, named[i][1])
-    return results
+    codec, numbered = codecs.get(refiner.config.codec), enumerate(images)
+    while batch := list(islice(numbered, batch_size)):
+        results: dict[int, Any] = dict.fromkeys(number for number, _ in batch)
+        groups: dict[tuple[Any, ...], list[tuple[int, Any, Array]]] = {}
+        for number, image in batch:
+            name = str(image) if isinstance(image, str | Path) else f"image {number}"
+            image = read(image) if isinstance(image, str | Path) else image
+            if isinstance(image, Tensor):
+                results[number] = _refine_tensor(refiner, image, strength, name, should_stop)
+            else:
+                stored = check(refiner, image, name)
+                groups.setdefault((stored.shape, stored.dtype), []).append((number, image, stored))
+        for members in groups.values():
+            stack = np.stack([stored for *_, stored in members])
+            for (number, image, _), array in zip(
+                members, _refine_stored(refiner, stack, strength, should_stop), strict=True
+            ):
+                results[number] = codec.restore(array, image)
+        yield from results.values()
 
 
 def _refine_tensor(refiner: RefinerLike, image: Tensor, strength: float, name: str, should_stop: ShouldStop) -> Tensor:
@@ -147,7 +113,7 @@ def _refine_stored(refiner: RefinerLike, images: Array, strength: float, should_
     if codec.background is None or _device(refiner) != "cpu":
         refined = run_network(refiner, x, fast=images.dtype == np.uint8, should_stop=should_stop)
     else:  # a GPU takes less time for whole images together than for the readings of one after the other
-        known: dict[tuple[int, int], Tensor] = {}
+        known: dict[tuple[int, ...], Tensor] = {}
         refined = torch.stack([run_on_readings(refiner, one, codec.background, known, should_stop) for one in x])
     return codec.blend(images, refined, strength, windows, config.triangulation and config.triangulation.snap)
 
@@ -206,7 +172,7 @@ def run_on_readings(
     refiner: RefinerLike,
     x: Tensor,
     background: float,
-    known: dict[tuple[int, int], Tensor],
+    known: dict[tuple[int, ...], Tensor],
     should_stop: ShouldStop = None,
 ) -> Tensor:
     """Return R(x) of (1, H, W), where all that is not `background` fills a part of the image.
@@ -216,26 +182,25 @@ def run_on_readings(
     nothing: reflecting padding continues the background if one more pixel of it is there; padding with zeros does not,
     so a rim as wide as the receptive field is computed and dropped. The image's own border is padded as always.
     """
-    reach, size = _reach(refiner), (x.shape[1], x.shape[2])
-    readings = x[0] != background
+    reach, size = _reach(refiner), tuple(x.shape[1:])
     rim = reach if refiner.config.padding == "zeros" else 1
-    places, inner = [], []
+    kept, cut, inner = [slice(None)], [slice(None)], [slice(None)]
     for axis, length in enumerate(size):
-        lines = torch.nonzero(readings.any(1 - axis))[:, 0].tolist() or [0]
-        kept = _widened(slice(lines[0], lines[-1] + 1), reach, length)
-        cut = _widened(kept, max(rim, MINIMUM_SIZE - (kept.stop - kept.start)), length)
-        places.append((kept, cut))
-        inner.append(slice(kept.start - cut.start, kept.stop - cut.start))
-    (rows, rows_cut), (columns, columns_cut) = places
+        lines = torch.nonzero((x[0] != background).any(1 - axis))[:, 0].tolist() or [0]
+        box = _widened(slice(lines[0], lines[-1] + 1), reach, length)
+        wide = _widened(box, max(rim, MINIMUM_SIZE - (box.stop - box.start)), length)
+        kept.append(box)
+        cut.append(wide)
+        inner.append(slice(box.start - wide.start, box.stop - wide.start))
     # Float32: bfloat16 moved one depth in 20 by a mm, and where holes open some by 2.6 mm, more than a Kinect's step
     # (1.5 mm at 0.7 m); without predict_residual it moved one in 4 (refiners of 12 maps, trained on a frame of NYU's).
-    part = run_network(refiner, x[None, :, rows_cut, columns_cut], should_stop=should_stop)[0]
+    part = run_network(refiner, x[tuple(cut)][None], should_stop=should_stop)[0]
     if part.shape == x.shape:
         return part
     if size not in known:
-        known[size] = _run_on_background(refiner, *size, background)
+        known[size] = _run_on_background(refiner, size, background)
     out = known[size].clone()
-    out[:, rows, columns] = part[:, inner[0], inner[1]]
+    out[tuple(kept)] = part[tuple(inner)]
     return out
 
 
@@ -243,13 +208,13 @@ def _widened(span: slice, by: int, length: int) -> slice:
     return slice(max(0, span.start - by), min(length, span.stop + by))
 
 
-def _run_on_background(refiner: RefinerLike, height: int, width: int, background: float) -> Tensor:
+def _run_on_background(refiner: RefinerLike, size: tuple[int, ...], background: float) -> Tensor:
     """Return R of an image (1, H, W) of background alone: away from the border it is one value, so few are computed."""
     reach = _reach(refiner)
-    least = [min(size, max(2 * reach + 1, MINIMUM_SIZE)) for size in (height, width)]
+    least = [min(length, max(2 * reach + 1, MINIMUM_SIZE)) for length in size]
     values = run_network(refiner, torch.full((1, 1, *least), background))[0]
     rows, columns = (
-        torch.tensor([i if i < reach else max(reach, i - size + small) for i in range(size)])
-        for size, small in zip((height, width), least, strict=True)
+        torch.tensor([i if i < reach else max(reach, i - length + small) for i in range(length)])
+        for length, small in zip(size, least, strict=True)
     )
     return values[:, rows][:, :, columns]

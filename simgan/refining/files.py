@@ -5,7 +5,10 @@ each written aside and renamed. So a run that was killed continues where it was,
 file keeps its own quantization tables and subsampling; all other formats are written without loss.
 """
 
+import re
 import shutil
+import tarfile
+import zipfile
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,57 +17,35 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from simgan.errors import SourceError, reason
-from simgan.images.arrays import Array
-from simgan.images.files import ARRAYS, encode_like, pictures, read
+from simgan.errors import ImageError, SourceError, reason
+from simgan.images.files import ARRAYS, encode_like, pictures
 from simgan.images.files import SUFFIXES as IMAGES
-from simgan.refining.archives import kind_of, listing, pack
-from simgan.refining.datasets import is_dataset, refine_dataset, refine_splits
-from simgan.refining.engine import RefinerLike, ShouldStop, check
-from simgan.refining.job import Job, Refined, batches, write
+from simgan.refining.datasets import is_dataset, refine_dataset
+from simgan.refining.engine import RefinerLike
+from simgan.refining.job import RECORD, Job, Refined, write
+
+ARCHIVES = {".zip": "zip", ".tar": "w", ".tgz": "w:gz", ".tar.gz": "w:gz"}  # else tarfile's mode
 
 
-def refine_path(
-    refiner: RefinerLike,
-    source: Path,
-    output: Path,
-    *,
-    strength: float = 1.0,
-    batch_size: int | None = None,
-    skip_bad: bool = False,
-    copy: Sequence[str] = (),
-    check: Callable[[Any, Any, str], object] = check,
-    read_image: Callable[[Any, str], Image.Image | Array] = read,
-    progress: Callable[[int, int], None] | None = None,
-    should_stop: ShouldStop = None,
-) -> Refined:
+def refine_path(refiner: RefinerLike, source: Path, output: Path, **settings: Any) -> Refined:
     """Refine an image file, a folder, an archive (.zip, .tar, .tar.gz) or a `datasets` data set into the same kind.
 
-    Relative names, formats, modes and bit depths stay; files that are no images, such as labels, are copied, and so are
-    images whose relative names match a pattern of `copy`, such as "masks/*". An archive becomes a folder where `output`
-    has no archive's suffix. Called again after an interruption, it does the rest.
-    `check(refiner, image, name)` raises `ImageError` for an image (PIL or array) that is not to be refined; it must
-    refuse what `simgan.refining.engine.check` refuses.
-    `read_image(source, name)` returns an image of a path or of bytes, as `simgan.images.files.read` does.
-    `progress` is called with the images done and the images of a folder or an archive; what it raises ends the run.
-    `should_stop` is called before each image, and between the pieces that go through the network.
+    Relative names, formats, modes and bit depths stay; files that are no images, such as labels, are copied. An archive
+    becomes a folder where `output` has no archive's suffix. Called again after an interruption, it does the rest.
+    `settings` are those of `simgan.refining.job.Job`.
 
-    Raises:
-        SourceError: nothing to refine, or an output that is the input, or was begun with another model or strength.
-        ImageError: an image is broken (with `skip_bad` it is left out and listed).
-        Stopped: `should_stop` returned True.
+    `SourceError`: nothing to refine, or an output that is the input, or was begun with another model or strength.
+    `ImageError`: a broken image. `Stopped`: `should_stop` returned True.
     """
     source, output = Path(source).expanduser(), Path(output).expanduser()
     if not source.exists():
         raise SourceError(f"{source} does not exist: give an image, a folder, an archive or a data set")
     if source.resolve() == output.resolve() or source.resolve() in output.resolve().parents:
         raise SourceError(f"the output {output} is (in) the input: give another place")
-    job = Job(refiner, strength, batch_size, skip_bad, tuple(copy), check, read_image, progress, should_stop)
+    job = Job(refiner, **settings)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        if (source / "dataset_dict.json").is_file():
-            refine_splits(job, source, output)
-        elif source.suffix == ".parquet" or is_dataset(source):
+        if source.suffix == ".parquet" or is_dataset(source):
             refine_dataset(job, source, output)
         elif source.is_file() and kind_of(source) is None:
             _refine_file(job, source, output)
@@ -84,10 +65,8 @@ def _refine_file(job: Job, source: Path, output: Path) -> None:
         raise SourceError(f"{place} has no image's suffix: give a name that ends in {', '.join(sorted(suffixes))}")
     if place.resolve() == source.resolve():
         raise SourceError(f"the output {place} is the input: give another place")
-    image = job.read_image(source, str(source))
-    job.check(job.refiner, image, str(source))
-    kind = Image.registered_extensions().get(place.suffix.lower())
-    write(place, encode_like(job.refine([image])[0], image, kind))
+    for _, image, refined in job.refine_all([str(source)], lambda name: (job.read_image(source, name), name)):
+        write(place, encode_like(refined, image, Image.registered_extensions().get(place.suffix.lower())))
 
 
 def _refine_files(job: Job, source: Path, output: Path) -> None:
@@ -97,29 +76,74 @@ def _refine_files(job: Job, source: Path, output: Path) -> None:
     if not images:
         raise SourceError(f"{source} holds no images; their names end in {', '.join(sorted(IMAGES))}")
     packed = kind_of(output)
-    parts = job.begin_beside(output) if packed else job.begin(output)
+    parts = job.begin(output, beside=bool(packed))
     folder = parts / "files" if packed else output
-    for name in sorted(set(names) - set(images), key=names.index):
-        if not (folder / name).is_file():
+    done, to_refine = job.done, set(images)
+    left = [name for name in names if not (folder / name).is_file()]
+    for name in left:
+        if name not in to_refine:
             write(folder / name, read_member(name))
-            job.done.copied += 1
-    left = [name for name in images if not (folder / name).is_file()]
-    job.done.already = len(images) - len(left)
-    with tqdm(total=len(images), initial=job.done.already, desc="refining", unit=" images") as bar:
-
-        def load(name: str) -> tuple[str, Image.Image | Array] | None:
-            image = job.load(lambda: job.read_image(read_member(name), name), name)
-            bar.update(image is None)
-            return None if image is None else (name, image)
-
-        for batch in batches(map(load, left)):
-            for (name, image), refined in zip(batch, job.refine([image for _, image in batch]), strict=True):
-                write(folder / name, encode_like(refined, image))
-            bar.update(len(batch))
+            done.copied += 1
+    left = [name for name in left if name in to_refine]
+    done.already = len(images) - len(left)
+    with tqdm(total=len(images), initial=done.already, desc="refining", unit=" images") as bar:
+        for name, image, refined in job.refine_all(left, lambda name: (job.read_image(read_member(name), name), name)):
+            write(folder / name, encode_like(refined, image))
+            seen = done.already + done.images + len(done.broken)
+            bar.update(seen - bar.n)
             if job.progress:
-                job.progress(job.done.already + job.done.images + len(job.done.broken), len(images))
+                job.progress(seen, len(images))
     if packed:
         aside = output.parent / f".{output.name}.part"
         pack(packed, aside, folder, [name for name in names if (folder / name).is_file()])
         aside.replace(output)
         shutil.rmtree(parts)
+
+
+def kind_of(path: Path) -> str | None:
+    """Return how an archive is packed, by its name: "zip" or a mode of `tarfile`; None where it is no archive."""
+    name = path.name.lower()
+    return next((kind for suffix, kind in ARCHIVES.items() if name.endswith(suffix)), None)
+
+
+def listing(source: Path) -> tuple[list[str], Callable[[str], bytes]]:
+    """Return the names of all files below a folder or in an archive, and the function that reads one of them.
+
+    `SourceError` for an archive that cannot be read, or a name that leads out of it; reading a broken member raises
+    `ImageError`.
+    """
+    try:
+        names, read = _open(source)
+    except Exception as error:  # broken archives raise any: IndexError, UnicodeDecodeError, NotImplementedError, …
+        raise SourceError(f"{source} cannot be read as an archive: {error}") from error
+    for name in names:
+        if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
+            raise SourceError(f"{source} holds {name!r}, a name that leads out of it: pack it again")
+
+    def read_member(name: str) -> bytes:
+        try:
+            return read(name)
+        except Exception as error:
+            raise ImageError(f"{name} in {source} cannot be read: {error}") from error
+
+    return [name for name in names if name != RECORD], read_member
+
+
+def _open(source: Path) -> tuple[Sequence[str], Callable[[str], bytes]]:
+    if source.is_dir():
+        names = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
+        return names, lambda name: (source / name).read_bytes()
+    if kind_of(source) == "zip":
+        packed = zipfile.ZipFile(source)
+        return list(dict.fromkeys(info.filename for info in packed.infolist() if not info.is_dir())), packed.read
+    tape: Any = tarfile.open(source)  # noqa: SIM115  (read from until the end)
+    members = {member.name: member for member in tape.getmembers() if member.isfile()}
+    return list(members), lambda name: tape.extractfile(members[name]).read()
+
+
+def pack(kind: Any, output: Path, folder: Path, names: list[str]) -> None:
+    """Put files of a folder into an archive, under the same names and in their order."""
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) if kind == "zip" else tarfile.open(output, kind) as packed:
+        add = packed.write if isinstance(packed, zipfile.ZipFile) else packed.add
+        for name in names:
+            add(folder / name, name)

@@ -1,4 +1,4 @@
-"""What refining files and refining data sets share: settings, what was done, batches, and files that are whole."""
+"""What refining files and data sets share: settings, what was done, batches, records of both, whole files."""
 
 import hashlib
 import json
@@ -12,14 +12,14 @@ from PIL import Image
 
 from simgan.errors import ImageError, SourceError
 from simgan.images.arrays import Array
-from simgan.refining.engine import RefinerLike, ShouldStop, raise_if_stopped, refine
+from simgan.images.files import read
+from simgan.refining.engine import RefinerLike, ShouldStop, check, raise_if_stopped, refine
 from simgan.runtime import has_fast_bfloat16, use_fast_bfloat16
 
 RECORD = ".simgan-refine.json"
 AHEAD = 256  # files, or rows of a data set, that are read before they are refined together
 PIXELS = 2**24  # of them at most, so that large images do not fill the memory
-Value = TypeVar("Value", bound=tuple[Any, ...])
-Loaded = TypeVar("Loaded", bound=Image.Image | Array)
+Item = TypeVar("Item")
 
 
 @dataclass
@@ -34,96 +34,91 @@ class Refined:
 
 @dataclass
 class Job:
-    """The settings of `simgan.refining.files.refine_path`, and what was done so far."""
+    """The settings of refining what is on a disk, and what was done so far."""
 
     refiner: RefinerLike
-    strength: float
-    batch_size: int | None
-    skip_bad: bool
-    copy: tuple[str, ...]
-    check: Callable[[Any, Any, str], object]
-    read_image: Callable[[Any, str], Any]
-    progress: Callable[[int, int], None] | None
-    should_stop: ShouldStop
+    strength: float = 1.0
+    batch_size: int | None = None
+    skip_bad: bool = False  # leave broken images out, and list them
+    copy: Sequence[str] = ()  # patterns of the relative names of images that are labels, such as "masks/*": copied
+    read_image: Callable[[Any, str], Image.Image | Array] = read  # of a path or bytes, and a name; `ImageError`
+    check: Callable[[Any, Any, str], object] = check  # refuses at least what `simgan.refining.engine.check` does
+    progress: Callable[[int, int], None] | None = None  # gets images done and all images of a folder or an archive
+    should_stop: ShouldStop = None  # called before each image and between the pieces that go through the network
     done: Refined = field(default_factory=Refined)
 
-    def begin(self, folder: Path) -> Path:
-        """Make a folder to work in, or continue in one that was begun with the same refiner and settings."""
-        note = folder / RECORD
-        if note.is_file():
-            text = note.read_text()
-            if not is_of_record(text, self.refiner, self.strength, self.copy):
-                raise SourceError(
-                    f"{folder} was begun with another model or strength, or other files to copy: give another output, "
-                    "or delete it"
-                )
-            use_fast_bfloat16(json.loads(text).get("bfloat16", has_fast_bfloat16()))
+    def begin(self, output: Path, *, beside: bool) -> Path:
+        """Make, or continue in, a folder to work in: the output, or one beside an output that is made at the end.
+
+        `SourceError` where the folder was begun with another refiner or other settings, or by something else.
+        """
+        if beside and output.exists():
+            raise SourceError(f"{output} exists: give another output, or delete it")
+        folder = output.parent / f".{output.name}.parts" if beside else output
+        note, facts = folder / RECORD, record(self.refiner, self.strength, self.copy)
+        if is_of_record(note, facts):
+            use_fast_bfloat16(json.loads(note.read_text())["bfloat16"])
+        elif note.is_file():
+            raise SourceError(
+                f"{folder} was begun with another model or strength, or other files to copy: give another output, or "
+                "delete it"
+            )
         elif folder.is_dir() and any(folder.iterdir()):
             raise SourceError(f"{folder} is not empty and was not begun by this command: give another output")
-        write(note, record(self.refiner, self.strength, self.copy).encode())
+        else:
+            write(note, json.dumps(facts).encode())
         return folder
 
-    def begin_beside(self, output: Path) -> Path:
-        """Make, or continue in, a folder beside an output that is written when all of it is done."""
-        if output.exists():
-            raise SourceError(f"{output} exists: give another output, or delete it")
-        return self.begin(output.parent / f".{output.name}.parts")
+    def refine_all(
+        self, items: Iterable[Item], read: Callable[[Item], tuple[Any, str]]
+    ) -> Iterator[tuple[Item, Any, Any]]:
+        """Yield each item with its image and its refined image, in order.
 
-    def load(self, read: Callable[[], Loaded], name: str) -> Loaded | None:
-        """Return the image that `read` returns, if it can be refined; None for a broken one that is skipped."""
-        raise_if_stopped(self.should_stop)
-        try:
-            image = read()
-            self.check(self.refiner, image, name)
-            return image
-        except ImageError as error:
-            if not self.skip_bad:
-                raise
-            self.done.broken.append(str(error))
-            return None
+        `read` returns an image and its name. With `skip_bad`, an item whose image raises `ImageError` is left out. In
+        memory are at most `AHEAD` images, or those of `PIXELS` pixels and one more.
+        """
+        batch: list[tuple[Item, Any]] = []
+        pixels = 0
+        for item in items:
+            raise_if_stopped(self.should_stop)
+            try:
+                image, name = read(item)
+                self.check(self.refiner, image, name)
+            except ImageError as error:
+                if not self.skip_bad:
+                    raise
+                self.done.broken.append(str(error))
+                continue
+            batch.append((item, image))
+            pixels += int(np.prod(image.size))  # of a PIL image width and height
+            if len(batch) == AHEAD or pixels >= PIXELS:
+                yield from self._refine(batch)
+                batch, pixels = [], 0
+        yield from self._refine(batch)
 
-    def refine(self, images: list[Any]) -> list[Any]:
-        """Refine images together, and count them."""
-        self.done.images += len(images)
-        refined: list[Any] = refine(self.refiner, images, self.strength, self.batch_size, self.should_stop)
-        return refined
+    def _refine(self, batch: list[tuple[Item, Any]]) -> Iterator[tuple[Item, Any, Any]]:
+        images = [image for _, image in batch]
+        refined = refine(self.refiner, images, self.strength, self.batch_size, self.should_stop)
+        self.done.images += len(batch)
+        for (item, image), one in zip(batch, refined, strict=True):
+            yield item, image, one
 
 
-def record(refiner: RefinerLike, strength: float, copy: Sequence[str] = ()) -> str:
-    """Return what an output is made with, as one line of JSON: weights, settings, strength, copied files, precision."""
+def record(refiner: RefinerLike, strength: float, copy: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what an output is made with: SHA-256 of weights and settings, strength, copied files, precision."""
     digest = hashlib.sha256(repr(refiner.config).encode())
     for value in refiner.state_dict().values():
         digest.update(value.cpu().numpy().tobytes())
-    facts = {"refiner": digest.hexdigest(), "strength": strength, "copy": tuple(copy), "bfloat16": has_fast_bfloat16()}
-    return json.dumps(facts) + "\n"
+    return {"refiner": digest.hexdigest(), "strength": strength, "copy": [*copy], "bfloat16": has_fast_bfloat16()}
 
 
-def is_of_record(text: str, refiner: RefinerLike, strength: float, copy: Sequence[str] = ()) -> bool:
-    """Return whether a record is of this refiner, strength and copying; the precision may be another machine's."""
+def is_of_record(note: Path, facts: dict[str, Any]) -> bool:
+    """Return whether a file is the record `facts`; the precision may be another machine's."""
     try:
-        first, second = json.loads(text), json.loads(record(refiner, strength, copy))
-    except ValueError:
+        found = json.loads(note.read_text())
+    except (OSError, ValueError):
         return False
-    return isinstance(first, dict) and all(first.get(key) == second[key] for key in second.keys() - {"bfloat16"})
-
-
-def batches(values: Iterable[Value | None]) -> Iterator[list[Value]]:
-    """Return up to `AHEAD` of the values that are not None at a time, or up to `PIXELS` (and one more image).
-
-    A value is a tuple that ends with an image.
-    """
-    batch: list[Value] = []
-    seen = 0
-    for value in values:
-        if value is None:
-            continue
-        batch.append(value)
-        seen += int(np.prod(value[-1].size))  # of a PIL image width and height
-        if len(batch) == AHEAD or seen >= PIXELS:
-            yield batch
-            batch, seen = [], 0
-    if batch:
-        yield batch
+    return isinstance(found, dict) and found | {"bfloat16": facts["bfloat16"]} == facts
 
 
 def write(path: Path, data: bytes) -> None:

@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
 from simgan.hub.cards import terms
 from simgan.hub.cards.records import ABOUT_THE_RUN, Records
-
-if TYPE_CHECKING:
-    import jinja2
 
 CURVES = "figures/curves.png"
 MEASURES = (  # key of a record, metric type, its name, which may take a domain's words
@@ -37,71 +34,59 @@ def render_model_card(
     `curves`: whether their figure is beside the card. `templates`: folders of more templates, which may extend
     `model.md.jinja` and use `facts`.
     """
-    best = records.best
-    text = environment(templates).get_template(template)
     settings = {key: value for key, value in records.settings.items() if key not in ABOUT_THE_RUN}
+    text = environment(templates).get_template(template)
     return text.render(
         card_data=(data or model_card_data(records, name)).to_yaml(),
         name=name,
-        title=name.rsplit("/", 1)[-1],
         records=records,
         words=records.words,
-        best=best,
-        closed=_closed(best),
+        best=records.best,
         sides={side: settings.pop(side, []) for side in ("synthetic", "real")},
         settings=settings,
         terms=terms.terms,
         licence=terms.licence(records.sources),
-        sheet=f"samples/{records.sheet.name}" if records.sheet else None,
         curves=CURVES if curves else None,
         **facts,
     )
 
 
-def environment(templates: Sequence[Path] = ()) -> "jinja2.Environment":
-    """Return the environment of the templates here, and before them of those in other folders."""
+def environment(templates: Sequence[Path] = ()) -> Any:
+    """Return the `jinja2.Environment` of the templates here, and before them of those in other folders."""
     import jinja2
 
     loader = jinja2.FileSystemLoader([*templates, Path(__file__).parent])
     made = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters["as_set"] = _as_set
+    # A setting as the command line takes it:
+    made.filters["as_set"] = lambda value: " ".join(map(str, value)) if isinstance(value, list) else value
     return made
 
 
 def model_card_data(records: Records, name: str, **changed: Any) -> ModelCardData:
     """Return the metadata of a card; `changed` replaces some."""
-    tags = ["simgan", "simulated-unsupervised-learning", "domain-adaptation", "synthetic-data"]
+    tags = ["simgan", "simulated-unsupervised-learning", "domain-adaptation", "synthetic-data", records.words.tag]
+    results = eval_results(records)
     values: dict[str, Any] = {
         "library_name": "simgan",
         "pipeline_tag": "image-to-image",
         **terms.licence(records.sources),
         "datasets": terms.datasets(records.sources) or None,
-        "tags": [*tags, records.words.tag],
-        "eval_results": eval_results(records) or None,
-        "model_name": name.rsplit("/", 1)[-1],
+        "tags": tags,
+        **({"eval_results": results, "model_name": name.rsplit("/", 1)[-1]} if results else {}),
     }
-    values |= changed
-    if values["eval_results"] is None:
-        del values["model_name"]
-    return ModelCardData(**values)
+    return ModelCardData(**values | changed)
 
 
 def eval_results(records: Records) -> list[EvalResult]:
     """Return the figures that the records have as the Hub's `model-index`."""
-    words = records.words
-    real = ", ".join(records.settings.get("real", ()))
+    words, best = records.words, records.best
+    sources = records.settings.get("real", ())
     held_out: dict[str, Any] = {
         "task_type": "image-to-image",
         "task_name": "Refining synthetic images",
-        "dataset_type": (terms.datasets(records.settings.get("real", ())) or ["held-out"])[0],
-        "dataset_name": f"held out of {real}" if real else "held-out images",
+        "dataset_type": (terms.datasets(sources) or ["held-out"])[0],
+        "dataset_name": f"held out of {', '.join(sources)}" if sources else "held-out images",
     }
-    best = records.best
-    results = [
-        EvalResult(**held_out, metric_type=kind, metric_name=name.format(words=words), metric_value=best[key])
-        for key, kind, name in MEASURES
-        if key in best
-    ]
     real = records.experiment.get("real", "")
     trained: dict[str, Any] = {
         "task_type": words.tag,
@@ -109,25 +94,12 @@ def eval_results(records: Records) -> list[EvalResult]:
         "dataset_type": (terms.datasets([real]) or ["labelled"])[0],
         "dataset_name": real or "labelled real images",
     }
+    rows = [(held_out, kind, name.format(words=words), best[key]) for key, kind, name in MEASURES if key in best]
     for kind in ("refined", "raw"):
         reached = records.reached(kind)
         if reached is not None:
             name = f"{words.labels} of networks trained on {kind} images,{words.sign.replace('°', ' degrees')}"
-            value = words.scale * reached
-            results.append(
-                EvalResult(**trained, metric_type=f"{words.metric}-{kind}", metric_name=name, metric_value=value)
-            )
-    return results
-
-
-def _closed(best: dict[str, Any]) -> float | None:
-    """Return the share of the gap between raw and floor that refining closes; None where there is no gap."""
-    if not {"realism", "realism_raw", "realism_floor"} <= best.keys():
-        return None
-    gap = best["realism_raw"] - best["realism_floor"]
-    return float((best["realism_raw"] - best["realism"]) / gap) if gap > 0 else None
-
-
-def _as_set(value: Any) -> str:
-    """Return a setting as the command line takes it."""
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+            rows.append((trained, f"{words.metric}-{kind}", name, words.scale * reached))
+    return [
+        EvalResult(**task, metric_type=kind, metric_name=name, metric_value=value) for task, kind, name, value in rows
+    ]

@@ -83,7 +83,7 @@ def read_records(folder: Path) -> Records:
         network = _json(folder / "config.json")
         if network.get("model_type") != "simgan-refiner":
             raise ModelError(f"{folder} is not of a simgan refiner: its model_type is {network.get('model_type')!r}")
-        records = find(network["domain"]).words.records
+        experiment = find(network["domain"]).words.records
         return Records(
             folder=folder,
             network=network,
@@ -91,41 +91,36 @@ def read_records(folder: Path) -> Records:
             parameters=parameters,
             settings=without_places(_json(folder / "training.json")),
             measures=_measures(folder / "metrics.jsonl"),
-            experiment=without_places(_json(folder / records)) if records else {},
+            experiment=without_places(_json(folder / experiment)) if experiment else {},
         )
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise ModelError(f"the records in {folder} cannot be read: {error}") from error
 
 
-def without_places(values: Any) -> Any:
+def without_places(values: Any, is_place: bool = False) -> Any:
     """Return records (of JSON) with their sources and folders named without folders of this machine."""
     if isinstance(values, list):
-        return [without_places(value) for value in values]
-    if not isinstance(values, dict):
-        return values
-    return {key: _named(value) if key in PLACES else without_places(value) for key, value in values.items()}
+        return [without_places(value, is_place) for value in values]
+    if isinstance(values, dict):
+        return {key: without_places(value, key in PLACES) for key, value in values.items()}
+    return name_source(values) if is_place and isinstance(values, str) else values
 
 
-def _named(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_named(one) for one in value]
-    return name_source(value) if isinstance(value, str) else without_places(value)
-
-
-def _json(file: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-    return values
+def _json(file: Path) -> Any:
+    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def _measures(file: Path) -> list[dict[str, Any]]:
     """Return the rows of measures; the last line may be cut off, where a run was killed."""
-    rows = []
+    measures = []
     lines = file.read_text().splitlines() if file.is_file() else []
     for number, line in enumerate(lines, 1):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError as error:
             if number < len(lines):
                 raise ValueError(f"line {number} of {file.name} is damaged") from error
-    measures = [row for row in rows if "realism_raw" in row]
-    return [{k: value for k, value in row.items() if value is not None and math.isfinite(value)} for row in measures]
+            break
+        if "realism_raw" in row:
+            measures.append({key: value for key, value in row.items() if value is not None and math.isfinite(value)})
+    return measures
