@@ -90,7 +90,7 @@ def upload(
         api.create_repo(repo_id, repo_type=repo_type, space_sdk=sdk, private=private or None, exist_ok=True)
         if revision and not create_pr and not revision.startswith("refs/"):
             api.create_branch(repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
-        before = api.repo_info(repo_id, **where)
+        before: Any = api.repo_info(repo_id, **where)
         if private and not before.private:
             raise PublishError(f"{repo_id} exists and is public: make it private in its settings, or do not ask for it")
         there = [file.rfilename for file in before.siblings or []]
