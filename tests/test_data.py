@@ -15,8 +15,8 @@ from simgan.data import Crops, hold_out, load
 from simgan.data.columns import mirrored
 from simgan.data.source import draw
 from simgan.domains import Label
+from simgan.domains.base import PointsWeight
 from simgan.domains.eyes import EYES
-from simgan.domains.weights import PointsWeight
 
 
 def write(path, array):

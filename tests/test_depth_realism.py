@@ -13,10 +13,10 @@ from simgan.cli import main
 from simgan.measures.depth import (
     depth_levels,
     edge_jaggedness,
-    hole_shares,
+    hole_share,
     measure_depth_realism,
     measure_surface_shift,
-    plane_residuals,
+    plane_residual,
     step_counts,
 )
 from simgan.measures.patches import patch_swd
@@ -26,7 +26,7 @@ RADIUS, ANGLE = np.hypot(X - 112, Y - 112), np.arctan2(Y - 112, X - 112)
 
 
 def disc(values, radius=70):
-    return np.where(radius > RADIUS, values, 0).astype(np.uint16)[None]
+    return np.where(radius > RADIUS, values, 0).astype(np.uint16)
 
 
 def as_a_sensor_sees(images, seed):
@@ -39,47 +39,48 @@ def as_a_sensor_sees(images, seed):
 
 
 def test_a_plane_has_no_residual_and_noise_has_its_own():
-    assert plane_residuals(disc(500 + 2 * X + Y))[0] == pytest.approx(0, abs=1e-3)
+    assert plane_residual(disc(500 + 2 * X + Y)) == pytest.approx(0, abs=1e-3)
     noise = np.random.default_rng(0).normal(0, 6, X.shape)
-    assert plane_residuals(disc((700 + X + noise).round()))[0] == pytest.approx(6, rel=0.05)
-    assert np.isnan(plane_residuals(disc(600, radius=2))[0])
+    assert plane_residual(disc((700 + X + noise).round())) == pytest.approx(6, rel=0.05)
+    assert np.isnan(plane_residual(disc(600, radius=2)))
 
 
 def test_the_share_of_holes_is_that_of_the_pixels_taken_out():
     image = disc(600)
     taken = image.copy()
-    taken[0, 90:110, 100:130] = 0
-    assert hole_shares(image)[0] == 0
-    assert hole_shares(taken)[0] == pytest.approx(600 / (image > 0).sum())
-    taken[0, :, :20] = 0  # outside the hand nothing is a hole
-    assert hole_shares(taken)[0] == pytest.approx(600 / (image > 0).sum())
+    taken[90:110, 100:130] = 0
+    assert hole_share(image) == 0
+    assert hole_share(taken) == pytest.approx(600 / (image > 0).sum())
+    taken[:, :20] = 0  # outside the hand nothing is a hole
+    assert hole_share(taken) == pytest.approx(600 / (image > 0).sum())
 
 
 def test_a_rough_outline_is_rough_and_one_cut_by_the_crop_is_not():
-    smooth = edge_jaggedness(disc(600))[0]
-    wave = edge_jaggedness(disc(600, radius=70 + 3 * np.sin(60 * ANGLE)))[0]
-    rough = edge_jaggedness(disc(600, radius=70 + np.random.default_rng(0).uniform(-3, 3, X.shape)))[0]
+    smooth = edge_jaggedness(disc(600))
+    wave = edge_jaggedness(disc(600, radius=70 + 3 * np.sin(60 * ANGLE)))
+    rough = edge_jaggedness(disc(600, radius=70 + np.random.default_rng(0).uniform(-3, 3, X.shape)))
     assert smooth < 0.35
     assert wave > 2 * smooth
     assert rough > 2 * smooth
-    assert edge_jaggedness(np.where(Y + 0 * X > 100, 600, 0).astype(np.uint16)[None])[0] < 0.5
-    assert np.isnan(edge_jaggedness(np.zeros((1, SIDE, SIDE), np.uint16))[0])
+    assert edge_jaggedness(np.where(Y + 0 * X > 100, 600, 0).astype(np.uint16)) < 0.5
+    assert np.isnan(edge_jaggedness(np.zeros((SIDE, SIDE), np.uint16)))
 
 
 def test_levels_and_steps_are_those_of_the_depth():
     ramp = disc(500 + X)
-    assert depth_levels(ramp)[0] == 1
-    assert depth_levels(ramp // 3 * 3)[0] == pytest.approx(1 / 3, abs=0.02)
-    counts = step_counts(disc(500 + 3 * X))[0]
+    assert depth_levels(ramp) == 1
+    assert depth_levels(ramp // 3 * 3) == pytest.approx(1 / 3, abs=0.02)
+    counts = step_counts(disc(500 + 3 * X))
     assert set(np.flatnonzero(counts)) == {0, 3}  # down and across
     assert abs(counts[0] - counts[3]) <= 2 * SIDE
 
 
-def test_floats_have_the_patch_distance_of_the_bytes_they_stand_for():
+def test_floats_have_the_patch_distance_of_the_bytes_they_stand_for(monkeypatch):
+    monkeypatch.setattr("simgan.measures.patches.SCALES", 1)
     rng = np.random.default_rng(0)
     bytes_ = [rng.integers(0, scale, (8, 40, 40), dtype=np.uint8) for scale in (100, 255)]
     floats = [images.astype(np.float32) / 255 for images in bytes_]
-    assert patch_swd(*bytes_, scales=1) == pytest.approx(patch_swd(*floats, scales=1), rel=1e-4)
+    assert patch_swd(*bytes_) == pytest.approx(patch_swd(*floats), rel=1e-4)
 
 
 def test_images_of_one_world_lie_at_the_floor_and_clean_ones_above():

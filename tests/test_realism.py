@@ -5,15 +5,14 @@ import numpy as np
 import pytest
 
 from simgan import ImageError
-from simgan.measures.patches import measure_patches, patch_swd
+from simgan.measures.patches import CONTRAST_FLOOR, measure_patches, patch_swd
 from simgan.measures.realism import measure_realism
-from simgan.measures.statistics import group_images
 from simgan.simulators.eyes import camera
 from simgan.simulators.eyes import renders as eyes
 
 
-def noise(count=60, seed=0, mean=120.0):
-    values = np.random.default_rng(seed).normal(mean, 20, (count, 35, 55))
+def noise(count=60, seed=0, deviation=20.0):
+    values = np.random.default_rng(seed).normal(120, deviation, (count, 35, 55))
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
@@ -21,12 +20,13 @@ def test_a_set_is_at_no_distance_from_itself():
     assert patch_swd(noise(), noise()) == 0
 
 
-def test_shifted_gaussians_are_as_far_apart_as_the_shift_projects():
-    shift = 30
-    # A shift by s of all 49 pixels moves a projection by s·Σw; Σw of a random direction is normal with deviation 1.
-    expected = shift / 255 * np.sqrt(2 / np.pi)
-    measured = patch_swd(noise(), noise(seed=1, mean=120.0 + shift), scales=1, projections=600, standardize=False)
-    assert measured == pytest.approx(expected, rel=0.05)
+def test_the_distance_of_noise_is_that_of_the_gaussians_to_which_it_projects(monkeypatch):
+    monkeypatch.setattr("simgan.measures.patches.SCALES", 1)
+    # A projection of a standardized patch is normal with deviation σ / (σ + 0.05), less the part of the mean; and
+    # two centred normals are |σ₁ − σ₂| · E|z| apart.
+    deviations = [sigma / 255 / (sigma / 255 + CONTRAST_FLOOR) for sigma in (20, 40)]
+    expected = np.sqrt(48 / 49) * np.sqrt(2 / np.pi) * (deviations[1] - deviations[0])
+    assert patch_swd(noise(), noise(seed=1, deviation=40.0)) == pytest.approx(expected, rel=0.05)
 
 
 def test_two_draws_of_one_world_are_closer_than_two_worlds():
@@ -38,7 +38,6 @@ def test_two_draws_of_one_world_are_closer_than_two_worlds():
 def test_standardized_patches_do_not_see_brightness():
     dark, bright = noise(), noise() + np.uint8(40)
     assert patch_swd(dark, bright) == pytest.approx(0, abs=1e-3)
-    assert patch_swd(dark, bright, standardize=False) > 0.05
 
 
 def test_the_distance_grows_with_blur():
@@ -56,8 +55,7 @@ def test_what_cannot_be_compared_is_refused(images):
 
 
 def measured(refined, real, raw, draws):
-    groups = group_images(len(refined))[0], group_images(len(real))[0]
-    return measure_patches(refined, real, raw, groups=groups, draws=draws)
+    return measure_patches(refined, real, raw, draws=draws)
 
 
 def test_images_halfway_to_real_close_a_part_of_the_gap():
@@ -97,9 +95,7 @@ def test_colour_images_are_measured_and_shown_by_their_rows():
     result = measure_realism(raw, real, raw)
     patches, told = result.rows
     assert patches.raw.value == patch_swd(*reversed(grey))
-    assert (patches.heading, told.heading) == ("patch distance × 1000", "classifier accuracy, %")
-    assert patches.show(patches.raw).startswith(f"{1000 * patches.raw.value:.1f} (")
-    assert told.show(told.raw).startswith(f"{100 * told.raw.value:.0f} % (")
+    assert (patches.name, patches.factor, told.name, told.unit) == ("patch distance", 1000, "classifier accuracy", " %")
 
 
 def test_what_gives_no_realism_is_refused():

@@ -202,7 +202,7 @@ def test_a_set_without_eyes_gets_no_weights_and_no_pairs():
     assert not any(domain.weight.find(others))
     assert sum(map(bool, domain.weight.find(real))) > 30
     with pytest.raises(SourceError, match="no iris is found in the synthetic or the real images"):
-        domain.preparation.fit(None, real, others)
+        domain.fit_photometry(None, real, others)
 
 
 def test_sets_that_do_not_fit_are_refused():

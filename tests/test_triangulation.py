@@ -6,8 +6,7 @@ import pytest
 
 from simgan import ConfigError, RefinerConfig
 from simgan.data import load
-from simgan.preparation.shadows import learn_triangulation
-from simgan.preparation.triangulation import Triangulation, _running, find_steps, opening
+from simgan.preparation.triangulation import Triangulation, _running, find_steps, learn_triangulation, opening
 from simgan.simulators.hands import camera as depth_camera
 from simgan.training.frames import Frames
 

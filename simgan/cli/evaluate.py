@@ -39,7 +39,8 @@ def evaluate_realism(
     result = compare_realism(refiner, synthetic, real, limit=limit, seed=seed)
     print(f"{'':20}  {'refined':>26}  {'raw':>26}  {'between real (floor)':>26}")
     for row in result.rows:
-        print(f"{row.name:20}  " + "  ".join(f"{row.show(one):>26}" for one in (row.refined, row.raw, row.floor)))
+        cells = [one.show(row.factor, row.digits, row.unit) for one in (row.refined, row.raw, row.floor)]
+        print(f"{row.name:20}  " + "  ".join(f"{cell:>26}" for cell in cells))
     print(f"share of the gap closed, of the {result.closed_of}: {result.closed.show(100, 0, ' %')}")
     print(result.note)
     if with_means := [row for row in result.rows if row.means]:
@@ -67,7 +68,7 @@ def evaluate_shift(
     result = compare_shift(refiner, synthetic, limit=limit, seed=seed)
     print(f"how far the {result.moved} moved, over {result.count} pairs of images; not measured in {result.missed:.1%}")
     for figure in result.figures():
-        print(f"{figure.name:26} {figure.show()}")
+        print(f"{figure.name:26} {figure.estimate.show(figure.factor, figure.digits, figure.unit)}")
     if result.repeatability is not None:
         print(f"{'median, the measure alone':26} {result.repeatability:.2f} {result.unit}")
     print(f"In brackets: 95 % intervals that resample {result.resampled}. {result.note}")

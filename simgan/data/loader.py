@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from simgan.domains.weights import PointsWeight
+from simgan.domains.base import PointsWeight
 from simgan.errors import ImageError, SourceError
 
 

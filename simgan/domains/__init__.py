@@ -10,14 +10,37 @@ A domain of your own is one file in your own repository: `simgan.register(Domain
 import functools
 from importlib.metadata import entry_points
 
-from simgan.domains.base import Domain, Label, Preparation, Recipe, Terms, Words
+from simgan.domains.base import Domain, Label, PointsWeight, Recipe, SurfaceWeight, Terms, Words
 from simgan.domains.eyes import EYES
 from simgan.domains.hands import HANDS
-from simgan.domains.images import IMAGES
 from simgan.errors import ConfigError
 
-__all__ = ["Domain", "Label", "Preparation", "Recipe", "Terms", "Words", "all_domains", "find", "of_preset", "register"]
+__all__ = [
+    "Domain",
+    "Label",
+    "PointsWeight",
+    "Recipe",
+    "SurfaceWeight",
+    "Terms",
+    "Words",
+    "all_domains",
+    "find",
+    "of_preset",
+    "register",
+]
 
+IMAGES = Domain(
+    name="images",
+    codec="rgb8",
+    size=None,
+    recipes={},
+    words=Words(
+        images="images",
+        purpose="It makes rendered images of the kind below look like the real ones below, before a network is trained "
+        "on\nthem with their labels. It is not for images of another kind or scale, or for improving photographs.",
+    ),
+)
+"""Images of any kind: the domain of models whose own domain is not registered here."""
 DEFAULT_PRESET = DEFAULT_MODEL = "eyes"
 DEFAULT = EYES
 """The domain whose size crops have where none is given."""

@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor
+from torch.nn import functional as F
 
-from simgan.domains.weights import PointsWeight, SurfaceWeight
 from simgan.images.arrays import Array
-from simgan.measures.realism import Realism
-from simgan.measures.realism import measure_realism as general_realism
+from simgan.measures.flow import flow_shift
+from simgan.measures.patches import patch_swd
+from simgan.measures.realism import Realism, measure_realism
 from simgan.measures.shift import Shift
+from simgan.preparation.photometry import Photometry
+from simgan.preparation.triangulation import Triangulation
 
 Size = tuple[int, int]  # width and height in pixels
 Images = NDArray[Any]  # stored images of one size: uint8 (N, H, W) or (N, H, W, 3), or depth, uint16 (N, H, W) in mm
@@ -99,20 +102,22 @@ class Words:
 
     images: str  # what a refiner of it refines, in the plural
     purpose: str
-    example: str  # a file name
-    takes: str  # what that file is
-    types: str  # that the library takes, beside files
-    legend: str  # of the difference on a sample sheet
-    distance: str  # how realism is measured
-    part: str  # what moves
-    unit: str
-    where: str  # the unit, where it needs more words
-    shift: str  # what the figure `shift` is
-    short: str  # the same, in a legend
-    missed: str  # what is so in the share `shift_failed` of pairs
-    paper: str
-    tag: str  # of the Hub
-    limits: tuple[str, ...]
+    example: str = "image.png"  # a file name
+    takes: str = "image of that kind of at least 16×16 pixels"  # what that file is
+    types: str = "PIL, NumPy (uint8, uint16), tensors"  # that the library takes, beside files
+    legend: str = "grey: nothing changed"  # of the difference on a sample sheet
+    distance: str = "Sliced Wasserstein distance of standardized 7×7 patches at two scales."  # how realism is measured
+    part: str = "edges"  # what moves
+    unit: str = "px"
+    where: str = "px"  # the unit, where it needs more words
+    shift: str = "90th percentile of an image, mean without the worst 5 %"  # what the figure `shift` is
+    short: str = "90th percentile"  # the same, in a legend
+    missed: str = "No optical flow was found"  # what is so in the share `shift_failed` of pairs
+    paper: str = "Median and percentile are over the edges of an image, by dense optical flow."
+    tag: str = "image-to-image"  # of the Hub
+    limits: tuple[str, ...] = (
+        "Annotation shift is measured by optical flow, which has errors of its own (about 0.1 px).",
+    )
     task: str = ""  # the experiment of `simgan evaluate` that its labels are for; without one the next six are empty
     networks: str = ""
     labels: str = ""
@@ -128,17 +133,32 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Preparation:
-    """What is learnt in closed form before the network is trained, without labels.
+class PointsWeight:
+    """Discs about labelled points of the column `column`, where the self-regularization weighs more.
 
-    `settings`: arguments of `RefinerConfig` that turn it on. `learn(synthetic, real)`: more of these arguments, from
-    images of both sides. `fit(module, synthetic, real)`: sets the buffers of the refiner's photometry, in place, from
-    stored images (N, H, W) or (N, H, W, C) of both sides; `SourceError` where they are of another kind.
+    `radius` in px of each point's disc; None where the points are an outline: one disc about their mean, as wide as
+    their longest diameter. Discs are `grow` times as wide. `find`, for sources without the column, returns the points
+    of stored images (N, H, W) as a list for each image, empty where there are none.
     """
 
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    learn: Callable[[Frames, Frames], Mapping[str, Any]] | None = None
-    fit: Callable[[nn.Module, Images, Images], None] | None = None
+    column: str
+    radius: float | None = None
+    grow: float = 1.5
+    find: Callable[[Images], list[list[list[float]]]] | None = None
+
+
+@dataclass(frozen=True)
+class SurfaceWeight:
+    """Surfaces of depth, away from edges: where values (in [−1, 1]) within `reach` px differ by less than `edge`."""
+
+    edge: float
+    reach: int
+
+    def masks(self, x: Tensor) -> Tensor:
+        """Return masks (B, 1, H, W), 1 on surfaces and else 0, of a batch (B, C, H, W) in [−1, 1]."""
+        window: Any = {"kernel_size": 2 * self.reach + 1, "stride": 1, "padding": self.reach}
+        span = F.max_pool2d(x, **window) + F.max_pool2d(-x, **window)
+        return (span.amax(1, keepdim=True) < self.edge).to(x)
 
 
 @dataclass(frozen=True)
@@ -156,13 +176,13 @@ class Domain:
     recipes: Mapping[str, Recipe]
     """By the name of the preset."""
     words: Words
-    realism: Callable[[Images, Images], float]
+    realism: Callable[[Images, Images], float] = patch_swd
     """Distance ≥ 0 of images from real ones, by which training chooses."""
-    shift: Callable[[Images, Images, Mapping[str, Any]], Floats]
+    shift: Callable[[Images, Images, Mapping[str, Any]], Floats] = flow_shift
     """How far labelled parts moved between images before and after refining, with their labels by column: (N, 2),
     median and 90th percentile of each image in the unit of `words`; NaN where it cannot be measured."""
-    measure_realism: Callable[..., Realism] = general_realism
-    """The fuller measure of `simgan evaluate realism`: as `simgan.measures.realism.measure_realism`, the default."""
+    measure_realism: Callable[..., Realism] = measure_realism
+    """The fuller measure of `simgan evaluate realism`."""
     measure_shift: Callable[..., Shift] | None = None
     """The fuller measure of `simgan evaluate shift`: (before, after, labels, seed=0); None sums up `shift`."""
     labels: Mapping[str, Label] = field(default_factory=dict)
@@ -171,7 +191,11 @@ class Domain:
     """Of its sources, by their kind."""
     weight: PointsWeight | SurfaceWeight | None = None
     """Where the label must not move: the self-regularization weighs more there."""
-    preparation: Preparation | None = None
+    fit_photometry: Callable[[Photometry, Images, Images], None] | None = None
+    """Fits light and tones, in place and without labels, to stored synthetic and real images (N, H, W) or (N, H, W, C)
+    before the network is trained; `SourceError` where they are of another kind. None: refiners have no photometry."""
+    learn_triangulation: Callable[[Frames, Frames], Triangulation] | None = None
+    """Learns what a depth camera does, without labels, from synthetic and real images."""
     unusual_layout: float | None = None
     """Distance from its renders, see `simgan.space.notes.strangeness`, above which a visitor's image is unusual; None
     if layouts are not compared."""

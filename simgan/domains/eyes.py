@@ -1,22 +1,11 @@
 """Eyes: grey crops of 55×35 pixels as MPIIGaze normalizes them (section 3.1 of the paper), with gaze and landmarks."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
-from torch import nn
 
-from simgan.domains.base import PAPER, PATCHES, Domain, Floats, Images, Label, Layer, Preparation, Recipe, Terms, Words
-from simgan.domains.weights import PointsWeight
-from simgan.errors import SourceError
-from simgan.images.arrays import to_tensor
-from simgan.measures.realism import grey
-from simgan.measures.shift import Shift
+from simgan.domains.base import PAPER, PATCHES, Domain, Label, Layer, PointsWeight, Recipe, Terms, Words
+from simgan.domains.iris import WIDTH, find_irises, fit_photometry, iris_shift, measure_iris_shift
 
-WIDTH, HEIGHT = 55, 35
-IRIS_RADIUS = 8.5  # px at 55 px width, as MPIIGaze's virtual camera shows it
+HEIGHT = 35
 
 WHOLE_IMAGE_LAYERS: tuple[Layer, ...] = (
     ("conv", 3, 1, 32),
@@ -107,12 +96,7 @@ WORDS = Words(
     "network is trained on\nthem with their labels. It is not for whole faces, for crops at another scale (check with "
     "`simgan prepare --align`), for improving\nphotographs, or for decisions about a person.",
     example="eye.png",
-    takes="image of that kind of at least 16×16 pixels",
-    types="PIL, NumPy (uint8, uint16), tensors",
-    legend="grey: nothing changed",
-    distance="Sliced Wasserstein distance of standardized 7×7 patches at two scales.",
     part="iris",
-    unit="px",
     where="px at 55 px width",
     shift="mean without the worst 5 %",
     short="mean of 95 %",
@@ -124,7 +108,6 @@ WORDS = Words(
     labels="Gaze error",
     figure="error",
     metric="gaze-error",
-    scale=1,
     sign="°",
     limits=(
         "Annotation shift is measured by an iris finder that has errors of its own, and for irises alone: lids and "
@@ -135,74 +118,17 @@ WORDS = Words(
 )
 
 
-def _realism(images: Images, real: Images) -> float:
-    from simgan.measures.patches import patch_swd
-
-    return patch_swd(grey(images), grey(real))
-
-
-def _shift(before: Images, after: Images, labels: Mapping[str, Any]) -> Floats:
-    """Return how far irises moved, in px at 55 px width, (N, 2): an iris is one part, so both columns are the same."""
-    from simgan.domains.iris import iris_distances, labelled_places
-
-    distances = iris_distances(grey(before), grey(after), labelled_places(labels))[0] * (WIDTH / before.shape[2])
-    return np.stack([distances, distances], 1)
-
-
-def _measure_shift(before: Images, after: Images, labels: Mapping[str, Any], seed: int = 0) -> Shift:
-    from simgan.domains.iris import measure_iris_shift
-
-    return measure_iris_shift(grey(before), grey(after), labels, seed=seed)
-
-
-def _find_irises(images: Images) -> list[list[list[float]]]:
-    """Return four points of a circle about each iris that is found in images (N, H, W), none where there is none.
-
-    None at all where so few are found that the images show no eyes.
-    """
-    from simgan.domains.iris import FEWEST, iris_centres
-
-    radius = IRIS_RADIUS * images.shape[2] / WIDTH
-    centres = iris_centres(images)
-    found = np.isfinite(centres[:, 0])
-    if found.mean() < FEWEST:
-        found[:] = False
-    around = radius * np.array([(-1, 0), (0, -1), (1, 0), (0, 1)])
-    return [(centre + around).tolist() if there else [] for centre, there in zip(centres, found, strict=True)]
-
-
-def _fit_photometry(photometry: nn.Module, synthetic: Images, real: Images) -> None:
-    """Learn photometry from pairs of eyes that look the same way: where eyes look is no difference of light.
-
-    Each real image is paired with the synthetic one whose iris is nearest. `SourceError` where so few irises are found
-    that the images show no eyes.
-    """
-    from scipy.spatial import KDTree
-
-    from simgan.domains.iris import FEWEST, iris_centres
-
-    centres = [iris_centres(grey(images)) for images in (synthetic, real)]
-    usable = [np.flatnonzero(np.isfinite(places).all(1)) for places in centres]
-    if any(len(own) < max(1, FEWEST * len(places)) for own, places in zip(usable, centres, strict=True)):
-        raise SourceError(
-            "no iris is found in the synthetic or the real images: give crops of eyes, or --no-preparation"
-        )
-    nearest = KDTree(centres[0][usable[0]]).query(centres[1][usable[1]])[1]
-    photometry.learn(to_tensor(synthetic[usable[0][nearest]]), to_tensor(real[usable[1]]))  # type: ignore[operator]
-
-
 EYES = Domain(
     name="eyes",
     codec="grey8",
     size=(WIDTH, HEIGHT),
     recipes=RECIPES,
     words=WORDS,
-    realism=_realism,
-    shift=_shift,
-    measure_shift=_measure_shift,
+    shift=iris_shift,
+    measure_shift=measure_iris_shift,
     labels=LABELS,
     terms=TERMS,
-    weight=PointsWeight("iris", find=_find_irises),
-    preparation=Preparation({"photometry": True}, fit=_fit_photometry),
+    weight=PointsWeight("iris", find=find_irises),
+    fit_photometry=fit_photometry,
     unusual_layout=0.85,
 )

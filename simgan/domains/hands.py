@@ -1,29 +1,8 @@
 """Hands: depth of 224×224 pixels in mm, a cube of 300 mm about the hand (section 3.3 of the paper), with joints."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-
-from simgan.domains.base import (
-    PAPER,
-    PATCHES,
-    Domain,
-    Floats,
-    Frames,
-    Images,
-    Label,
-    Layer,
-    Preparation,
-    Recipe,
-    Terms,
-    Words,
-)
-from simgan.domains.weights import SurfaceWeight
-from simgan.measures.realism import Realism
-from simgan.measures.shift import Shift
+from simgan.domains.base import PAPER, PATCHES, Domain, Label, Layer, Recipe, SurfaceWeight, Terms, Words
+from simgan.measures.depth import depth_realism, measure_depth_realism, measure_surface_shift, surface_shift
+from simgan.preparation.triangulation import learn_triangulation
 
 SIDE = 224
 JOINTS = (
@@ -113,8 +92,6 @@ WORDS = Words(
     part="surface",
     unit="mm",
     where="mm",
-    shift="90th percentile of an image, mean without the worst 5 %",
-    short="90th percentile",
     missed="No reading was left",
     paper="Median and percentile are over the pixels of an image that have a reading before and after.",
     task="hands",
@@ -134,51 +111,18 @@ WORDS = Words(
 )
 
 
-def _realism(images: Images, real: Images) -> float:
-    """Return the mean of the patch distances of detail (noise, steps, edges) and of masks (outlines, holes)."""
-    from simgan.measures.depth import detail_of, mask_of
-    from simgan.measures.patches import patch_swd
-
-    return float(np.mean([patch_swd(view(images), view(real)) for view in (detail_of, mask_of)]))
-
-
-def _shift(before: Images, after: Images, labels: Mapping[str, Any]) -> Floats:
-    """Return how far readings moved that stay readings, in mm."""
-    from simgan.measures.depth import moved_surface
-
-    return np.array([moved_surface(*pair)[:2] for pair in zip(before, after, strict=True)])
-
-
-def _measure_realism(refined: Images, real: Images, raw: Images, **options: Any) -> Realism:
-    from simgan.measures.depth import measure_depth_realism
-
-    return measure_depth_realism(refined, real, raw, **options)
-
-
-def _measure_shift(before: Images, after: Images, labels: Mapping[str, Any], seed: int = 0) -> Shift:
-    from simgan.measures.depth import measure_surface_shift
-
-    return measure_surface_shift(before, after, persons=labels.get("person"), seed=seed)
-
-
-def _learn_triangulation(synthetic: Frames, real: Frames) -> dict[str, Any]:
-    from simgan.preparation.shadows import learn_triangulation
-
-    return {"triangulation": learn_triangulation(synthetic, real)}
-
-
 HANDS = Domain(
     name="hands",
     codec="depth16",
     size=(SIDE, SIDE),
     recipes=RECIPES,
     words=WORDS,
-    realism=_realism,
-    shift=_shift,
-    measure_realism=_measure_realism,
-    measure_shift=_measure_shift,
+    realism=depth_realism,
+    shift=surface_shift,
+    measure_realism=measure_depth_realism,
+    measure_shift=measure_surface_shift,
     labels=LABELS,
     terms=TERMS,
     weight=SurfaceWeight(edge=0.12, reach=3),
-    preparation=Preparation(learn=_learn_triangulation),
+    learn_triangulation=learn_triangulation,
 )

@@ -10,28 +10,28 @@ oriented gradients around the place therefore decides whether it is one. It was 
 noise and images of other things (`benchmarks/iris.py`, which also prints how often it errs).
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
-from simgan.errors import ImageError
-from simgan.measures.shift import Further, Shift, measure_shift
+from simgan.errors import ImageError, SourceError
+from simgan.images.arrays import to_tensor
+from simgan.measures.patches import grey
+from simgan.measures.shift import Shift, measure_shift
 from simgan.measures.statistics import Floats
+from simgan.preparation.photometry import Photometry
 
 Images = NDArray[np.uint8]
 
 WEIGHTS = Path(__file__).with_name("iris.npz")
+WIDTH = 55  # px of a crop
 FEWEST = 0.4  # share of images with an iris, below which a set shows no eyes: 1 % to 14 % of other things pass
 
-_WIDTH, _RADIUS = 55, 8.6  # of a crop, and of the iris in it: 11.7 mm through MPIIGaze's virtual camera
+_RADIUS, _SHOWN = 8.6, 8.5  # px of the iris at 55 px width: 11.7 mm through MPIIGaze's virtual camera; as it shows it
 _ANGLES = np.radians(np.r_[-35:61:5, 120:216:5].astype(float))  # down is 90°
 _RAYS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES), np.ones_like(_ANGLES)], axis=1)
 _REACH, _STEP = 3.0, 0.25
@@ -43,18 +43,20 @@ _AHEAD = 10.0  # degrees from straight into the camera that still count as ahead
 
 
 def iris_centres(images: Images, start: Floats | None = None) -> Floats:
-    """Return the centre of the iris in each crop, uint8 (N, H, W): (N, 2) of x and y in px, NaN where there is none.
+    """Return the centre of the iris in each crop, uint8 (N, H, W) or (N, H, W, 3): (N, 2) of x and y in px, or NaN.
 
     `start` (N, 2): where it is finite, there is an iris, and it is sought near that place. Elsewhere the classifier
     decides. Made for crops as MPIIGaze's (an iris about 17 of 55 pixels wide, equalized or not), at any scale of them.
     `ImageError` where the images are no such array.
     """
+    images = grey(images)
     if images.dtype != np.uint8 or images.ndim != 3 or min(images.shape[1:]) < 16:
         raise ImageError(f"irises are found in uint8 (N, H, W) of 16×16 and more, not {images.dtype} {images.shape}")
     if start is None:
         start = np.full((len(images), 2), np.nan)
     if start.shape != (len(images), 2):
         raise ImageError(f"{len(images)} images need starts ({len(images)}, 2), not {start.shape}")
+    weights, bias = _classifier()
     centres = np.zeros((len(images), 2))
     for first in range(0, len(images), _CHUNK):
         some, near = images[first : first + _CHUNK], start[first : first + _CHUNK]
@@ -62,56 +64,50 @@ def iris_centres(images: Images, start: Floats | None = None) -> Floats:
         found = _fit(some, near if known.all() else np.where(known[:, None], near, _seek(some)))
         doubtful = np.flatnonzero(~known & np.isfinite(found[:, 0]))
         if len(doubtful):
-            found[doubtful[~_is_iris(some[doubtful], found[doubtful])]] = np.nan
+            found[doubtful[describe(some[doubtful], found[doubtful]) @ weights + bias <= 0]] = np.nan
         centres[first : first + _CHUNK] = found
     return centres
 
 
-def iris_distances(before: Images, after: Images, start: Floats | None = None) -> tuple[Floats, Floats]:
+def iris_distances(before: Images, after: Images, labels: Mapping[str, Sequence[Any]]) -> tuple[Floats, Floats]:
     """Return how far the iris moved from each image of `before` to that of `after`, and the place in `before`.
 
     Distances are (N,) in px, places (N, 2), NaN where no iris was found in either. In `after` it is sought from the
-    place in `before`, and there from `start` (N, 2), such as a simulator's labels. `ImageError` where sets do not fit.
+    place in `before`, and there from the label `pupil`, where there is one. `ImageError` where sets do not fit.
     """
     if before.shape != after.shape:
         raise ImageError(f"pairs of images are needed, not {before.shape} and {after.shape}")
-    first = iris_centres(before, start)
+    pupils = [(np.nan, np.nan) if place is None else place for place in labels["pupil"]] if "pupil" in labels else None
+    first = iris_centres(before, None if pupils is None else np.array(pupils, np.float64))
     places = iris_centres(before, first)  # from a place as near as that from which `after` is sought
     places[np.linalg.norm(places - first, axis=1) > _STABLE] = np.nan
     return np.linalg.norm(iris_centres(after, places) - places, axis=1), places
 
 
-def labelled_places(labels: Mapping[str, Sequence[Any]]) -> Floats | None:
-    """Return the places (N, 2) of the pupils, NaN where an image has none; None where they are not labelled."""
-    if "pupil" not in labels:
-        return None
-    return np.array([(np.nan, np.nan) if place is None else place for place in labels["pupil"]], np.float64)
+def iris_shift(before: Images, after: Images, labels: Mapping[str, Sequence[Any]]) -> Floats:
+    """Return how far irises moved, in px at 55 px width, (N, 2): an iris is one part, so both columns are the same."""
+    distances = iris_distances(before, after, labels)[0] * (WIDTH / before.shape[2])
+    return np.stack([distances, distances], 1)
 
 
 def measure_iris_shift(before: Images, after: Images, labels: Mapping[str, Sequence[Any]], *, seed: int = 0) -> Shift:
-    """Measure how far the iris moved between images uint8 (N, H, W), N ≥ 2, with the labels of the images by column.
+    """Measure how far the iris moved between images, N ≥ 2, with the labels of the images by column.
 
     `pupil` says where to seek it, `pitch` and `yaw` give groups by direction, `person` groups by person. The
     repeatability is the median of what the finder errs by where the first image is blurred a little (σ 0.6 px) and
     gets noise (σ 4 of 255) instead of being refined. `ImageError` where images or labels do not fit.
     """
-    groups: dict[str, list[str]] = {}
-    if {"pitch", "yaw"} <= labels.keys():
-        groups["gaze"] = gaze_directions(labels["pitch"], labels["yaw"])
-    persons = [str(name) for name in labels["person"]] if "person" in labels else None
-    distances, places = iris_distances(before, after, labelled_places(labels))
-    disturbed = _disturb(before, np.random.default_rng(seed))
+    distances, places = iris_distances(before, after, labels)
+    noise = np.random.default_rng(seed).normal(0, 4, before.shape[:3])
+    disturbed = np.clip(_smooth(grey(before), 0.6) + noise, 0, 255).round().astype(np.uint8)
     errors = np.linalg.norm(iris_centres(disturbed, places) - places, axis=1)[np.isfinite(places[:, 0])]
     return measure_shift(
-        np.stack([distances, distances], 1),  # an iris is one part: its median and its percentile are the same
+        np.stack([distances, distances], 1),
+        labels,
         moved="iris",
         unit="px",
-        persons=persons,
-        groups=groups | ({"person": persons} if persons else {}),
-        further={
-            "mean": Further(lambda rows: float(rows[:, 0].mean()), unit=" px"),
-            "beyond 3 px": Further(lambda rows: float((rows[:, 0] > 3).mean()), 100, 1, " %"),
-        },
+        groups={"gaze": gaze_directions(labels["pitch"], labels["yaw"])} if {"pitch", "yaw"} <= labels.keys() else {},
+        further={"mean": (distances, 1, 2, " px"), "beyond 3 px": (distances > 3, 100, 1, " %")},
         repeatability=float(np.nanmedian(errors)) if np.isfinite(errors).any() else float("nan"),
         note="The paper reports a mean of 1.1 px and a standard deviation of 0.8 px, of 100 pairs marked by hand.",
         seed=seed,
@@ -123,22 +119,49 @@ def gaze_directions(pitch: Sequence[float], yaw: Sequence[float]) -> list[str]:
 
     The larger of both angles decides; "unknown" where one is not finite.
     """
-    names = []
-    for up, left in np.degrees(np.column_stack([pitch, yaw]).astype(float)):
-        if not np.isfinite(up + left):
-            names.append("unknown")
-        elif max(abs(up), abs(left)) <= _AHEAD:
-            names.append("ahead")
-        elif abs(up) >= abs(left):
-            names.append("up" if up > 0 else "down")
-        else:
-            names.append("left" if left > 0 else "right")
-    return names
+    up, left = np.degrees(np.column_stack([pitch, yaw]).astype(float)).T
+    vertical, horizontal = np.where(up > 0, "up", "down"), np.where(left > 0, "left", "right")
+    names = np.where(np.abs(up) >= np.abs(left), vertical, horizontal)
+    names = np.where(np.maximum(np.abs(up), np.abs(left)) <= _AHEAD, "ahead", names)
+    return [str(name) for name in np.where(np.isfinite(up + left), names, "unknown")]
+
+
+def find_irises(images: Images) -> list[list[list[float]]]:
+    """Return four points of a circle about each iris that is found in images (N, H, W), none where there is none.
+
+    None at all where so few are found that the images show no eyes.
+    """
+    centres = iris_centres(images)
+    found = np.isfinite(centres[:, 0])
+    around = _SHOWN * images.shape[2] / WIDTH * np.array([(-1, 0), (0, -1), (1, 0), (0, 1)])
+    if found.mean() < FEWEST:
+        found[:] = False
+    return [(centre + around).tolist() if there else [] for centre, there in zip(centres, found, strict=True)]
+
+
+def fit_photometry(photometry: Photometry, synthetic: Images, real: Images) -> None:
+    """Learn photometry from pairs of eyes that look the same way: where eyes look is no difference of light.
+
+    Each real image is paired with the synthetic one whose iris is nearest. `SourceError` where so few irises are found
+    that the images show no eyes.
+    """
+    from scipy.spatial import KDTree
+
+    centres = [iris_centres(images) for images in (synthetic, real)]
+    usable = [np.flatnonzero(np.isfinite(places).all(1)) for places in centres]
+    if any(len(own) < max(1, FEWEST * len(places)) for own, places in zip(usable, centres, strict=True)):
+        raise SourceError(
+            "no iris is found in the synthetic or the real images: give crops of eyes, or --no-preparation"
+        )
+    nearest = KDTree(centres[0][usable[0]]).query(centres[1][usable[1]])[1]
+    photometry.learn(to_tensor(synthetic[usable[0][nearest]]), to_tensor(real[usable[1]]))
 
 
 def describe(images: Images, centres: Floats) -> NDArray[np.float32]:
     """Return oriented gradients around the centres, (N, 320): in cells of 6 px, 8 directions, normalized locally."""
-    scale, (width, height) = images.shape[2] / _WIDTH, _WINDOW
+    import cv2
+
+    scale, (width, height) = images.shape[2] / WIDTH, _WINDOW
     windows = np.empty((len(images), height, width), np.float32)
     for window, image, (x, y) in zip(windows, images, centres, strict=True):
         place = np.array([[scale, 0, x - scale * (width - 1) / 2], [0, scale, y - scale * (height - 1) / 2]])
@@ -162,18 +185,9 @@ def _classifier() -> tuple[NDArray[np.float32], float]:
         return values["weights"].astype(np.float32), float(values["bias"])
 
 
-def _is_iris(images: Images, centres: Floats) -> NDArray[np.bool_]:
-    weights, bias = _classifier()
-    found: NDArray[np.bool_] = describe(images, centres) @ weights + bias > 0
-    return found
-
-
-def _disturb(images: Images, rng: np.random.Generator) -> Images:
-    blurred = np.stack([cv2.GaussianBlur(image, (0, 0), 0.6) for image in images])
-    return np.clip(blurred + rng.normal(0, 4, images.shape), 0, 255).round().astype(np.uint8)
-
-
 def _smooth(images: Images, sigma: float) -> NDArray[np.float32]:
+    import cv2
+
     return np.stack([cv2.GaussianBlur(image, (0, 0), sigma) for image in images]).astype(np.float32)
 
 
@@ -182,19 +196,22 @@ def _seek(images: Images) -> Floats:
 
     Places near the middle are preferred. Arcs are correlated with the gradients by FFT, for three radii.
     """
+    from scipy import fft
+
     _, height, width = images.shape
-    scale = width / _WIDTH
+    scale = width / WIDTH
     values = _smooth(images, scale)
     down, right = np.gradient(values * scale, axis=(1, 2))
     weight = 1 / np.sqrt(right**2 + down**2 + 60**2)
     pad = int(12 * scale)
     size = (fft.next_fast_len(height + 2 * pad), fft.next_fast_len(width + 2 * pad))
-    spectra = [fft.rfft2(plane, size, axes=(1, 2)) for plane in (right * weight, down * weight, 1 - values / 255)]
+    planes = np.pad([right * weight, down * weight, 1 - values / 255], ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    spectra = fft.rfft2(planes, size)
     y, x = np.mgrid[-pad : pad + 1, -pad : pad + 1] / scale
     rho, angle = np.hypot(x, y) + 1e-6, np.degrees(np.arctan2(y, x)) % 360
 
     def correlate(*kernels: tuple[Floats, NDArray[np.complex64]]) -> Floats:
-        total = np.add.reduce([spectrum * np.conj(fft.rfft2(_centred(kernel, size))) for kernel, spectrum in kernels])
+        total = np.add.reduce([spectrum * np.conj(fft.rfft2(kernel, size)) for kernel, spectrum in kernels])
         return fft.irfft2(total, size, axes=(1, 2))[:, :height, :width]
 
     rows, columns = np.mgrid[:height, :width] / scale
@@ -214,17 +231,11 @@ def _seek(images: Images) -> Floats:
     return np.stack([best % width, best // width], axis=1).astype(float)
 
 
-def _centred(kernel: Floats, size: tuple[int, int]) -> Floats:
-    """Return the kernel (2p + 1, 2p + 1) in an array of that size, its middle at the origin."""
-    pad = len(kernel) // 2
-    plane = np.zeros(size)
-    plane[: len(kernel), : len(kernel)] = kernel
-    return np.roll(plane, (-pad, -pad), axis=(0, 1))
-
-
 def _fit(images: Images, start: Floats) -> Floats:
     """Return centres (N, 2) of ellipses through the limbus, sought from `start` (N, 2); NaN where there is none."""
-    scale = images.shape[2] / _WIDTH
+    import cv2
+
+    scale = images.shape[2] / WIDTH
     values = _smooth(images, 0.7 * scale)
     circles = np.column_stack([start / scale, np.full(len(start), _RADIUS)])
     prior = 0.05 * len(_RAYS)
@@ -248,13 +259,15 @@ def _fit(images: Images, start: Floats) -> Floats:
         if min(axes) > 0.75 * max(axes):  # an iris seen from 40° aside; flatter ones come of too short an arc
             centres[n] = middle
     sides = [weight[:, side].mean(axis=1) for side in (_RAYS[:, 0] > 0, _RAYS[:, 0] < 0)]
-    inside = ((centres >= 0) & (centres < [_WIDTH, images.shape[1] / scale])).all(axis=1)
+    inside = ((centres >= 0) & (centres < [WIDTH, images.shape[1] / scale])).all(axis=1)
     found = (np.minimum(*sides) > _LEAST_EDGE) & inside
     return np.where(found[:, None], centres * scale, np.nan)
 
 
 def _edges(values: NDArray[np.float32], circles: Floats, scale: float) -> tuple[Floats, Floats]:
     """Return where rays brighten outwards near their circle: distances from it (N, rays), and weights in [0, 1)."""
+    import cv2
+
     _, height, width = values.shape
     reach = np.arange(-_REACH - 1, _REACH + 1 + _STEP / 2, _STEP)
     radius = circles[:, 2, None] + reach

@@ -22,9 +22,8 @@ def compare_realism(refiner: Refiner, synthetic: str, real: str, *, limit: int =
     """Measure the realism of a synthetic source, refined, against a real one; at most `limit` images of each."""
     domain = find(refiner.config.domain)
     (raw, labels), (target, theirs) = (_read(refiner, domain, source, limit, seed) for source in (synthetic, real))
-    persons, real_persons = labels.get("person"), theirs.get("person")
-    refined = _refine(refiner, raw)
-    return domain.measure_realism(refined, target, raw, persons=persons, real_persons=real_persons, seed=seed)
+    persons = labels.get("person"), theirs.get("person")
+    return domain.measure_realism(_refine(refiner, raw), target, raw, persons=persons, seed=seed)
 
 
 def compare_shift(refiner: Refiner, synthetic: str, *, limit: int = 1000, seed: int = 0) -> Shift:
@@ -34,16 +33,8 @@ def compare_shift(refiner: Refiner, synthetic: str, *, limit: int = 1000, seed: 
     after = _refine(refiner, before)
     if domain.measure_shift is not None:
         return domain.measure_shift(before, after, labels, seed=seed)
-    persons = labels.get("person")
-    return measure_shift(
-        domain.shift(before, after, labels),
-        moved=domain.words.part,
-        unit=domain.words.unit,
-        persons=persons,
-        groups={"person": persons} if persons else {},
-        note=domain.words.paper,
-        seed=seed,
-    )
+    words, distances = domain.words, domain.shift(before, after, labels)
+    return measure_shift(distances, labels, moved=words.part, unit=words.unit, note=words.paper, seed=seed)
 
 
 def as_json(

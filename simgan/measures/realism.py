@@ -1,14 +1,11 @@
 """Realism: how near refined images are to real ones, compared with the images before refining and with a floor."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from simgan.images.arrays import Array
-from simgan.measures.statistics import Estimate, Names, group_images
+from simgan.measures.patches import measure_patches
+from simgan.measures.statistics import Estimate, Persons
 from simgan.measures.two_sample import measure_two_sample
 
 
@@ -28,16 +25,6 @@ class Row:
     unit: str = ""
     means: Mapping[str, float] = field(default_factory=dict)  # of refined, raw and real images, where it has a mean
 
-    @property
-    def heading(self) -> str:
-        """The name, with the factor or the unit of its figures."""
-        times = f" × {self.factor:g}" if self.factor != 1 and not self.unit else ""
-        return f"{self.name}{times}{f', {self.unit.strip()}' if self.unit else ''}"
-
-    def show(self, estimate: Estimate) -> str:
-        """Return an estimate of this row as text."""
-        return estimate.show(self.factor, self.digits, self.unit)
-
 
 @dataclass(frozen=True)
 class Realism:
@@ -50,25 +37,16 @@ class Realism:
 
 
 def measure_realism(
-    refined: Array,
-    real: Array,
-    raw: Array,
-    *,
-    persons: Names | None = None,
-    real_persons: Names | None = None,
-    seed: int = 0,
+    refined: Array, real: Array, raw: Array, *, persons: Persons = (None, None), seed: int = 0
 ) -> Realism:
     """Measure the realism of grey or colour images: their patches, and how well a network recognizes them.
 
-    All are uint8 (N, H, W) or (N, H, W, 3), equalized alike. `raw[i]` is the image of which `refined[i]` was made, and
-    `persons[i]` the person on it. Give the real images of one person or film next to each other, as the floors compare
-    the halves of their order. `ImageError` where images cannot be compared.
+    All are uint8 (N, H, W) or (N, H, W, 3), equalized alike. `raw[i]` is the image of which `refined[i]` was made. Give
+    the real images of one person or film next to each other, as the floors compare the halves of their order.
+    `ImageError` where images cannot be compared.
     """
-    from simgan.measures.patches import measure_patches  # needs OpenCV, which domains and the core do without
-
-    groups = group_images(len(refined), persons)[0], group_images(len(real), real_persons)[0]
-    patches, closed = measure_patches(*(grey(images) for images in (refined, real, raw)), groups=groups, seed=seed)
-    accuracies = measure_two_sample(refined, real, raw, persons=persons, real_persons=real_persons, seed=seed)
+    patches, closed = measure_patches(refined, real, raw, persons=persons, seed=seed)
+    accuracies = measure_two_sample(refined, real, raw, persons=persons, seed=seed)
     return Realism(
         rows=(
             Row("patch distance", *patches, factor=1000, digits=1),
@@ -79,8 +57,3 @@ def measure_realism(
         note="Patch distances × 1000. Classifier accuracy: of a network that distinguishes the images from real "
         "ones; 50 % is chance. In brackets: 95 % intervals.",
     )
-
-
-def grey(images: Array) -> Array:
-    """Return uint8 (N, H, W) of images uint8 (N, H, W) or (N, H, W, 3)."""
-    return images if images.ndim == 3 else images.mean(-1).round().astype(np.uint8)

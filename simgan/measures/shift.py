@@ -1,14 +1,13 @@
 """Annotation shift: how far the labelled parts of images move when the images are refined."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from simgan.errors import ImageError
-from simgan.measures.statistics import Estimate, Floats, Names, estimate_all, group_images
+from simgan.measures.statistics import Estimate, Floats, estimate_all, group_images
 
 KEPT = 0.95  # share of the images in a trimmed mean: measures fail in a few, and err far
 
@@ -19,20 +18,6 @@ class Figure:
 
     name: str
     estimate: Estimate
-    factor: float = 1
-    digits: int = 2
-    unit: str = ""
-
-    def show(self) -> str:
-        """Return the figure with its interval as text."""
-        return self.estimate.show(self.factor, self.digits, self.unit)
-
-
-@dataclass(frozen=True)
-class Further:
-    """A further figure of a measure of shift: a function of its array (N, columns) without the images not measured."""
-
-    statistic: Callable[[Floats], float]
     factor: float = 1
     digits: int = 2
     unit: str = ""
@@ -76,45 +61,28 @@ class Shift:
 
 def measure_shift(
     distances: Floats,
+    labels: Mapping[str, Any],
     *,
     moved: str,
     unit: str,
-    persons: Names | None = None,
     groups: Mapping[str, Sequence[str]] | None = None,
-    further: Mapping[str, Further] | None = None,
+    further: Mapping[str, tuple[NDArray[Any], float, int, str]] | None = None,
     repeatability: float | None = None,
     note: str = "",
     seed: int = 0,
 ) -> Shift:
-    """Sum up what `Domain.shift` returns, (N, 2) or with more columns; NaN where an image was not measured.
+    """Sum up what `Domain.shift` returns, (N, 2), N ≥ 2, of images with `labels` by column.
 
-    Args:
-        distances: median and 90th percentile of each image; further columns are for `further`.
-        moved: what moved.
-        unit: of the distances.
-        persons: the person on each image, where they are known; they are resampled for the intervals.
-        groups: for each kind of group (such as person) the group of each image.
-        further: more figures by their name.
-        repeatability: what the measure itself errs by.
-        note: how to read the figures.
-        seed: of the bootstrap.
-
-    `ImageError` where there are fewer than 2 images, or groups that do not fit.
+    Persons, the column `person`, are resampled for the intervals; they are also one kind of `groups`, which hold the
+    group of each image. `further`: means of more values (N,) by their name, with factor, digits and unit of the figure.
+    `ImageError` where there are fewer than 2 images, or persons that do not fit.
     """
-    for kind, names in (groups or {}).items():
-        if len(names) != len(distances):
-            raise ImageError(f"{len(distances)} images need the {kind} of each, not {len(names)} names")
+    persons = [str(name) for name in labels["person"]] if "person" in labels else None
+    groups = {**(groups or {}), **({"person": persons} if persons else {})}
     further = further or {}
     resampled, what = group_images(len(distances), persons)
-
-    def statistics(chosen: np.ndarray) -> list[float]:
-        values = distances[chosen]
-        measured = values[np.isfinite(values[:, 0])]
-        if not len(measured):
-            return [float("nan")] * (3 + len(further))
-        return [*_summary(measured), *(one.statistic(measured) for one in further.values())]
-
-    found = estimate_all(statistics, resampled, draws=500, seed=seed)
+    rows = np.column_stack([distances, *(values for values, *_ in further.values())])
+    found = estimate_all(lambda chosen: _figures(rows[chosen]), resampled, draws=500, seed=seed)
     median, p90, trimmed, *rest = (replace(one, low=max(one.low, 0.0)) for one in found)  # nothing moves by less
     return Shift(
         moved,
@@ -125,11 +93,11 @@ def measure_shift(
         p90=p90,
         trimmed_mean=trimmed,
         further=tuple(
-            Figure(name, estimate, one.factor, one.digits, one.unit)
-            for (name, one), estimate in zip(further.items(), rest, strict=True)
+            Figure(name, estimate, factor, digits, unit)
+            for (name, (_, factor, digits, unit)), estimate in zip(further.items(), rest, strict=True)
         ),
         repeatability=repeatability,
-        groups={kind: _of_groups(distances, names) for kind, names in (groups or {}).items()},
+        groups={kind: _of_groups(distances, np.asarray(names, str)) for kind, names in groups.items()},
         resampled=what,
         note=note,
     )
@@ -140,16 +108,16 @@ def trimmed_mean(values: Floats) -> float:
     return float(np.sort(values)[: int(np.ceil(KEPT * len(values)))].mean())
 
 
-def _summary(measured: Floats) -> tuple[float, float, float]:
-    """Return median, 90th percentile and trimmed mean of distances (N, 2) that are finite."""
-    return float(np.median(measured[:, 0])), float(np.quantile(measured[:, 1], 0.9)), trimmed_mean(measured[:, 1])
+def _figures(rows: Floats) -> list[float]:
+    """Return median, 90th percentile and trimmed mean of rows that were measured, and the means of further columns."""
+    measured = rows[np.isfinite(rows[:, 0])]
+    if not len(measured):
+        return [float("nan")] * (rows.shape[1] + 1)
+    means = [float(values.mean()) for values in measured[:, 2:].T]
+    worst = measured[:, 1]
+    return [float(np.median(measured[:, 0])), float(np.quantile(worst, 0.9)), trimmed_mean(worst), *means]
 
 
-def _of_groups(distances: Floats, names: Sequence[str]) -> dict[str, GroupShift]:
-    which, found = np.asarray(names, dtype=str), {}
-    for name in np.unique(which):
-        own = distances[which == name]
-        measured = own[np.isfinite(own[:, 0])]
-        figures = _summary(measured) if len(measured) else (float("nan"),) * 3
-        found[str(name)] = GroupShift(len(own), *figures)
-    return found
+def _of_groups(distances: Floats, names: NDArray[np.str_]) -> dict[str, GroupShift]:
+    own = {str(name): distances[names == name] for name in np.unique(names)}
+    return {name: GroupShift(len(rows), *_figures(rows)) for name, rows in own.items()}

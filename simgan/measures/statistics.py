@@ -5,15 +5,13 @@ therefore resamples groups of images: of n groups it draws n − 1 with replacem
 variance is not understated when there are few. Seeds of trained networks are resampled in the same way.
 
 The interval is the value ± t standard errors of the resampled values, with Student's t of as many groups less one.
-Percentiles of the resampled values would be wrong for a distance between two sets: a resampled set holds images twice,
-which by itself moves it away from the other set, so that the percentiles lie too high. The standard error does not
-depend on that shift, and for means and medians both intervals agree.
+Percentiles would lie too high for a distance between two sets: a resampled set holds images twice, which by itself
+moves it away from the other set. The standard error does not depend on that; for means and medians both agree.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +21,7 @@ from simgan.errors import ImageError
 Groups = NDArray[np.int64]  # (N,): the number of the group of each image
 Floats = NDArray[np.float64]
 Names = Sequence[str] | NDArray[np.str_]
-
-_LEVEL = 0.95
+Persons = tuple[Names | None, Names | None]  # on the synthetic images and on the real ones, where they are known
 
 
 @dataclass(frozen=True)
@@ -37,17 +34,19 @@ class Estimate:
 
     def show(self, factor: float = 1, digits: int = 2, unit: str = "", *, sign: bool = False) -> str:
         """Return the figure with its interval as text: "12.3 mm (11.0 to 13.6)"."""
-        value, low, high = (
-            f"{factor * end:{'+' if sign else ''}.{digits}f}" for end in (self.value, self.low, self.high)
-        )
+        style = f"{'+' if sign else ''}.{digits}f"
+        value, low, high = (format(factor * end, style) for end in (self.value, self.low, self.high))
         return f"{value}{unit} ({low} to {high})"
+
+
+Compared = tuple[Estimate, Estimate, Estimate]  # refined, raw and real images (the floor), each with real ones
 
 
 def group_images(count: int, persons: Names | None = None, *, fewest: int = 10, blocks: int = 50) -> tuple[Groups, str]:
     """Return the group of each of `count` images, (count,), and what the groups are.
 
-    Groups are persons where at least `fewest` are known, else at most `blocks` blocks of neighbouring images, as frames
-    next to each other look alike. `ImageError` where there are fewer than 2 images, or the persons are not as many.
+    Groups are persons where at least `fewest` are known, else at most `blocks` blocks of neighbouring images.
+    `ImageError` where there are fewer than 2 images, or the persons are not as many.
     """
     if count < 2:
         raise ImageError(f"an interval needs at least 2 images, not {count}")
@@ -71,37 +70,36 @@ def estimate_all(
 ) -> list[Estimate]:
     """Return several statistics of the same sets of images, each with its interval.
 
-    Args:
-        statistics: a function of the indices of the images of each set, in the order of `groups`. Where there are
-            seeds, the indices of the seeds come first.
-        groups: for each set the group of each of its images.
-        values: the statistics of all images where they were computed more exactly than `statistics` does.
-        seeds: how many networks were trained, each with its own seed; 0 where none was.
-        draws: of the bootstrap.
-        seed: of the random numbers of the bootstrap.
+    `statistics` takes the indices of the images of each set, in the order of `groups`; where so many networks were
+    trained, each with its own of `seeds`, the indices of the seeds come first. `values` are the statistics of all
+    images, where they were computed more exactly. The bootstrap draws `draws` times, with random numbers of `seed`.
     """
+    from scipy import stats  # heavy, and only intervals need it
+
     generator = np.random.default_rng(seed)
     members = [[np.flatnonzero(own == group) for group in np.unique(own)] for own in groups]
-    whole = [np.arange(len(own)) for own in groups]
+    reach = stats.t.ppf(0.975, min(map(len, members)) - 1)  # NaN where there is one group
+    if seeds:
+        members.insert(0, list(np.arange(seeds)[:, None]))
     if values is None:
-        values = statistics(*([np.arange(seeds)] if seeds else []), *whole)
-    drawn = np.empty((draws, len(values)))
-    for row in drawn:
-        chosen = [_draw(seeds, generator)] if seeds else []
-        chosen += [np.concatenate([own[group] for group in _draw(len(own), generator)]) for own in members]
-        row[:] = statistics(*chosen)
-    errors = [
-        float(known.std(ddof=1)) if len(known := column[np.isfinite(column)]) > 1 else np.nan for column in drawn.T
-    ]
-    reach = _quantile_of_t(min(map(len, members)) - 1)
-    return [Estimate(float(v), float(v - reach * e), float(v + reach * e)) for v, e in zip(values, errors, strict=True)]
+        values = statistics(*(np.arange(sum(map(len, own))) for own in members))
+    drawn = []
+    for _ in range(draws):
+        chosen = [generator.integers(len(own), size=max(len(own) - 1, 1)) for own in members]
+        drawn.append(
+            statistics(*(np.concatenate([own[k] for k in ks]) for own, ks in zip(members, chosen, strict=True)))
+        )
+    found = []
+    for value, column in zip(values, np.transpose(drawn), strict=True):
+        known = column[np.isfinite(column)]
+        error = reach * known.std(ddof=1) if len(known) > 1 else np.nan
+        found.append(Estimate(float(value), float(value - error), float(value + error)))
+    return found
 
 
-def estimate(
-    statistic: Callable[..., float], *groups: Groups, seeds: int = 0, draws: int = 200, seed: int = 0
-) -> Estimate:
+def estimate(statistic: Callable[..., float], *groups: Groups, **options: Any) -> Estimate:
     """Return one statistic with its interval; arguments as for `estimate_all`."""
-    return estimate_all(lambda *chosen: [statistic(*chosen)], *groups, seeds=seeds, draws=draws, seed=seed)[0]
+    return estimate_all(lambda *chosen: [statistic(*chosen)], *groups, **options)[0]
 
 
 def estimate_errors(errors: Floats, groups: Groups, *, median: bool = False, draws: int = 1000) -> Estimate:
@@ -111,20 +109,43 @@ def estimate_errors(errors: Floats, groups: Groups, *, median: bool = False, dra
     interval does not hold 0.
     """
     summarize = np.median if median else np.mean
-    return estimate(
-        lambda chosen, images: float(summarize(errors[np.ix_(chosen, images)], axis=1).mean()),
-        groups,
-        seeds=len(errors),
-        draws=draws,
-    )
+
+    def figure(seeds: Groups, images: Groups) -> float:
+        return float(summarize(errors[np.ix_(seeds, images)], axis=1).mean())
+
+    return estimate(figure, groups, seeds=len(errors), draws=draws)
 
 
-def _draw(count: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    return generator.integers(count, size=max(count - 1, 1))
+def estimate_distances(
+    distances: Callable[[Sequence[str], Groups, Groups], list[float]],
+    counts: tuple[int, int],
+    persons: Persons,
+    *,
+    exact: Sequence[float] | None = None,
+    **options: Any,
+) -> tuple[Compared, Estimate]:
+    """Return how far refined, raw and real images are from real ones, and the share of the gap that refining closed.
 
+    `distances` takes kinds of images ("refined", "raw", "real"), the indices of them, and those of the real images from
+    which it returns the distance of each kind; `counts` and `persons` are those of the synthetic and the real images.
+    The third distance is the floor, between the halves of the real images in the order given. The share is 1 where
+    refined images are as near as real ones are to each other, and NaN where raw images are as near as that. `exact`:
+    the three distances of all images, where they were computed more exactly. `options` as for `estimate_all`.
+    """
+    own, theirs = (group_images(count, names)[0] for count, names in zip(counts, persons, strict=True))
+    half = len(theirs) // 2
 
-def _quantile_of_t(freedom: int) -> float:
-    """Quantile of Student's t for a two-sided interval; NaN where there is one group."""
-    from scipy import stats  # heavy, and only intervals need it
+    def to_floor(some: Groups, others: Groups) -> list[float]:
+        return distances(["real"], some, others + half)
 
-    return float(stats.t.ppf((1 + _LEVEL) / 2, freedom)) if freedom > 0 else float("nan")
+    (floor,) = estimate_all(to_floor, theirs[:half], theirs[half:], values=exact and exact[2:], **options)
+
+    def with_closed(refined: float, raw: float) -> list[float]:
+        return [refined, raw, (raw - refined) / (raw - floor.value) if raw > floor.value else float("nan")]
+
+    def to_real(some: Groups, others: Groups) -> list[float]:
+        return with_closed(*distances(["refined", "raw"], some, others))
+
+    values = exact and with_closed(*exact[:2])
+    refined, raw, closed = estimate_all(to_real, own, theirs, values=values, **options)
+    return (refined, raw, floor), closed

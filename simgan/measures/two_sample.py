@@ -3,7 +3,7 @@
 It is trained on one half of each set and tested on the other: an accuracy of 50 % means that it found no difference.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,34 +11,25 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from simgan.errors import ConfigError, ImageError
-from simgan.images.arrays import Array
-from simgan.measures.statistics import Estimate, Groups, Names, estimate, group_images
+from simgan.errors import ImageError
+from simgan.images.arrays import Array, to_tensor
+from simgan.measures.statistics import Compared, Estimate, Groups, Names, Persons, estimate, group_images
 
 _MAPS = (8, 32, 64)
 _RATE, _BATCH = 0.005, 32
 _MOVE = 2  # px: training images are moved by up to so much, so that places are not learned by heart
 
 
-@dataclass(frozen=True)
-class TwoSample:
-    """How often the network is right about the held-out images of both sets, which count alike."""
-
-    accuracy: Estimate
-    trained_on: int
-    tested_on: int
-
-
 def two_sample_test(
-    a: Array, b: Array, *, persons: tuple[Names | None, Names | None] = (None, None), steps: int = 200, seed: int = 0
-) -> TwoSample:
+    a: Array, b: Array, *, persons: Persons = (None, None), steps: int = 200, seed: int = 0
+) -> Estimate:
     """Train a small network to distinguish images of `a` and `b`, uint8 (N, H, W) or (N, H, W, 3), and test it.
 
-    A person is in the training half or in the test half, never in both, also where both sets have images of them;
-    `persons` are those of each set. Where a set has fewer than 2 persons, it is split by 10 blocks of its order. Both
-    sets count alike: images that one has more of are left out, evenly. `seed` fixes split, network and batches. The
-    interval resamples persons or blocks; it has no width where all answers are right. `ImageError` where sets do not
-    fit or are too small, `ConfigError` for no steps.
+    Returns the accuracy on held-out images of both sets, which count alike: images that one has more of are left out,
+    evenly. A person (`persons` are those of each set) is in the training half or in the test half, never in both; where
+    a set has fewer than 2, it is split by 10 blocks of its order. `seed` fixes split, network and batches. The interval
+    resamples persons or blocks; it has no width where all answers are right. `ImageError` where sets do not fit or are
+    too small.
     """
     for images in (a, b):
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) < 4 or min(images.shape[1:3]) < 16:
@@ -47,47 +38,30 @@ def two_sample_test(
             )
     if a.shape[1:] != b.shape[1:]:
         raise ImageError(f"images of {a.shape[1:]} and {b.shape[1:]} cannot be compared: crop them to one size")
-    if steps < 1:
-        raise ConfigError(f"a network cannot learn in {steps} steps: give at least 1")
-    names = _names(len(a), persons[0]), _names(len(b), persons[1])
+    names = [_names(len(images), own) for images, own in zip((a, b), persons, strict=True)]
     train, test = _split(names, np.random.default_rng(seed))
-    values = [_values(images) for images in (a, b)]
+    values = [to_tensor(images) for images in (a, b)]
     network = _trained([x[k] for x, k in zip(values, train, strict=True)], steps, seed)
     right = []
     with torch.inference_mode():
         for truth, (x, chosen) in enumerate(zip(values, test, strict=True)):
             logits = torch.cat([network(part) for part in x[chosen].split(256)])
             right.append(((logits > 0) == bool(truth)).numpy())
-    groups = [np.unique(own[chosen], return_inverse=True)[1] for own, chosen in zip(names, test, strict=True)]
-    return TwoSample(_accuracy(right, groups), 2 * len(train[0]), 2 * len(test[0]))
+    return _accuracy(right, [np.unique(own[k], return_inverse=True)[1] for own, k in zip(names, test, strict=True)])
 
 
 def measure_two_sample(
-    refined: Array,
-    real: Array,
-    raw: Array,
-    *,
-    persons: Names | None = None,
-    real_persons: Names | None = None,
-    steps: int = 200,
-    seed: int = 0,
-) -> tuple[Estimate, Estimate, Estimate]:
+    refined: Array, real: Array, raw: Array, *, persons: Persons = (None, None), steps: int = 200, seed: int = 0
+) -> Compared:
     """Return how often a network recognizes refined, raw and real images among real ones, as accuracies.
 
-    `persons` are those of the synthetic images. The last accuracy is the floor, between the halves of `real` in the
-    order given: above 50 % where these differ by themselves. Its network is trained on half as many images as the
-    others, so that it is a little low.
+    The last accuracy is the floor, between the halves of `real` in the order given: above 50 % where these differ by
+    themselves. Its network is trained on half as many images as the others, so that it is a little low.
     """
     half = len(real) // 2
-    halves = (None, None) if real_persons is None else (real_persons[:half], real_persons[half:])
-    pairs = (
-        (refined, real, (persons, real_persons)),
-        (raw, real, (persons, real_persons)),
-        (real[:half], real[half:], halves),
-    )
-    first, second, floor = (
-        two_sample_test(one, other, persons=both, steps=steps, seed=seed).accuracy for one, other, both in pairs
-    )
+    halves = (None, None) if persons[1] is None else (persons[1][:half], persons[1][half:])
+    pairs = ((refined, real, persons), (raw, real, persons), (real[:half], real[half:], halves))
+    first, second, floor = (two_sample_test(*two, persons=both, steps=steps, seed=seed) for *two, both in pairs)
     return first, second, floor
 
 
@@ -103,9 +77,7 @@ def _accuracy(right: list[NDArray[np.bool_]], groups: list[Groups]) -> Estimate:
     return Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0))
 
 
-def _split(
-    names: tuple[NDArray[np.str_], NDArray[np.str_]], draw: np.random.Generator
-) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
+def _split(names: Sequence[NDArray[np.str_]], draw: np.random.Generator) -> list[list[Groups]]:
     """Return the images of both sets to train on and those to test on, as many of one set as of the other."""
     order = draw.permutation(np.unique(np.concatenate(names)))
     counts = np.array([[(x == name).sum() for x in names] for name in order], float)
@@ -122,7 +94,7 @@ def _split(
         if size < 2:
             raise ImageError("too few persons or images to train on some and test on others: give more of each set")
         sides.append([x[np.linspace(0, len(x) - 1, size).round().astype(int)] for x in members])
-    return sides[0], sides[1]
+    return sides
 
 
 def _trained(sets: list[Tensor], steps: int, seed: int) -> nn.Module:
@@ -149,14 +121,7 @@ def _trained(sets: list[Tensor], steps: int, seed: int) -> nn.Module:
 
 def _network(channels: int) -> nn.Module:
     layers: list[nn.Module] = []
-    before = channels
-    for maps in _MAPS:
+    for before, maps in zip((channels, *_MAPS), _MAPS, strict=False):
         layers += [nn.Conv2d(before, maps, 3, padding=1, bias=False), nn.BatchNorm2d(maps), nn.ReLU(), nn.MaxPool2d(2)]
-        before = maps
-    pooled = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.3), nn.Linear(before, 1), nn.Flatten(0)]
+    pooled = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.3), nn.Linear(_MAPS[-1], 1), nn.Flatten(0)]
     return nn.Sequential(*layers, *pooled)
-
-
-def _values(images: Array) -> Tensor:
-    values = torch.from_numpy(images.astype(np.float32) * np.float32(2 / 255) - 1)
-    return values[:, None] if images.ndim == 3 else values.permute(0, 3, 1, 2)

@@ -3,15 +3,14 @@
 A projector beside the camera throws a pattern; its shift in the image, the disparity, gives the depth. So depth comes
 in steps that grow with its square (Khoshelham and Oude Elberink 2012), and surfaces that something nearer hides from
 the projector have no reading. A network learns neither: steps depend on absolute depth, which it does not see, and a
-half-removed reading looks fake to the discriminator, so gradients never lead to a hole. Both are closed forms here.
+half-removed reading looks fake to the discriminator, so gradients never lead to a hole. Both are closed forms here,
+learnt from images.
 """
-
-from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,15 @@ FINEST, COARSEST = 1.0, 30.0  # mm: steps at the mean depth that are looked for
 COHERENCE = 0.2  # of readings with steps it is 0.3 and more, of readings to the millimetre 0.05
 _APART = 25.0  # of the scales that are tried: between 400 mm and 2 m two of them differ by a twentieth of a step
 _PIXELS = 224 / CUBE  # per mm at the median depth: the crops of depth that models ship for
+
+BASELINES = tuple(side * mm for side in (1, -1) for mm in np.arange(25, 101, 12.5))  # mm, candidates
+BRIDGED = (2, 3, 4, 5)  # px, candidates
+LEAST_GAIN = 0.3  # shadows must reduce the distance by at least this share
+_JUMPS = (0.03, 0.05, 0.08, 0.12, 0.2, 0.5)  # bin edges of jumps in inverse depth, times the median depth
+_WIDEST = 20  # px; wider gaps count as this wide
+
+Floats = NDArray[np.float64]
+Frames = Callable[[], Iterable[Array]]
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,53 @@ def find_steps(images: Iterable[Array]) -> tuple[float, float]:
     return float(scales[best]), float(np.angle(means[best]) / (2 * np.pi))
 
 
+def learn_triangulation(synthetic: Frames, real: Frames) -> Triangulation:
+    """Learn shadows and steps from depth frames, uint16 (H, W) in mm, of both sides, without labels; half a minute.
+
+    The steps are those of the real readings. Shadows: choose the baseline whose left/right asymmetry of gaps best
+    matches that of the real frames, at all jumps of depth (earth mover's distance); none unless the distance falls by
+    `LEAST_GAIN`. All else that a camera misses leaves gaps on both sides alike.
+    """
+    frames = list(synthetic())
+    target, real_counts = _asymmetry(real())
+    weights = np.minimum(real_counts, _asymmetry(frames)[1])
+
+    def distance(candidate: Triangulation) -> float:
+        found, _ = _asymmetry(candidate.shade(frame) for frame in frames)
+        return float(np.abs(found - target).sum(1) @ weights)
+
+    none = Triangulation()
+    candidates = [Triangulation(baseline=float(baseline), bridged=px) for baseline in BASELINES for px in BRIDGED]
+    distances = {candidate: distance(candidate) for candidate in candidates}
+    best = min(candidates, key=distances.__getitem__)
+    if distances[best] >= (1 - LEAST_GAIN) * distance(none):
+        best = none
+    scale, phase = find_steps(real())
+    return replace(best, scale=scale, phase=phase)
+
+
+def _asymmetry(frames: Iterable[Array]) -> tuple[Floats, Floats]:
+    """Return by how much gaps are wider where the left side is nearer, and the smaller number of gaps of both sides.
+
+    The first is (jumps, widths): the cumulative share of gaps up to each width, left minus right. The second is
+    (jumps,).
+    """
+    counts = np.zeros((2, len(_JUMPS) - 1, _WIDEST + 1))
+    for frame in frames:
+        near = find_window(frame).holds(frame)
+        before = np.maximum.accumulate(np.where(near, np.arange(near.shape[1]), -1), 1)[:, :-1]
+        rows, at = np.nonzero(near[:, 1:] & (before >= 0))
+        left, right = before[rows, at], at + 1
+        inverse = float(np.median(frame[near])) / frame.clip(1)
+        jump = inverse[rows, left] - inverse[rows, right]
+        width = np.minimum(right - left - 1, _WIDEST)
+        for side, sign in enumerate((1, -1)):
+            counts[side] += np.histogram2d(sign * jump, width, (_JUMPS, np.arange(_WIDEST + 2)))[0]
+    numbers = counts.sum(2)
+    shares = counts.cumsum(2) / np.maximum(numbers[..., None], 1)
+    return shares[0] - shares[1], numbers.min(0)
+
+
 def unlit(disparity: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Return which pixels, bool (H, W), the projector does not reach, given the disparity of each in px, (H, W).
 
@@ -104,8 +159,7 @@ def unlit(disparity: NDArray[np.floating]) -> NDArray[np.bool_]:
     places += np.arange(height)[:, None] * reach
     nearest = np.zeros((height, reach), np.float32)
     np.maximum.at(nearest.reshape(-1), places.reshape(-1), disparity.reshape(-1))
-    nearest = _running(np.maximum, nearest, 3, axis=1, outside=0)
-    hidden: NDArray[np.bool_] = nearest.reshape(-1)[places] > disparity + np.float32(1)
+    hidden: NDArray[np.bool_] = _running(np.maximum, nearest, 3, 1, 0).reshape(-1)[places] > disparity + np.float32(1)
     return hidden
 
 
@@ -122,9 +176,7 @@ def opening(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
 
 def _running(function: np.ufunc, values: Array, size: int, axis: int, outside: float) -> Array:
     """Return the running minimum or maximum over `size` px along an axis, which begin size // 2 before each pixel."""
-    length = values.shape[axis]
     padding = [(0, 0), (0, 0)]
     padding[axis] = (size // 2, size - 1 - size // 2)
-    wide = np.moveaxis(np.pad(values, padding, constant_values=outside), axis, 0)
-    parts = [wide[start : start + length] for start in range(size)]
-    return np.moveaxis(functools.reduce(function, parts), 0, axis)
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(values, padding, constant_values=outside), size, axis)
+    return functools.reduce(function, np.moveaxis(windows, -1, 0))

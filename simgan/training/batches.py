@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from simgan.domains.weights import PointsWeight
+from simgan.domains.base import PointsWeight
 from simgan.errors import SourceError
 from simgan.images.arrays import equalize_images
 

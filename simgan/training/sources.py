@@ -12,7 +12,7 @@ from simgan.data.loader import Crops
 from simgan.data.sources import load as load_source
 from simgan.data.splits import hold_out
 from simgan.domains import Domain, of_preset
-from simgan.domains.weights import PointsWeight
+from simgan.domains.base import PointsWeight
 from simgan.errors import SourceError
 from simgan.images import codecs
 from simgan.images.arrays import Array
@@ -38,11 +38,10 @@ def load(config: TrainingConfig) -> TrainingData:
     domain, _ = of_preset(config.preset)
     synthetic = {name: split(name, config, SYNTHETIC_SEED) for name in config.synthetic}
     real = {name: split(name, config, REAL_SEED) for name in config.real}
-    learn = domain.preparation.learn if domain.preparation and config.preparation else None
     learned: Mapping[str, Any] = {}
-    if learn:
+    if domain.learn_triangulation and config.preparation:
         frames = [partial(_frames, [data for data, _ in side.values()]) for side in (synthetic, real)]
-        learned = from_main(partial(learn, *frames))
+        learned = {"triangulation": from_main(partial(domain.learn_triangulation, *frames))}
     if codecs.get(domain.codec).is_depth:
         shadows = learned.get("triangulation")
         return TrainingData(

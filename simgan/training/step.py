@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from simgan.discriminator import GROUP, REFINED, Discriminator
 from simgan.domains import of_preset
-from simgan.domains.weights import SurfaceWeight
+from simgan.domains.base import SurfaceWeight
 from simgan.errors import ConfigError
 from simgan.history import History
 from simgan.images import codecs
@@ -82,8 +82,8 @@ class Trainer:
         set_seed(config.seed)
         layout: Any = {"memory_format": torch.channels_last}
         self.domain, _ = of_preset(config.preset)
-        preparation = self.domain.preparation if config.preparation else None
-        prepared = {**preparation.settings, **data.learned} if preparation else {}
+        fit = self.domain.fit_photometry if config.preparation else None
+        prepared = {**data.learned, **({"photometry": True} if fit else {})}
         refiner = Refiner.from_preset(config.preset, channels=config.channels, **prepared)
         discriminator = Discriminator.from_preset(config.preset, channels=config.channels, scope=config.scope)
         self._check_batch_size(bool(discriminator.config.whole))
@@ -93,8 +93,8 @@ class Trainer:
         self.real = Batches("real", data.real, config.batch_size, **drawn)
 
         def initial() -> list[dict[str, Tensor]]:
-            if preparation and preparation.fit:
-                preparation.fit(refiner.photometry, *_spread(self.synthetic, self.real))
+            if fit:
+                fit(refiner.photometry, *_spread(self.synthetic, self.real))  # type: ignore[arg-type]
             return [refiner.state_dict(), discriminator.state_dict()]
 
         for network, weights in zip((refiner, discriminator), from_main(initial), strict=True):

@@ -6,16 +6,11 @@ This file, and an entry point that names `PLATES`, are all that it takes.
 import cv2
 import numpy as np
 
-from simgan.domains import Domain, Label, Recipe, Terms, Words
+from simgan.domains import Domain, Label, PointsWeight, Recipe, Terms, Words
 from simgan.domains.base import PATCHES
-from simgan.domains.weights import PointsWeight
-from simgan.measures.patches import patch_swd
+from simgan.measures.patches import grey
 
 AROUND = 12  # px to each side of a screw that are compared
-
-
-def grey(images):
-    return images.mean(-1).round().astype(np.uint8)
 
 
 def screw_shift(before, after, labels):
@@ -48,11 +43,7 @@ PLATES = Domain(
         example="plate.png",
         takes="photograph of a plate",
         types="PIL, NumPy (uint8), tensors",
-        legend="grey: nothing changed",
-        distance="Sliced Wasserstein distance of standardized 7×7 patches at two scales.",
         part="screws",
-        unit="px",
-        where="px",
         shift="mean without the worst 5 %",
         short="mean of 95 %",
         missed="No screw was found",
@@ -60,7 +51,6 @@ PLATES = Domain(
         tag="object-detection",
         limits=("Plates without screws cannot be measured.",),
     ),
-    realism=lambda images, real: patch_swd(grey(images), grey(real)),
     shift=screw_shift,
     labels={"screws": Label((2, 2), in_pixels=True)},
     terms={"plateworks": Terms("plates of a plateworks", "apache-2.0", "Apache-2.0")},
