@@ -19,7 +19,7 @@ from simgan.measures.depth import (
     plane_residual,
     step_counts,
 )
-from simgan.measures.patches import patch_swd
+from simgan.measures.realism import patch_swd
 
 Y, X = np.mgrid[:SIDE, :SIDE]
 RADIUS, ANGLE = np.hypot(X - 112, Y - 112), np.arctan2(Y - 112, X - 112)
@@ -76,7 +76,7 @@ def test_levels_and_steps_are_those_of_the_depth():
 
 
 def test_floats_have_the_patch_distance_of_the_bytes_they_stand_for(monkeypatch):
-    monkeypatch.setattr("simgan.measures.patches.SCALES", 1)
+    monkeypatch.setattr("simgan.measures.realism.SCALES", 1)
     rng = np.random.default_rng(0)
     bytes_ = [rng.integers(0, scale, (8, 40, 40), dtype=np.uint8) for scale in (100, 255)]
     floats = [images.astype(np.float32) / 255 for images in bytes_]
@@ -95,7 +95,7 @@ def test_images_of_one_world_lie_at_the_floor_and_clean_ones_above():
     assert rows["holes"].means["raw"] < 0.02 < 0.05 < rows["holes"].means["real"] < 0.15
     assert rows["depth steps"].raw.value > 5 * rows["depth steps"].refined.value
     assert result.closed_of == "detail patches" and result.closed.value > 0.5
-    with pytest.raises(ImageError, match="refined must be depth"):
+    with pytest.raises(ImageError, match="depth is needed"):
         measure_depth_realism(refined.astype(np.uint8), real, real)
 
 

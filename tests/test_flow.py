@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from simgan.measures.flow import flow_shift
+from simgan.measures.shift import flow_shift
 from simgan.simulators.eyes import renders as eyes
 
 

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from simgan import ImageError
-from simgan.measures.patches import CONTRAST_FLOOR, measure_patches, patch_swd
-from simgan.measures.realism import measure_realism
+from simgan.measures.realism import CONTRAST_FLOOR, measure_patches, measure_realism, patch_swd
 from simgan.simulators.eyes import camera
 from simgan.simulators.eyes import renders as eyes
 
@@ -21,7 +20,7 @@ def test_a_set_is_at_no_distance_from_itself():
 
 
 def test_the_distance_of_noise_is_that_of_the_gaussians_to_which_it_projects(monkeypatch):
-    monkeypatch.setattr("simgan.measures.patches.SCALES", 1)
+    monkeypatch.setattr("simgan.measures.realism.SCALES", 1)
     # A projection of a standardized patch is normal with deviation σ / (σ + 0.05), less the part of the mean; and
     # two centred normals are |σ₁ − σ₂| · E|z| apart.
     deviations = [sigma / 255 / (sigma / 255 + CONTRAST_FLOOR) for sigma in (20, 40)]

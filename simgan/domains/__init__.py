@@ -15,19 +15,7 @@ from simgan.domains.eyes import EYES
 from simgan.domains.hands import HANDS
 from simgan.errors import ConfigError
 
-__all__ = [
-    "Domain",
-    "Label",
-    "PointsWeight",
-    "Recipe",
-    "SurfaceWeight",
-    "Terms",
-    "Words",
-    "all_domains",
-    "find",
-    "of_preset",
-    "register",
-]
+__all__ = ["Domain", "Label", "PointsWeight", "Recipe", "SurfaceWeight", "Terms", "Words"]
 
 IMAGES = Domain(
     name="images",
@@ -62,8 +50,7 @@ def register(domain: Domain) -> Domain:
             raise ConfigError(f"there is a domain {domain.name!r} already: choose another name")
         if taken := sorted(set(other.recipes) & set(domain.recipes)):
             raise ConfigError(f"the preset {taken[0]!r} belongs to the domain {other.name!r}: choose another name")
-        same = other.labels.keys() & domain.labels.keys()
-        if differing := sorted(name for name in same if other.labels[name] != domain.labels[name]):
+        if differing := sorted(name for name, label in other.labels.items() if domain.labels.get(name, label) != label):
             raise ConfigError(f"the domain {other.name!r} has another label {differing[0]!r}: choose another name")
     _registered[domain.name] = domain
     return domain

@@ -12,10 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simgan.images.arrays import Array
-from simgan.measures.flow import flow_shift
-from simgan.measures.patches import patch_swd
-from simgan.measures.realism import Realism, measure_realism
-from simgan.measures.shift import Shift
+from simgan.measures.realism import Realism, measure_realism, patch_swd
+from simgan.measures.shift import Shift, flow_shift
 from simgan.preparation.photometry import Photometry
 from simgan.preparation.triangulation import Triangulation
 

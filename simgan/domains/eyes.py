@@ -15,6 +15,7 @@ WHOLE_IMAGE_LAYERS: tuple[Layer, ...] = (
     ("conv", 1, 1, 2),
 )
 
+NETWORK = {"blocks": 4, "predict_residual": True, "equalize": True, "padding": "reflect"}
 EMBEDDED = {"synthetic": ("simulator:eyes",), "real": ("camera:eyes",)}
 RECIPES = {
     # 12 maps of 7×7 train about as fast as 24 of 3×3, but a pixel sees 55 px instead of 19, so that the network can
@@ -22,7 +23,7 @@ RECIPES = {
     # residual starts as the identity, so that the refiner needs no warm-up. MPIIGaze's crops are histogram-equalized,
     # so synthetic ones must be.
     "eyes": Recipe(
-        {"width": 12, "kernel_size": 7, "blocks": 4, "predict_residual": True, "equalize": True, "padding": "reflect"},
+        {**NETWORK, "width": 12, "kernel_size": 7},
         {"layers": PATCHES},
         EMBEDDED,
     ),
@@ -33,15 +34,7 @@ RECIPES = {
     # `camera:eyes` photographs of the very same scenes it measures 1.0 px on average and 0.77 px in the median. Hence
     # the wider bounds.
     "eyes-large": Recipe(
-        {
-            "width": 32,
-            "kernel_size": 5,
-            "blocks": 4,
-            "predict_residual": True,
-            "equalize": True,
-            "padding": "reflect",
-            "noise": True,
-        },
+        {**NETWORK, "width": 32, "kernel_size": 5, "noise": True},
         {"layers": WHOLE_IMAGE_LAYERS, "whole": 64, "slope": 0.2},
         EMBEDDED
         | {

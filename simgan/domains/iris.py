@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from simgan.errors import ImageError, SourceError
 from simgan.images.arrays import to_tensor
-from simgan.measures.patches import grey
+from simgan.measures.realism import grey
 from simgan.measures.shift import Shift, measure_shift
 from simgan.measures.statistics import Floats
 from simgan.preparation.photometry import Photometry

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from simgan.errors import ImageError
 from simgan.images import depth
-from simgan.measures.patches import measure_patches, patch_swd
-from simgan.measures.realism import Realism, Row
+from simgan.measures.realism import Realism, Row, measure_patches, patch_swd
 from simgan.measures.shift import Shift, measure_shift
 from simgan.measures.statistics import Floats, Groups, Persons, estimate_distances
 
@@ -51,7 +50,6 @@ def measure_depth_realism(
     for images that are no depth.
     """
     sets = {"refined": refined, "raw": raw, "real": real}
-    _check(**sets)
     rows, closed = [], {}
     for name, view in (("depth patches", _tensor), ("detail patches", _detail), ("mask patches", _mask)):
         views = (_around_readings(view(images), images) for images in (refined, real, raw))
@@ -76,11 +74,10 @@ def measure_surface_shift(
     """Measure how far the surface moved from each image of `before` to that of `after`, uint16 (N, H, W) in mm, N ≥ 2.
 
     Further figures are means over images: of the shares of their readings that were lost and gained, and of their
-    medians and 90th percentiles. `labels` by column. `ImageError` where the sets do not fit or are no depth.
+    medians and 90th percentiles. `labels` by column. `ImageError` where the sets do not fit.
     """
     if before.shape != after.shape:
         raise ImageError(f"pairs of images are needed, not {before.shape} and {after.shape}")
-    _check(before=before, after=after)
     median, p90, lost, gained = (rows := _moved(before, after)).T
     return measure_shift(
         rows[:, :2],
@@ -197,12 +194,6 @@ def _distances(values: Mapping[str, Floats], kinds: Sequence[str], some: Groups,
         float(stats.wasserstein_distance(one, real, weights, of_real)) if weights.any() and of_real.any() else np.nan
         for one, weights in pairs
     ]
-
-
-def _check(**sets: Images) -> None:
-    for name, images in sets.items():
-        if images.dtype != np.uint16 or images.ndim != 3 or len(images) == 0:
-            raise ImageError(f"{name} must be depth, uint16 (N, H, W) with N > 0, not {images.dtype} {images.shape}")
 
 
 def _tensor(images: Images) -> NDArray[np.float32]:

@@ -56,13 +56,11 @@ class Photometry(nn.Module):
         self.lights.copy_(_slopes(real)[kept])
         self.details.copy_(_strengths(_bands(real)[0])[kept])
         lit = self._relight(synthetic, _chosen(synthetic))
-        shares = np.linspace(0, 1, LEVELS)
-        levels = np.linspace(-1, 1, LEVELS)
-        for row in range(ROWS):
-            for column in range(COLUMNS):
-                before, after = (np.quantile(_cell(images, row, column), shares) for images in (lit, real))
-                rising = before + np.arange(LEVELS) * 1e-6  # interpolation needs rising values
-                self.tones[:, row, column] = torch.from_numpy(np.interp(levels, rising, after))
+        shares, levels = np.linspace(0, 1, LEVELS), np.linspace(-1, 1, LEVELS)
+        for row, column in np.ndindex(ROWS, COLUMNS):
+            before, after = (np.quantile(_cell(images, row, column), shares) for images in (lit, real))
+            rising = before + np.arange(LEVELS) * 1e-6  # interpolation needs rising values
+            self.tones[:, row, column] = torch.from_numpy(np.interp(levels, rising, after))
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -135,8 +133,7 @@ def _chosen(x: Tensor) -> Tensor:
 
 def _cell(images: Tensor, row: int, column: int) -> NDArray[np.float32]:
     """Return all grey levels near a cell of the grid."""
-    spans = []
-    for place, cells, size in ((row, ROWS, images.shape[2]), (column, COLUMNS, images.shape[3])):
-        low, high = ((place + side * _NEAR) / (cells - 1) * (size - 1) for side in (-1, 1))
-        spans.append(slice(max(0, round(low)), round(high) + 1))
-    return images[:, :, spans[0], spans[1]].cpu().numpy().ravel()
+    places = ((row, ROWS, images.shape[2]), (column, COLUMNS, images.shape[3]))
+    ends = [[(k + side * _NEAR) / (cells - 1) * (size - 1) for side in (-1, 1)] for k, cells, size in places]
+    high, wide = (slice(max(0, round(first)), round(last) + 1) for first, last in ends)
+    return images[:, :, high, wide].cpu().numpy().ravel()

@@ -8,7 +8,7 @@ import numpy as np
 
 from simgan.domains import Domain, Label, PointsWeight, Recipe, Terms, Words
 from simgan.domains.base import PATCHES
-from simgan.measures.patches import grey
+from simgan.measures.realism import grey
 
 AROUND = 12  # px to each side of a screw that are compared
 
