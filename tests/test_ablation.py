@@ -19,7 +19,7 @@ from PIL import Image
 
 from simgan import ConfigError, Discriminator, Refiner
 from simgan.cli import main
-from simgan.domains import presets
+from simgan.domains import all_domains
 from simgan.experiments.ablation import runs as ablation
 from simgan.experiments.ablation.report import frontier
 from simgan.experiments.ablation.runs import VARIANTS, plan, recipe_of, updates
@@ -57,7 +57,7 @@ def test_every_variant_takes_the_recipes_budget_and_its_script_reads_its_setting
     steps = {run.variant.name: run.config.steps for run in runs}
     assert (steps["recipe"], steps["K_g = 1"], steps["K_g = 50"]) == (300, 450, 18)
     assert not any(run.config.steer for run in runs)
-    for name in presets():
+    for name in (preset for domain in all_domains() for preset in domain.recipes):
         config = preset_of(name)
         assert from_command_line(to_command_line(config)) == config
 

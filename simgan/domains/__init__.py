@@ -80,14 +80,9 @@ def find(name: str) -> Domain:
     return _registered.get(name, IMAGES)
 
 
-def presets() -> dict[str, Recipe]:
-    """Return the recipes of all domains by the name of their preset."""
-    return {name: recipe for domain in all_domains() for name, recipe in domain.recipes.items()}
-
-
 def of_preset(name: str) -> tuple[Domain, Recipe]:
     """Return the domain and the recipe of a preset; an unknown name raises `ConfigError` that lists the known ones."""
-    for domain in all_domains():
-        if name in domain.recipes:
-            return domain, domain.recipes[name]
-    raise ConfigError(f"unknown preset {name!r}: choose one of {', '.join(sorted(presets()))}")
+    presets = {preset: (domain, recipe) for domain in all_domains() for preset, recipe in domain.recipes.items()}
+    if name not in presets:
+        raise ConfigError(f"unknown preset {name!r}: choose one of {', '.join(sorted(presets))}")
+    return presets[name]

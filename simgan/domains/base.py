@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from simgan.images.arrays import Array
 from simgan.measures.realism import Realism, measure_realism, patch_swd
 from simgan.measures.shift import Shift, flow_shift
+from simgan.measures.statistics import Floats
 from simgan.preparation.photometry import Photometry
-from simgan.preparation.triangulation import Triangulation
+from simgan.preparation.triangulation import Frames, Triangulation
 
 Size = tuple[int, int]  # width and height in pixels
 Images = NDArray[Any]  # stored images of one size: uint8 (N, H, W) or (N, H, W, 3), or depth, uint16 (N, H, W) in mm
-Floats = NDArray[np.float64]
-Frames = Callable[[], Iterable[Array]]  # iterates over some images of a source, which may differ in size
 
 # A layer of a discriminator: (kind, kernel size, stride, maps); a pool keeps its number of maps.
 Layer = tuple[str, int, int, int]
@@ -167,28 +164,21 @@ class Domain:
     """
 
     name: str
-    codec: str
-    """Of `simgan.images.codecs`: grey8, rgb8 or depth16."""
-    size: Size | None
-    """Of an image; None where images keep their own size."""
-    recipes: Mapping[str, Recipe]
-    """By the name of the preset."""
+    codec: str  # of `simgan.images.codecs`: grey8, rgb8 or depth16
+    size: Size | None  # of an image; None where images keep their own size
+    recipes: Mapping[str, Recipe]  # by the name of the preset
     words: Words
     realism: Callable[[Images, Images], float] = patch_swd
     """Distance ≥ 0 of images from real ones, by which training chooses."""
     shift: Callable[[Images, Images, Mapping[str, Any]], Floats] = flow_shift
     """How far labelled parts moved between images before and after refining, with their labels by column: (N, 2),
     median and 90th percentile of each image in the unit of `words`; NaN where it cannot be measured."""
-    measure_realism: Callable[..., Realism] = measure_realism
-    """The fuller measure of `simgan evaluate realism`."""
+    measure_realism: Callable[..., Realism] = measure_realism  # the fuller measure of `simgan evaluate realism`
     measure_shift: Callable[..., Shift] | None = None
     """The fuller measure of `simgan evaluate shift`: (before, after, labels, seed=0); None sums up `shift`."""
-    labels: Mapping[str, Label] = field(default_factory=dict)
-    """Columns that its sources may have."""
-    terms: Mapping[str, Terms] = field(default_factory=dict)
-    """Of its sources, by their kind."""
-    weight: PointsWeight | SurfaceWeight | None = None
-    """Where the label must not move: the self-regularization weighs more there."""
+    labels: Mapping[str, Label] = field(default_factory=dict)  # columns that its sources may have
+    terms: Mapping[str, Terms] = field(default_factory=dict)  # of its sources, by their kind
+    weight: PointsWeight | SurfaceWeight | None = None  # where the label must not move, and regularization weighs more
     fit_photometry: Callable[[Photometry, Images, Images], None] | None = None
     """Fits light and tones, in place and without labels, to stored synthetic and real images (N, H, W) or (N, H, W, C)
     before the network is trained; `SourceError` where they are of another kind. None: refiners have no photometry."""

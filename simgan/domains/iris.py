@@ -54,8 +54,6 @@ def iris_centres(images: Images, start: Floats | None = None) -> Floats:
         raise ImageError(f"irises are found in uint8 (N, H, W) of 16×16 and more, not {images.dtype} {images.shape}")
     if start is None:
         start = np.full((len(images), 2), np.nan)
-    if start.shape != (len(images), 2):
-        raise ImageError(f"{len(images)} images need starts ({len(images)}, 2), not {start.shape}")
     weights, bias = _classifier()
     centres = np.zeros((len(images), 2))
     for first in range(0, len(images), _CHUNK):
@@ -131,11 +129,8 @@ def find_irises(images: Images) -> list[list[list[float]]]:
 
     None at all where so few are found that the images show no eyes.
     """
-    centres = iris_centres(images)
-    found = np.isfinite(centres[:, 0])
+    centres, found = _eyes(images)
     around = _SHOWN * images.shape[2] / WIDTH * np.array([(-1, 0), (0, -1), (1, 0), (0, 1)])
-    if found.mean() < FEWEST:
-        found[:] = False
     return [(centre + around).tolist() if there else [] for centre, there in zip(centres, found, strict=True)]
 
 
@@ -147,14 +142,20 @@ def fit_photometry(photometry: Photometry, synthetic: Images, real: Images) -> N
     """
     from scipy.spatial import KDTree
 
-    centres = [iris_centres(images) for images in (synthetic, real)]
-    usable = [np.flatnonzero(np.isfinite(places).all(1)) for places in centres]
-    if any(len(own) < max(1, FEWEST * len(places)) for own, places in zip(usable, centres, strict=True)):
+    (centres, there), (places, usable) = _eyes(synthetic), _eyes(real)
+    if not (there.any() and usable.any()):
         raise SourceError(
             "no iris is found in the synthetic or the real images: give crops of eyes, or --no-preparation"
         )
-    nearest = KDTree(centres[0][usable[0]]).query(centres[1][usable[1]])[1]
-    photometry.learn(to_tensor(synthetic[usable[0][nearest]]), to_tensor(real[usable[1]]))
+    nearest = KDTree(centres[there]).query(places[usable])[1]
+    photometry.learn(to_tensor(synthetic[there][nearest]), to_tensor(real[usable]))
+
+
+def _eyes(images: Images) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the centres of irises (N, 2), and which images have one: none where too few do for images of eyes."""
+    centres = iris_centres(images)
+    found = np.isfinite(centres[:, 0])
+    return centres, found & (found.mean() >= FEWEST)
 
 
 def describe(images: Images, centres: Floats) -> NDArray[np.float32]:

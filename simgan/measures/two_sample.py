@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from simgan.errors import ImageError
 from simgan.images.arrays import Array, to_tensor
-from simgan.measures.statistics import Compared, Estimate, Groups, Names, Persons, estimate, group_images
+from simgan.measures.statistics import Compared, Estimate, Groups, Persons, estimate, group_images
 
 _MAPS = (8, 32, 64)
 _RATE, _BATCH = 0.005, 32
@@ -38,7 +38,10 @@ def two_sample_test(
             )
     if a.shape[1:] != b.shape[1:]:
         raise ImageError(f"images of {a.shape[1:]} and {b.shape[1:]} cannot be compared: crop them to one size")
-    names = [_names(len(images), own) for images, own in zip((a, b), persons, strict=True)]
+    names = []
+    for images, own in zip((a, b), persons, strict=True):
+        groups, what = group_images(len(images), own, fewest=2, blocks=10)
+        names.append(np.asarray(own, str) if "persons" in what else np.char.add("block ", groups.astype(str)))
     train, test = _split(names, np.random.default_rng(seed))
     values = [to_tensor(images) for images in (a, b)]
     network = _trained([x[k] for x, k in zip(values, train, strict=True)], steps, seed)
@@ -63,12 +66,6 @@ def measure_two_sample(
     pairs = ((refined, real, persons), (raw, real, persons), (real[:half], real[half:], halves))
     first, second, floor = (two_sample_test(*two, persons=both, steps=steps, seed=seed) for *two, both in pairs)
     return first, second, floor
-
-
-def _names(count: int, persons: Names | None) -> NDArray[np.str_]:
-    """Return the name of the group of each image: its person, or where there are no two persons one of 10 blocks."""
-    groups, what = group_images(count, persons, fewest=2, blocks=10)
-    return np.asarray(persons, dtype=str) if "persons" in what else np.char.add("block ", groups.astype(str))
 
 
 def _accuracy(right: list[NDArray[np.bool_]], groups: list[Groups]) -> Estimate:
@@ -101,9 +98,14 @@ def _trained(sets: list[Tensor], steps: int, seed: int) -> nn.Module:
     """Return a network trained on two sets (N, C, H, W); its logits (N,) are positive for the second."""
     images = torch.cat(sets)
     truth = torch.cat([torch.full((len(x),), float(k)) for k, x in enumerate(sets)])
+    layers: list[nn.Module] = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _network(images.shape[1]).train()
+        for before, maps in zip((images.shape[1], *_MAPS), _MAPS, strict=False):
+            layers += [nn.Conv2d(before, maps, 3, padding=1, bias=False), nn.BatchNorm2d(maps), nn.ReLU()]
+            layers.append(nn.MaxPool2d(2))
+        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.3), nn.Linear(_MAPS[-1], 1), nn.Flatten(0)]
+        network = nn.Sequential(*layers)
         optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=0.05)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps + 1)
         for _ in range(steps):
@@ -117,11 +119,3 @@ def _trained(sets: list[Tensor], steps: int, seed: int) -> nn.Module:
             optimizer.step()
             schedule.step()
     return network.eval()
-
-
-def _network(channels: int) -> nn.Module:
-    layers: list[nn.Module] = []
-    for before, maps in zip((channels, *_MAPS), _MAPS, strict=False):
-        layers += [nn.Conv2d(before, maps, 3, padding=1, bias=False), nn.BatchNorm2d(maps), nn.ReLU(), nn.MaxPool2d(2)]
-    pooled = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.3), nn.Linear(_MAPS[-1], 1), nn.Flatten(0)]
-    return nn.Sequential(*layers, *pooled)

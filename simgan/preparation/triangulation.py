@@ -31,7 +31,7 @@ _JUMPS = (0.03, 0.05, 0.08, 0.12, 0.2, 0.5)  # bin edges of jumps in inverse dep
 _WIDEST = 20  # px; wider gaps count as this wide
 
 Floats = NDArray[np.float64]
-Frames = Callable[[], Iterable[Array]]
+Frames = Callable[[], Iterable[Array]]  # iterates over some images of a source, which may differ in size
 
 
 @dataclass(frozen=True)
