@@ -12,16 +12,20 @@ import numpy as np
 import pytest
 
 from simgan import ConfigError, Refiner
-from simgan.experiments.arms import parse_arms
-from simgan.experiments.experiment import ArmResult, pairs, run_experiment
-from simgan.experiments.gaze.task import GazeTask
-from simgan.experiments.gaze.training import AUGMENTATIONS, GazeTraining
+from simgan.experiments.arms import ArmResult, pairs, parse_arms
+from simgan.experiments.gaze.experiment import GazeExperiment
+from simgan.experiments.run import run_experiment
 from simgan.experiments.sources import Sources
 from simgan.experiments.tables import as_report, as_table
 from simgan.hub.cards.records import read_records
-from simgan.measures.statistics import Estimate
 
-TINY = GazeTraining(steps=2, batch=8, width=0.1)
+AUGMENTATIONS = GazeExperiment.augmentations
+
+
+def sources_of(synthetic="simulator:eyes", real="camera:eyes", **options):
+    """Return the sources of an experiment whose networks see next to nothing."""
+    tiny = {"model": (), "seeds": 2, "steps": 2, "batch": 8, "width": 0.1, "limit": 24, "test_limit": 20}
+    return Sources(GazeExperiment(synthetic, real, **tiny | options))
 
 
 def test_an_arm_is_what_it_is_called():
@@ -59,28 +63,26 @@ def persons(tmp_path_factory):
 
 def test_nobody_of_the_test_is_trained_on(persons):
     for chosen, there in (((), 2), (("p1",), 1)):
-        sources = Sources(GazeTask(), "simulator:eyes", persons, persons, chosen, limit=20)
+        sources = sources_of(real=persons, train_real=persons, test_persons=chosen, test_limit=2000)
         assert not set(sources.test.persons) & set(sources.train.persons)
         assert len(set(sources.test.persons)) == there
         assert len(set(sources.train.persons)) == 4 - there
-    camera = Sources(GazeTask(), "simulator:eyes", "camera:eyes", "camera:eyes", limit=20, test_limit=20)
+    camera = sources_of(train_real="camera:eyes")
     seen = {image.tobytes() for image in camera.train.images}
     assert not any(image.tobytes() in seen for image in camera.test.images)
 
 
 def test_what_cannot_be_trained_is_refused_before_anything_is(persons, model):
-    sources = Sources(GazeTask(), persons, "camera:eyes", models=(model,), limit=10, test_limit=10)
     for arms, options, sentence in (
-        (["synthetic", "real"], {}, "--train-real"),
-        (["synthetic", "4x-refined"], {}, "has 24 images, too few for 4x-refined .* at most 6"),
-        (["synthetic", "synthetic"], {}, "different names"),
-        (["synthetic"], {"seeds": 0}, "at least 1 seed"),
-        (["synthetic"], {"finetune": [100]}, "--train-real"),
+        (("synthetic", "real"), {}, "--train-real"),
+        (("synthetic", "4x-refined"), {}, "has 24 images, too few for 4 × 10: give a limit of at most 6"),
+        (("synthetic", "synthetic"), {}, "different names"),
+        (("synthetic",), {"seeds": 0}, "seeds 0 must be positive"),
+        (("synthetic",), {"finetune": (100,)}, "--train-real"),
+        (("synthetic",), {"real": persons, "test_persons": ("p9",)}, "has no person p9: there are p0, p1, p2, p3"),
     ):
         with pytest.raises(ConfigError, match=sentence):
-            run_experiment(sources, arms, training=TINY, **options)
-    with pytest.raises(ConfigError, match="has no person p9: there are p0, p1, p2, p3"):
-        Sources(GazeTask(), "simulator:eyes", persons, test_persons=("p9",), limit=10)
+            run_experiment(sources_of(persons, **{"arms": arms, "model": (model,), "limit": 10} | options))
 
 
 def test_the_first_model_meets_its_rivals_and_controls_only_the_first_arm():
@@ -108,23 +110,21 @@ def test_the_first_model_meets_its_rivals_and_controls_only_the_first_arm():
 
 def test_a_refiner_that_changes_nothing_makes_the_same_arm(tmp_path):
     Refiner.from_preset("eyes").save_pretrained(tmp_path / "identity")  # predicts a residual of zero
-    sources = Sources(
-        GazeTask(), "simulator:eyes", "camera:eyes", models=(str(tmp_path / "identity"),), limit=24, test_limit=20
-    )
-    comparison = run_experiment(sources, ["synthetic", "refined"], seeds=2, training=TINY)
-    (difference,) = comparison.differences()
-    assert (difference.first, difference.second) == ("refined", "synthetic")
-    assert difference.columns["error"] == Estimate(0, 0, 0)
+    sources = sources_of(model=(str(tmp_path / "identity"),))
+    (difference,) = as_report(sources, run_experiment(sources))["differences"]
+    assert (difference["first"], difference["second"]) == ("refined", "synthetic")
+    assert difference["error"] == {"value": 0, "low": 0, "high": 0}
 
 
 def test_a_finetuned_copy_leaves_its_network_alone(tmp_path):
-    sources = Sources(GazeTask(), "simulator:eyes", "camera:eyes", "camera:eyes", limit=24, test_limit=20)
-    alone = run_experiment(sources, ["synthetic", "real"], seeds=1, training=TINY)
-    both = run_experiment(sources, ["synthetic", "real"], seeds=1, training=TINY, finetune=[8, 16])
-    assert [row.name for row in both.arms] == ["synthetic", "real", "synthetic, then 8 real", "synthetic, then 16 real"]
-    assert np.array_equal(alone.arms[0].errors, both.arms[0].errors)
-    assert not np.array_equal(both.arms[0].errors, both.arms[2].errors)
-    assert "then 16 real − synthetic, then 16 real" not in as_table(as_report(both, sources, TINY), GazeTask())
+    options = {"train_real": "camera:eyes", "arms": ("synthetic", "real"), "seeds": 1}
+    sources = sources_of(**options, finetune=(8, 16))
+    alone, both = run_experiment(sources_of(**options)), run_experiment(sources)
+    assert [row.name for row in both] == ["synthetic", "real", "synthetic, then 8 real", "synthetic, then 16 real"]
+    assert np.array_equal(alone[0].errors, both[0].errors)
+    assert not np.array_equal(both[0].errors, both[2].errors)
+    table = as_table(as_report(sources, both), sources.experiment)
+    assert "then 16 real − synthetic, then 16 real" not in table
 
 
 def test_an_interrupted_experiment_goes_on_and_its_report_is_what_a_card_reads(model, tmp_path):

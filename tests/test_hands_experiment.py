@@ -12,25 +12,16 @@ from simgan import ConfigError, ImageError, Refiner, RefinerConfig, SourceError
 from simgan.cli import main
 from simgan.domains.hands import JOINTS
 from simgan.experiments.arms import parse_arms
-from simgan.experiments.experiment import run_experiment
+from simgan.experiments.base import LabelledImages
+from simgan.experiments.hand_pose.experiment import HandsExperiment, _augmented, check_hands, cut, draw_boxes, move
 from simgan.experiments.hand_pose.hourglass import StackedHourglass, draw_heat, find_peaks, heat_loss
-from simgan.experiments.hand_pose.task import HandPoseTask
-from simgan.experiments.hand_pose.training import (
-    HandsTraining,
-    _augmented,
-    build_network,
-    check_hands,
-    cut,
-    draw_boxes,
-    estimate_joints,
-    measure_joints,
-    move,
-    train_network,
-)
+from simgan.experiments.run import run_experiment
 from simgan.experiments.sources import Sources
 from simgan.images.depth import BACKGROUND, to_tensor
 
-TINY = HandsTraining(heat=8, width=0.05, steps=2, batch=8)
+
+def experiment(synthetic="simulator:hands", real="camera:hands", **options):
+    return HandsExperiment(synthetic, real, **{"model": (), "heat": 8, "width": 0.05, "steps": 2, "batch": 8} | options)
 
 
 def test_a_place_drawn_as_heat_is_found_between_the_pixels():
@@ -80,9 +71,9 @@ def test_an_error_in_millimetres_is_that_at_the_depth_of_the_joint():
     frame = [FOCAL * points[..., :2] / points[..., 2:] for points in (mm, away)]
     scale = (joints[:, 1:, 0] - joints[:, :1, 0]) / (frame[0][:, 1:, 0] - frame[0][:, :1, 0])
     estimates = joints[..., :2] + (frame[1] - frame[0]) * scale.mean(1)[:, None, None]
-    result = measure_joints(estimates, joints, mm, seed=0)
-    assert np.allclose(result.errors_mm, 10, atol=1e-6)
-    assert result.share_within_5px == (result.errors < 5).mean()
+    result = experiment().measure(estimates, {"joints": joints, "joints_mm": mm})
+    assert np.allclose(result.columns["error_mm"], 10, atol=1e-6)
+    assert result.figures["share_within_5px"] == (result.errors < 5).mean()
 
 
 def test_labels_that_cannot_be_are_refused_with_what_is_wrong():
@@ -113,17 +104,20 @@ def test_noise_leaves_holes_alone_and_holes_only_take_away():
 def test_a_hourglass_learns_joints_and_its_seed_fixes_them():
     images, joints, _ = hands(120)
     tests, truth, mm = hands(30, seed=1)
-    training = HandsTraining(heat=8, width=0.1, stacks=1, steps=80, batch=8, learning_rate=1e-2)
-    network = build_network(training, seed=0)
-    train_network(network, images, joints, training, seed=0)
-    found = measure_joints(estimate_joints(network, tests, 8), truth, mm, seed=0)
-    guess = measure_joints(np.broadcast_to(joints[..., :2].mean(0), (30, 14, 2)), truth, mm, seed=0)
-    assert found.median_error < 0.7 * guess.median_error
+    training = experiment(width=0.1, stacks=1, steps=80, learning_rate=1e-2)
+    network = training.build(SIDE, SIDE, 0)
+    training.train(network, LabelledImages(images, {"joints": joints}), 0)
+    mean = np.broadcast_to(joints[..., :2].mean(0), (30, 14, 2))
+    found, guess = (
+        training.measure(estimates, {"joints": truth, "joints_mm": mm}).figures["median_error"]
+        for estimates in (training.estimate(network, tests), mean)
+    )
+    assert found < 0.7 * guess
     twice = []
     for _ in range(2):
-        network = build_network(TINY, seed=3)
-        train_network(network, images[:16], joints[:16], TINY, seed=3)
-        twice.append(estimate_joints(network, tests, 8))
+        network = experiment().build(SIDE, SIDE, 3)
+        experiment().train(network, LabelledImages(images[:16], {"joints": joints[:16]}), 3)
+        twice.append(experiment().estimate(network, tests))
     assert np.array_equal(*twice)
 
 
@@ -140,16 +134,16 @@ def sources(tmp_path_factory):
 def test_what_cannot_be_compared_is_refused_before_anything_is_trained(sources):
     synthetic, real = (str(sources / f"{name}.parquet") for name in ("synthetic", "real"))
     with pytest.raises(ConfigError, match="eyes refines eyes, not hands"):
-        Sources(HandPoseTask(), synthetic, real, models=("eyes",), limit=8)
+        Sources(experiment(synthetic, real, model=("eyes",)))
     dataset(4).remove_columns("joints_mm").to_parquet(sources / "half.parquet")
     with pytest.raises(SourceError, match="has no joints_mm"):
-        _ = Sources(HandPoseTask(), synthetic, str(sources / "half.parquet"), limit=8).test
-    with pytest.raises(ConfigError, match="has 24 images, too few for 3x-synthetic"):
-        run_experiment(Sources(HandPoseTask(), synthetic, real, limit=10), ["3x-synthetic"], training=TINY)
+        _ = Sources(experiment(synthetic, str(sources / "half.parquet"))).test
+    with pytest.raises(ConfigError, match="has 24 images, too few for 3 × 10"):
+        run_experiment(Sources(experiment(synthetic, real, arms=("3x-synthetic",), limit=10)))
     with pytest.raises(ConfigError, match="heat maps of 20 px"):
-        HandsTraining(heat=20)
+        experiment(heat=20)
     with pytest.raises(ConfigError, match=r"synthetic\+noise\+holes"):
-        parse_arms(["synthetic+blur"], (), HandPoseTask.augmentations)
+        parse_arms(["synthetic+blur"], (), HandsExperiment.augmentations)
 
 
 def test_an_experiment_goes_on_where_it_was_and_a_refiner_that_changes_nothing_gains_nothing(sources, capsys):

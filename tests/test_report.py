@@ -16,11 +16,10 @@ from publishing_runs import SECRET, make_run, measure
 from simgan import ConfigError, Refiner, SimGANError, SourceError
 from simgan.cli import main
 from simgan.experiments.compare import as_json
-from simgan.experiments.experiment import run_experiment
-from simgan.experiments.gaze.task import GazeTask
-from simgan.experiments.gaze.training import GazeTraining
-from simgan.experiments.hand_pose.task import HandPoseTask
+from simgan.experiments.gaze.experiment import GazeExperiment
+from simgan.experiments.hand_pose.experiment import HandsExperiment
 from simgan.experiments.report.write import write_report
+from simgan.experiments.run import run_experiment
 from simgan.experiments.sources import Sources
 from simgan.experiments.tables import as_report, draw_curve
 from simgan.hub.cards.records import read_records
@@ -38,13 +37,12 @@ def gaze(tmp_path_factory):
     """A folder as `simgan evaluate gaze --output` leaves it, of networks that saw next to nothing."""
     folder = tmp_path_factory.mktemp("experiments") / "gaze"
     folder.mkdir()
-    training = GazeTraining(steps=2, batch=8, width=0.1)
-    sources = Sources(
-        GazeTask(), "simulator:eyes", "camera:eyes", "camera:eyes", models=("eyes",), limit=24, test_limit=20
-    )
-    comparison = run_experiment(sources, ["synthetic", "refined"], seeds=2, training=training, finetune=[8])
-    (folder / "gaze.json").write_text(json.dumps(as_report(comparison, sources, training)))
-    (folder / "gaze.png").write_bytes(draw_curve(comparison))
+    tiny = {"train_real": "camera:eyes", "finetune": (8,), "seeds": 2, "limit": 24, "test_limit": 20, "width": 0.1}
+    experiment = GazeExperiment("simulator:eyes", "camera:eyes", steps=2, batch=8, **tiny)
+    sources = Sources(experiment)
+    arms = run_experiment(sources)
+    (folder / "gaze.json").write_text(json.dumps(as_report(sources, arms)))
+    (folder / "gaze.png").write_bytes(draw_curve(experiment, arms))
     return folder
 
 
@@ -183,7 +181,12 @@ def test_hands_are_reported_in_millimetres_and_joints(tmp_path):
     ]
     differences = [{"first": "refined", "second": "synthetic", "share_within_5px": ahead} | figures]
     known = {"synthetic": "simulator:hands", "real": "camera:hands", "test_images": 5, "resampled": "persons"}
-    told = known | {"settings": {}, "task": HandPoseTask().describe(), "arms": arms, "differences": differences}
+    told = known | {
+        "settings": {},
+        "task": HandsExperiment("simulator:hands", "camera:hands").describe(),
+        "arms": arms,
+        "differences": differences,
+    }
     (run / "hands.json").write_text(json.dumps(told))
     holes = Row("holes", *(Estimate(value, value, value) for value in (0.05, 0.07, 0.01)), 100, 2, " %")
     depth = Realism((PATCHES, holes), CLOSED, "detail patches", "Distances from real images.")

@@ -8,7 +8,7 @@ from typing import Any
 
 from simgan.domains import DEFAULT_MODEL
 from simgan.experiments import COMMANDS
-from simgan.experiments.command import Real, Synthetic
+from simgan.experiments.base import Real, Synthetic
 from simgan.experiments.compare import as_json, compare_realism, compare_shift
 from simgan.experiments.files import write_json
 from simgan.refiner import Refiner

@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from simgan.errors import SourceError, reason
+from simgan.refining.job import write
 
 
 def write_aside(file: Path, data: bytes) -> None:
     """Write a file aside and rename it, making its folder; `SourceError` where that does not work."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        aside = file.with_name(f".{file.name}.part")
-        aside.write_bytes(data)
-        aside.replace(file)
+        write(file, data)
     except OSError as error:
         raise SourceError(f"{file} cannot be written ({reason(error)})") from error
 

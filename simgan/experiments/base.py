@@ -1,0 +1,233 @@
+"""Experiments: the same network, trained on each arm's images and tested on the same real ones.
+
+A task is a subclass of `Experiment`: its fields are the options of its command, its methods say how labels are read and
+how a network is built, fed, read and judged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import KW_ONLY, asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import torch
+import tyro
+from datasets import Dataset
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+
+from simgan.errors import ConfigError
+from simgan.images.arrays import Array
+from simgan.runtime import has_fast_bfloat16, keep_freed_pages
+
+Floats = NDArray[np.float64]
+Synthetic = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYNTHETIC")]
+Real = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="REAL")]
+
+_OF_IMAGES = ("synthetic", "real", "model", "arms", "train_real", "test_persons", "limit", "test_limit")
+_OF_THE_CALL = ("finetune", "seeds", "device", "output")
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images (N, H, W) with labels, arrays of N rows by their name, and the person on each where they are known."""
+
+    images: Array
+    labels: Mapping[str, Floats]
+    persons: list[str] | None = None
+
+    def part(self, chosen: NDArray[np.int64]) -> LabelledImages:
+        """Return some of them by number, in that order."""
+        labels = {name: values[chosen] for name, values in self.labels.items()}
+        return LabelledImages(self.images[chosen], labels, self.persons and [self.persons[i] for i in chosen])
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of images and labels."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
+        for name, values in sorted(self.labels.items()):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(values).data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of an arm: its key in `Measured.columns` and in the JSON, and how it is shown."""
+
+    key: str
+    heading: str
+    digits: int = 2
+    factor: float = 1
+    median: bool = False  # of the first column, over images
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How well one network does on N test images."""
+
+    figures: dict[str, Any]  # that are written of each seed
+    columns: dict[str, Floats]  # (N,) by the key of the column, but for medians
+    errors: Floats  # (N, ...), of each image or of each of its parts: what the curve shows
+
+
+@dataclass(frozen=True)
+class Experiment(ABC):
+    """The options of an experiment, and what its networks learn. The first column is the one that compares arms."""
+
+    synthetic: Synthetic  # a source of labelled synthetic images
+    real: Real  # a source of labelled real images, to test on, that the refiners did not see
+    _: KW_ONLY
+    model: tuple[str, ...] = ()
+    """Refiners (shipped names, folders, or Hub ids): an arm each; several are how controls are compared."""
+    arms: tuple[str, ...] = ("synthetic", "refined")
+    """What to train on: synthetic, refined, real; 4x-refined is four times as many images, synthetic+noise adds
+    augmentation (see --augment)."""
+    train_real: str | None = None
+    """Labelled real images to train on (arm real, finetune); persons of the test are left out."""
+    test_persons: tuple[str, ...] = ()  # test on these persons alone
+    finetune: tuple[int, ...] = ()  # also go on with so many real images after each arm
+    seeds: int = 3  # networks trained of each kind
+    limit: int
+    """Images of an arm."""
+    test_limit: int
+    """Images of the test."""
+    steps: int
+    """Of training."""
+    batch: int
+    """Images of a step."""
+    learning_rate: float
+    """The highest of the schedule."""
+    augment: tuple[str, ...] = ()
+    """Augmentation of every arm, real ones too."""
+    device: str = "cpu"  # where networks are trained, such as cuda
+    output: Path | None = None
+    """A folder for the JSON and the PNG of the results and a folder of each network's; or the JSON file in it."""
+
+    name: ClassVar[str]  # of the command, and of the files of its results
+    title: ClassVar[str]
+    domain: ClassVar[str]
+    columns: ClassVar[tuple[Column, ...]]
+    axis: ClassVar[str]  # of the first column in figures
+    unit: ClassVar[str]  # of the first column
+    less_is_better: ClassVar[bool]
+    distance: ClassVar[str]  # what the errors are, on the axis of the curve
+    greatest: ClassVar[float]  # distance of the curve
+    counted: ClassVar[str]  # what the curve shows a share of
+    augmentations: ClassVar[tuple[str, ...]]  # in the order in which they are applied
+    test_batch: ClassVar[int]
+    paper: ClassVar[Mapping[str, float]] = {}  # the paper's first column, by arm
+    note: ClassVar[str] = ""  # under the table
+
+    def __post_init__(self) -> None:
+        numbers = {name: value for name, value in vars(self).items() if isinstance(value, int | float)}
+        if wrong := [f"{name} {value}" for name, value in numbers.items() if value <= 0]:
+            raise ConfigError(f"{', '.join(wrong)} must be positive")
+        if min(self.limit, self.test_limit) < 2:
+            raise ConfigError(f"limits of {self.limit} and {self.test_limit} images are too few: give at least 2")
+        if unknown := set(self.augment) - set(self.augmentations):
+            raise ConfigError(f"there is no augmentation {sorted(unknown)}: choose of {', '.join(self.augmentations)}")
+
+    @property
+    def file(self) -> Path | None:
+        """The JSON of the results."""
+        whole = self.output is None or self.output.suffix == ".json"
+        return self.output if self.output is None or whole else self.output / f"{self.name}.json"
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """The settings of networks."""
+        return {key: value for key, value in asdict(self).items() if key not in (*_OF_IMAGES, *_OF_THE_CALL)}
+
+    def chosen_arms(self) -> tuple[str, ...]:
+        """Return the names of the arms."""
+        return self.arms
+
+    @abstractmethod
+    def read(self, dataset: Dataset, source: str) -> LabelledImages:
+        """Return the images of a data set with their labels; `SourceError` where it has none, `ImageError` if bad."""
+
+    def select(self, data: LabelledImages) -> LabelledImages:
+        """Return the synthetic images that are trained on: all, unless the task limits them."""
+        return data
+
+    @abstractmethod
+    def network(self, height: int, width: int) -> nn.Module:
+        """Return an untrained network for images (B, 1, height, width)."""
+
+    @abstractmethod
+    def feed(self, data: LabelledImages) -> Callable[[Tensor, Generator], tuple[Tensor, Tensor]]:
+        """Return a function that draws inputs and targets of a step: of the images' numbers and random numbers."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of outputs, float32."""
+
+    @abstractmethod
+    def inputs(self, images: Array) -> Tensor:
+        """Return test images as a network takes them."""
+
+    @abstractmethod
+    def decode(self, outputs: Tensor) -> Floats:
+        """Return the estimates (N, ...) in outputs for test images."""
+
+    @abstractmethod
+    def measure(self, estimates: Floats, labels: Mapping[str, Floats]) -> Measured:
+        """Compare estimates with labels."""
+
+    def build(self, height: int, width: int, seed: int) -> nn.Module:
+        """Return the untrained network of a seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.network(height, width)
+
+    def train(self, network: nn.Module, data: LabelledImages, seed: int) -> None:
+        """Train a network in place, on its device; called again with other images, it is fine-tuned.
+
+        The order of the images is the same with and without augmentation.
+        """
+        device = next(network.parameters()).device
+        keep_freed_pages()
+        order, augmentation = (Generator().manual_seed(2 * seed + part) for part in (0, 1))
+        optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate, fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=self.steps + 1)
+        fast = has_fast_bfloat16(str(device))
+        layout: Any = {"memory_format": torch.channels_last}
+        network.train().to(**layout)
+        draw = self.feed(data)
+        for chosen in self._batches(len(data.images), order):
+            inputs, targets = draw(chosen, augmentation)
+            with torch.autocast(device.type, torch.bfloat16, enabled=fast):
+                outputs = network(inputs.to(device, **layout))
+            optimizer.zero_grad(set_to_none=True)
+            self.loss(outputs.float(), targets.to(device)).backward()
+            optimizer.step()
+            schedule.step()
+
+    def _batches(self, count: int, generator: Generator) -> Iterator[Tensor]:
+        """Return the numbers of the images of each step, every image once an epoch."""
+        queue = torch.empty(0, dtype=torch.long)
+        for _ in range(self.steps):
+            while len(queue) < self.batch:
+                queue = torch.cat([queue, torch.randperm(count, generator=generator)])
+            yield queue[: self.batch]
+            queue = queue[self.batch :]
+
+    def estimate(self, network: nn.Module, images: Array) -> Floats:
+        """Return the estimates of a network for test images."""
+        device = next(network.parameters()).device
+        network.eval()
+        parts = (images[first : first + self.test_batch] for first in range(0, len(images), self.test_batch))
+        with torch.inference_mode():
+            return np.concatenate([self.decode(network(self.inputs(part).to(device)).float().cpu()) for part in parts])
+
+    def describe(self) -> dict[str, Any]:
+        """Return what reports need to know, as JSON."""
+        shown = {key: getattr(self, key) for key in ("name", "title", "axis", "unit", "less_is_better")}
+        columns = [asdict(column) for column in self.columns]
+        return shown | {"columns": columns, "share": f"{self.counted}, by {self.distance}"}

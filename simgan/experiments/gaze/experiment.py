@@ -1,0 +1,225 @@
+"""The gaze experiment: networks estimate where eyes look; errors are angles.
+
+The paper's network (its gaze experiment, 3.1), narrower by `width`: Conv 32 · 32 · 64 · MaxPool 3×3/2 · Conv 80 · 192 ·
+MaxPool 2×2/2 · FC 9600 · FC 1000 · FC 3, all convolutions 3×3, Euclidean loss on the gaze vector; or a network of timm.
+Angles are in radians, the gaze being (−cos p sin y, −sin p, −cos p cos y) of pitch p and yaw y.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from simgan.data import Crops
+from simgan.errors import ConfigError, ImageError, SourceError
+from simgan.experiments.base import Column, Experiment, Floats, LabelledImages, Measured
+from simgan.experiments.sources import persons_of
+from simgan.images.arrays import Array
+
+Augmentation = Literal["shift", "blur", "contrast", "noise"]
+
+WITHIN = 7.0  # degrees, of the paper's table
+_SHIFT, _BLUR, _CONTRAST, _NOISE = 3.0, 1.2, 0.3, 0.08  # px to each side; σ in px; factor and offset; σ
+
+
+@dataclass(frozen=True, kw_only=True)
+class GazeExperiment(Experiment):
+    """Pitch and yaw of eyes."""
+
+    model: tuple[str, ...] = ("eyes",)
+    limit: int = 5000
+    test_limit: int = 2000
+    steps: int = 800
+    batch: int = 64
+    learning_rate: float = 1e-3
+    augment: tuple[Augmentation, ...] = ()
+    """Augmentation of every arm, real ones too, in amounts drawn uniformly: shift by up to 3 px, blur with σ up to 1.2
+    px, contrast by up to 30 % and brightness by up to 15 % of the range, noise with σ up to 4 % of it."""
+    backbone: str = "paper"  # the paper's network, or one of timm's by its name (from random weights)
+    width: float = 0.5  # of the paper's network; 1 is its full width
+    pitch: float = 90.0  # train only on synthetic gaze within so many degrees up and down,
+    yaw: float = 90.0  # and to either side
+
+    name = "gaze"
+    title = "Gaze"
+    domain = "eyes"
+    columns = (
+        Column("error", "error°"),
+        Column("median_error", "median°", median=True),
+        Column("error_without_offset", "without offset°"),
+        Column("share_within_7_degrees", f"within {WITHIN:.0f}°, %", 0, 100),
+    )
+    axis = "gaze error, degrees"
+    unit = "°"
+    less_is_better = True
+    distance, greatest, counted = "distance from the true gaze, degrees", 20.0, "test images"
+    augmentations = get_args(Augmentation)
+    test_batch = 256
+
+    def read(self, dataset: Dataset, source: str) -> LabelledImages:
+        """Return crops uint8 (N, H, W) with `angles`: pitch and yaw (N, 2) in radians."""
+        if not {"pitch", "yaw"} <= set(dataset.column_names):
+            raise SourceError(
+                f"{source} has no gaze labels (pitch and yaw): it can neither train nor test a gaze network"
+            )
+        images = Crops(dataset)[:]
+        angles = np.stack([np.asarray(dataset[name], np.float64) for name in ("pitch", "yaw")], 1)
+        if images.dtype != np.uint8 or images.ndim != 3 or len(images) < 2 or min(images.shape[1:]) < 24:
+            raise ImageError(
+                f"{source} crops must be uint8 (N, H, W), N ≥ 2, 24×24 up, not {images.dtype} {images.shape}"
+            )
+        if not np.isfinite(angles).all() or np.abs(angles).max() > np.pi:
+            raise ImageError(f"{source} angles must be finite and in radians, within ±π")
+        return LabelledImages(images, {"angles": angles}, persons_of(dataset))
+
+    def select(self, data: LabelledImages) -> LabelledImages:
+        """Return the eyes that look within the limits."""
+        within = np.flatnonzero((np.abs(np.degrees(data.labels["angles"])) <= [self.pitch, self.yaw]).all(1))
+        if len(within) < 2:
+            raise ConfigError(
+                f"{self.synthetic} has no images within ±{self.pitch}° of pitch and ±{self.yaw}° of yaw: allow more"
+            )
+        return data.part(within)
+
+    def network(self, height: int, width: int) -> nn.Module:
+        """Return a network to gaze vectors (B, 3) of any length."""
+        if self.backbone == "paper":
+            return _paper_network(height, width, self.width)
+        return _timm_network(height, width, self.backbone)
+
+    def feed(self, data: LabelledImages) -> Callable[[Tensor, Generator], tuple[Tensor, Tensor]]:
+        """Draw augmented crops and their gaze vectors."""
+        vectors = torch.from_numpy(gaze_vectors(data.labels["angles"])).float()
+
+        def draw(chosen: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+            return _augmented(self.inputs(data.images[chosen.numpy()]), self.augment, generator), vectors[chosen]
+
+        return draw
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean squared error of gaze vectors."""
+        return functional.mse_loss(outputs, targets)
+
+    def inputs(self, images: Array) -> Tensor:
+        """Return crops as tensors in [−1, 1]."""
+        return torch.from_numpy(images.astype(np.float32) * np.float32(2 / 255) - 1)[:, None]
+
+    def decode(self, outputs: Tensor) -> Floats:
+        """Return pitch and yaw (N, 2) in radians."""
+        return gaze_angles(outputs.double().numpy())
+
+    def measure(self, estimates: Floats, labels: Mapping[str, Floats]) -> Measured:
+        """Compare pitch and yaw with the true ones; errors are in degrees, with and without the mean offset.
+
+        To subtract `offset`, estimated − true in pitch and yaw, is what calibrating to a person does. `guessing` is the
+        mean error of the guess that is the mean of the test labels.
+        """
+        angles = labels["angles"]
+        offset = (estimates - angles).mean(axis=0)
+        errors, calibrated = angle_errors(estimates, angles), angle_errors(estimates - offset, angles)
+        figures = {
+            "error": float(errors.mean()),
+            "median_error": float(np.median(errors)),
+            "error_without_offset": float(calibrated.mean()),
+            "median_error_without_offset": float(np.median(calibrated)),
+            "offset": tuple(np.degrees(offset).tolist()),
+            "correlation_pitch": _correlation(estimates[:, 0], angles[:, 0]),
+            "correlation_yaw": _correlation(estimates[:, 1], angles[:, 1]),
+            "guessing": float(angle_errors(np.broadcast_to(angles.mean(axis=0), angles.shape), angles).mean()),
+        }
+        within = (errors < WITHIN).astype(np.float64)
+        columns = {"error": errors, "error_without_offset": calibrated, "share_within_7_degrees": within}
+        return Measured(figures, columns, errors)
+
+
+def angle_errors(estimates: Floats, angles: Floats) -> Floats:
+    """Return angles in degrees, (N,), between the directions of two sets of pitch and yaw (N, 2)."""
+    a, b = gaze_vectors(estimates), gaze_vectors(angles)
+    sine, cosine = np.linalg.norm(np.cross(a, b), axis=1), (a * b).sum(axis=1)
+    return np.degrees(np.arctan2(sine, cosine))  # exact for small angles too, which the arc cosine is not
+
+
+def gaze_vectors(angles: Floats) -> Floats:
+    """Return unit vectors (N, 3) of pitch and yaw (N, 2) in radians: x right, y down, z away from the camera."""
+    pitch, yaw = np.asarray(angles, np.float64).T
+    return np.stack([-np.cos(pitch) * np.sin(yaw), -np.sin(pitch), -np.cos(pitch) * np.cos(yaw)], axis=1)
+
+
+def gaze_angles(vectors: Floats) -> Floats:
+    """Return pitch and yaw (N, 2) in radians of vectors (N, 3) of any length."""
+    x, y, z = (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)).T
+    return np.stack([np.arcsin(np.clip(-y, -1, 1)), np.arctan2(-x, -z)], axis=1)
+
+
+def _paper_network(height: int, width: int, factor: float) -> nn.Module:
+    channels = [max(4, round(factor * full)) for full in (32, 32, 64, 80, 192)]
+    layers: list[nn.Module] = []
+    for before, after in zip([1, *channels], channels, strict=False):
+        layers += [nn.Conv2d(before, after, 3), nn.ReLU()]
+    layers.insert(6, nn.MaxPool2d(3, 2, ceil_mode=True))  # after the third convolution
+    features = nn.Sequential(*layers, nn.MaxPool2d(2), nn.Flatten())
+    with torch.no_grad():
+        size = features(torch.zeros(1, 1, height, width)).shape[1]
+    hidden = max(16, round(factor * 1000))
+    return nn.Sequential(features, nn.Linear(size, hidden), nn.ReLU(), nn.Linear(hidden, 3))
+
+
+def _timm_network(height: int, width: int, name: str) -> nn.Module:
+    try:
+        import timm
+    except (ImportError, RuntimeError) as error:  # the latter where torchvision was built for another torch
+        raise ConfigError(
+            f"the backbone {name} is one of timm's, which cannot be imported ({error}): "
+            "install simgan[timm], or take the backbone paper"
+        ) from error
+    if not timm.is_model(name):
+        raise ConfigError(f"timm has no network {name!r}: choose one of timm.list_models(), or the backbone paper")
+    network: nn.Module = timm.create_model(name, pretrained=False, in_chans=1, num_classes=3)
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, 1, height, width))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"timm's {name} does not take crops of {width}×{height} pixels ({error})") from error
+    return network
+
+
+def _augmented(crops: Tensor, wanted: Sequence[str], generator: Generator) -> Tensor:
+    count, _, height, width = crops.shape
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator) * 2 - 1
+
+    if "shift" in wanted:
+        place = torch.eye(2, 3).repeat(count, 1, 1)
+        place[:, :, 2] = uniform(count, 2) * torch.tensor([2 * _SHIFT / width, 2 * _SHIFT / height])
+        grid = functional.affine_grid(place, list(crops.shape), align_corners=False)
+        crops = functional.grid_sample(crops, grid, padding_mode="border", align_corners=False)
+    if "blur" in wanted:
+        crops = _blurred(crops, _BLUR * uniform(count).abs())
+    if "contrast" in wanted:
+        crops = crops * (1 + _CONTRAST * uniform(count, 1, 1, 1)) + _CONTRAST * uniform(count, 1, 1, 1)
+    if "noise" in wanted:
+        noise = torch.randn(crops.shape, generator=generator)
+        crops = crops + noise * (_NOISE * uniform(count, 1, 1, 1).abs())
+    return crops.clamp(-1, 1)
+
+
+def _blurred(crops: Tensor, deviations: Tensor) -> Tensor:
+    """Blur each of (B, 1, H, W) by its own Gaussian, deviations (B,) in px."""
+    reach = round(3 * _BLUR)
+    kernels = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / deviations.clamp(min=0.05)[:, None]) ** 2)
+    kernels = (kernels / kernels.sum(1, keepdim=True))[:, None, None]  # (B, 1, 1, K): a group of the convolution each
+    side_by_side = functional.pad(crops, (reach, reach, reach, reach), mode="replicate").transpose(0, 1)
+    level = functional.conv2d(side_by_side, kernels, groups=len(crops))
+    return functional.conv2d(level, kernels.transpose(2, 3), groups=len(crops)).transpose(0, 1)
+
+
+def _correlation(a: Floats, b: Floats) -> float:
+    return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else float("nan")
