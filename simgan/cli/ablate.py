@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-
+from simgan.cli.arguments import Output
 from simgan.domains import DEFAULT_PRESET
 from simgan.experiments.ablation.measures import Unseen
 from simgan.experiments.ablation.report import as_report, as_table, frontier, pictures
 from simgan.experiments.ablation.runs import plan, recipe_of, train_all
-from simgan.experiments.files import write_aside
+from simgan.experiments.files import write_aside, write_json
 from simgan.hub.cards.curves import as_png
 
 
 def ablate(
-    output: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
+    output: Output,
     /,
     preset: str = DEFAULT_PRESET,
     synthetic: tuple[str, ...] = (),
@@ -51,7 +48,7 @@ def ablate(
     results = train_all(runs, unseen, jobs=jobs, report=lambda line: print(line, file=sys.stderr, flush=True))
     report = as_report(recipe, runs, results, unseen)
     print(as_table(report))
-    for name, figure in {"frontier.png": frontier(report), **pictures(runs, results, unseen)}.items():
-        write_aside(output / name, as_png(figure))
+    for name, png in {"frontier.png": as_png(frontier(report)), **pictures(runs, results, unseen)}.items():
+        write_aside(output / name, png)
     write_aside(output / "ablation.md", f"{as_table(report)}\n".encode())
-    write_aside(output / "ablation.json", (json.dumps(report, indent=2) + "\n").encode())
+    write_json(output / "ablation.json", report)

@@ -23,13 +23,14 @@ def write_json(file: Path, values: Any) -> None:
 
 
 def as_json(values: Any) -> bytes:
-    """Return values as JSON; figures that are not finite become null, as JSON has no NaN."""
-    return (json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    """Return values as JSON, which has no NaN: null instead."""
+    return (json.dumps(finite(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _finite(values: Any) -> Any:
+def finite(values: Any) -> Any:
+    """Return values with None for figures that are not finite."""
     if isinstance(values, dict):
-        return {key: _finite(value) for key, value in values.items()}
+        return {key: finite(value) for key, value in values.items()}
     if isinstance(values, list | tuple):
-        return [_finite(value) for value in values]
+        return [finite(value) for value in values]
     return None if isinstance(values, float) and not math.isfinite(values) else values

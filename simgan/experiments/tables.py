@@ -7,16 +7,15 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure  # not pyplot: it would choose a backend for the whole process
+from matplotlib.figure import Figure
 
 from simgan.experiments.arms import ArmResult, pairs
 from simgan.experiments.base import Column, Experiment
+from simgan.experiments.plots import COLOURS, label_axes
 from simgan.experiments.sources import Sources
 from simgan.hub.cards.curves import WIDTH, as_png
 from simgan.measures.statistics import Estimate, estimate_errors, group_images
 
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito's, beside black
 _STYLES = ("-", "--", "-.", ":")
 _POINTS = 10  # of the curve, in the JSON
 
@@ -110,14 +109,6 @@ def draw_curve(experiment: Experiment, arms: Sequence[ArmResult]) -> bytes:
     axes.set(xlim=(0, experiment.greatest), ylim=(0, 100))
     figure.legend(fontsize=7, loc="outside lower left", frameon=False, handlelength=3)
     return as_png(figure)
-
-
-def label_axes(axes: Axes, x: str, y: str) -> None:
-    """Label axes and draw their grid."""
-    axes.set_xlabel(x, fontsize=8)
-    axes.set_ylabel(y, fontsize=8)
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.3)
 
 
 def as_markdown(rows: Sequence[Sequence[str]]) -> str:

@@ -69,21 +69,20 @@ class Unseen:
     def measure(self, checkpoint: Path) -> dict[str, Any]:
         """Measure the networks of a checkpoint; a figure that could not be measured is None.
 
-        Returns:
-            `distance`: of the refined images from the real ones, mean over the synthetic sources; `raw`, `floor`, and
-            `closed`, the share of the gap between both that is closed. `shift`, `shift_median` and `shift_failed`: see
-            `simgan.training.measures.ShiftSummary`, of the source for which they are worst. `accuracy`: share of
-            patches that the discriminator classifies correctly, mean of refined and real ones (of images where its loss
-            is global). `commit` of the code that trained.
+        `distance` of the refined images from the real ones, mean over the synthetic sources; `closed`, the share of the
+        gap between `raw` and `floor`. `shift`, `shift_median` and `shift_failed`: see
+        `simgan.training.measures.ShiftSummary`, of the source for which they are worst. `accuracy`: share of patches
+        that the discriminator classifies correctly, mean of refined and real ones (of images where its loss is global).
+        `commit` of the code that trained.
         """
         refiner, discriminator = Refiner.from_pretrained(checkpoint), Discriminator.from_pretrained(checkpoint)
         after = [np.stack(refiner.refine(list(before))) for before, _ in self.synthetic]
         pairs = zip(self.synthetic, after, strict=True)
         shifts = [summarize(self.domain.shift(before, refined, labels)) for (before, labels), refined in pairs]
-        seen_real = [
-            discriminator.probability_real(refiner.codec.to_tensor(images)).numpy() >= 0.5
+        *refined_seen, real_seen = (
+            float((discriminator.probability_real(refiner.codec.to_tensor(images)).numpy() >= 0.5).mean())
             for images in (*after, self.real)
-        ]
+        )
         distance, gap = self._distance(after), self.raw - self.floor
         figures = {
             "distance": distance,
@@ -93,7 +92,7 @@ class Unseen:
             "shift": np.max([shift.trimmed_mean for shift in shifts]),
             "shift_median": np.max([shift.median for shift in shifts]),
             "shift_failed": np.max([shift.failed for shift in shifts]),
-            "accuracy": float((1 - np.mean([seen.mean() for seen in seen_real[:-1]]) + seen_real[-1].mean()) / 2),
+            "accuracy": (1 - np.mean(refined_seen) + real_seen) / 2,
         }
         known = {name: float(value) if math.isfinite(value) else None for name, value in figures.items()}
         return {**known, "commit": read_records(checkpoint).header.get("commit", "unknown")}

@@ -17,10 +17,8 @@ import re
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,7 @@ import torch
 import simgan
 from simgan.errors import ConfigError, SourceError, reason
 from simgan.experiments.ablation.measures import Unseen
-from simgan.experiments.files import write_aside
+from simgan.experiments.files import write_json
 from simgan.runtime import has_fast_bfloat16
 from simgan.training.checkpoints import folder_of
 from simgan.training.config import TrainingConfig, to_command_line
@@ -39,6 +37,7 @@ from simgan.training.config import preset as preset_of
 SCRIPT = Path(simgan.__file__).parents[1] / "train_accelerate.py"  # beside the package, installed or not
 BASELINE = "recipe"
 _ABOUT_THE_FOLDER = ("output", "resume", "mixed_precision")  # settings that make no other run
+_PAUSE = 0.1  # seconds between two looks at the processes
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,6 @@ class Variant:
     changes: dict[str, Any] = field(default_factory=dict)
     factor: float = 1.0
 
-    @property
-    def is_of_grid(self) -> bool:
-        """Whether only λ differs from the recipe: the frontier of realism against annotation shift."""
-        return not self.changes
-
     def differs_from(self, recipe: TrainingConfig) -> bool:
         """Whether a preset is not this variant already."""
         return self.factor != 1 or any(getattr(recipe, name) != value for name, value in self.changes.items())
@@ -62,13 +56,15 @@ class Variant:
     def settings(self, recipe: TrainingConfig) -> TrainingConfig:
         """Change the recipe within its budget; `ConfigError` where that leaves no step of Algorithm 1."""
         config = replace(recipe, **self.changes, regularization_weight=self.factor * recipe.regularization_weight)
-        left, step = updates(recipe) - _warm_up(config), config.refiner_updates + config.discriminator_updates
-        if round(left / step) < 1:
+        step = config.refiner_updates + config.discriminator_updates
+        warm_up = updates(config) - config.steps * step
+        steps = round((updates(recipe) - warm_up) / step)
+        if steps < 1:
             raise ConfigError(
-                f"{updates(recipe)} updates leave no step to the variant {self.name!r}, of {_warm_up(config)} to warm "
-                f"up and {step} a step: give more --steps, or other --variants"
+                f"{updates(recipe)} updates leave no step to the variant {self.name!r}, of {warm_up} to warm up and "
+                f"{step} a step: give more --steps, or other --variants"
             )
-        return replace(config, steps=round(left / step))
+        return replace(config, steps=steps)
 
 
 VARIANTS = (
@@ -137,12 +133,9 @@ class PlannedRun:
 
 
 def updates(config: TrainingConfig) -> int:
-    """Count the updates of both networks that a run takes."""
-    return _warm_up(config) + config.steps * (config.refiner_updates + config.discriminator_updates)
-
-
-def _warm_up(config: TrainingConfig) -> int:
-    return config.refiner_warm_up + config.discriminator_warm_up
+    """Count the updates of both networks that a run takes, warm-ups included."""
+    step = config.refiner_updates + config.discriminator_updates
+    return config.refiner_warm_up + config.discriminator_warm_up + config.steps * step
 
 
 def recipe_of(preset: str, *, steps: int, **settings: Any) -> TrainingConfig:
@@ -159,13 +152,14 @@ def plan(recipe: TrainingConfig, folder: Path, names: Sequence[str] = (), *, see
     if seeds < 1:
         raise ConfigError(f"{seeds} runs of a variant measure nothing: give at least 1 seed")
     known = {_plain(variant.name): variant for variant in VARIANTS}
-    if unknown := [name for name in names if _plain(name) not in known]:
-        names = [variant.name for variant in VARIANTS]
-        raise ConfigError(f"there is no variant {unknown[0]!r}: choose one of {', '.join(names)}")
-    wanted = [known[_plain(name)] for name in names] or [v for v in VARIANTS if v.differs_from(recipe)]
-    for variant in wanted:
+    for name in names:
+        variant = known.get(_plain(name))
+        if variant is None:
+            there = ", ".join(variant.name for variant in VARIANTS)
+            raise ConfigError(f"there is no variant {name!r}: choose one of {there}")
         if variant.name != BASELINE and not variant.differs_from(recipe):
             raise ConfigError(f"variant {variant.name!r} changes nothing of preset {recipe.preset!r}: leave it out")
+    wanted = [known[_plain(name)] for name in names] or [v for v in VARIANTS if v.differs_from(recipe)]
     chosen = [(v, v.settings(recipe)) for v in VARIANTS if v in wanted or v.name == BASELINE]
     return [
         PlannedRun(variant, replace(config, seed=seed, output=_folder(folder, variant, replace(config, seed=seed))))
@@ -180,7 +174,6 @@ def _plain(name: str) -> str:
 
 
 def _folder(folder: Path, variant: Variant, config: TrainingConfig) -> Path:
-    """Return the folder of a run; a hash of all settings in its name keeps other settings apart."""
     settings = {name: value for name, value in asdict(config).items() if name not in _ABOUT_THE_FOLDER}
     depends = json.dumps([simgan.__version__, settings], default=str)
     key = hashlib.sha256(depends.encode()).hexdigest()[:16]
@@ -203,27 +196,24 @@ def train_all(
     results = {run.name: result for run in runs if (result := _finished(run, unseen)) is not None}
     if results:
         report(f"{len(results)} of {len(runs)} runs were finished before")
-    processes: list[subprocess.Popen[bytes]] = []
-    stopped = threading.Event()
-
-    def train(run: PlannedRun) -> int:
-        processes.append(process := _start(run, precision, threads))
-        if stopped.is_set():
-            process.terminate()
-        return process.wait()
-
-    with _sigterm_interrupts(), ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(train, run): run for run in runs if run.name not in results}
-        try:
-            for future in as_completed(futures):
-                run = futures[future]
-                results[run.name] = result = _finish(run, future.result(), unseen)
+    waiting = [run for run in runs if run.name not in results]
+    running: list[tuple[PlannedRun, subprocess.Popen[bytes]]] = []
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                running.append((waiting[0], _start(waiting.pop(0), precision, threads)))
+            for run, process in [pair for pair in running if pair[1].poll() is not None]:
+                running.remove((run, process))
+                results[run.name] = result = _finish(run, process.returncode, unseen)
                 report(f"{len(results)} of {len(runs)}: {run.name}: {result['failed'] or unseen.summary(result)}")
-        finally:
-            stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in processes:
-                process.terminate()  # those that still run
+            time.sleep(_PAUSE)
+    finally:
+        for _, process in running:
+            process.terminate()
+        for _, process in running:
+            process.wait()
+        signal.signal(signal.SIGTERM, before)
     return [results[run.name] for run in runs]
 
 
@@ -267,7 +257,7 @@ def _finish(run: PlannedRun, status: int, unseen: Unseen) -> dict[str, Any]:
             how = "was stopped" if status == 0 else f"ended with status {status}"
             return result | {"failed": f"{how}; see {run.log.name} in {run.config.output.name}"}
         result["failed"] = lines[-1].removeprefix("error: ")
-    write_aside(run.result_file, (json.dumps(result, indent=2) + "\n").encode())
+    write_json(run.result_file, result)
     return result
 
 
@@ -275,20 +265,6 @@ def _finished(run: PlannedRun, unseen: Unseen) -> dict[str, Any] | None:
     if not run.result_file.is_file():
         return _finish(run, 0, unseen) if run.checkpoint.is_dir() else None
     try:
-        result: dict[str, Any] = json.loads(run.result_file.read_text())
+        return dict(json.loads(run.result_file.read_text()))
     except (ValueError, OSError) as error:
         raise SourceError(f"{run.result_file} cannot be read ({reason(error)}): delete it to measure again") from error
-    return result
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM raise `KeyboardInterrupt`, as Ctrl-C does; handlers can be set in the main thread alone."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
