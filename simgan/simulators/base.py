@@ -4,9 +4,10 @@ Random numbers are made by hashing: those of image i are the same in any batch, 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from functools import cache
+from typing import Any, ClassVar, TypeVar
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from simgan.errors import ConfigError
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+Rendered = tuple[np.ndarray, dict[str, np.ndarray]]  # images and labels
 B = TypeVar("B", bound="Batch")
 
 
@@ -58,7 +60,7 @@ def _mix(value: np.ndarray) -> np.ndarray:
     return value ^ (value >> np.uint64(31))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Simulator(ABC):
     """A source that renders images of persons, who keep their looks from image to image."""
 
@@ -70,36 +72,33 @@ class Simulator(ABC):
     stream: int  # separates its random numbers from those of other simulators
     persons: int
     prefix: str  # of the persons' names
+    camera: Callable[[RandomNumbers], Any] | None = None  # the settings of a camera, if one takes the images
 
     @abstractmethod
-    def draw(
-        self, person: RandomNumbers, image: RandomNumbers, camera: RandomNumbers
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def draw(self, person: RandomNumbers, image: RandomNumbers, camera: RandomNumbers) -> Rendered:
         """Return N images and their labels from the random numbers of persons, images and the camera."""
 
-    def render(self, indices: Sequence[int] | np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def render(self, indices: Sequence[int] | np.ndarray, *, seed: int = 0) -> Rendered:
         """Render the images of these numbers (from 0 on; each number always gives the same image for a seed).
 
         Returns stored images (N, height, width) and labels, N rows each: those that the class lists, and person (N,)
         str. `ConfigError` if an index is negative or not a whole number.
         """
-        person, image, camera, names = self.numbers(indices, seed)
-        images, labels = self.draw(person, image, camera)
+        numbers, names = self.numbers(indices, seed)
+        images, labels = self.draw(*numbers)
         return images, {**labels, "person": names}
 
-    def numbers(
-        self, indices: Sequence[int] | np.ndarray, seed: int
-    ) -> tuple[RandomNumbers, RandomNumbers, RandomNumbers, np.ndarray]:
-        """Return the random numbers of each image's person, of the image, of the camera, and the person's name."""
+    def numbers(self, indices: Sequence[int] | np.ndarray, seed: int) -> tuple[list[RandomNumbers], np.ndarray]:
+        """Return the random numbers of each image's person, of the image and of the camera, and the persons' names."""
         keys = np.asarray(indices)
         if keys.size and (keys.ndim != 1 or keys.dtype.kind not in "iu" or (keys < 0).any()):
             raise ConfigError(
-                f"indices is {indices!r:.60}: pass a sequence of whole numbers from 0 on, one for each image"
+                f"indices is {indices!r:.50}: give a sequence of whole numbers from 0 on, one for each image"
             )
         image = RandomNumbers(seed, self.stream, keys)
         who = image.integer(self.persons)
         names = np.array([f"{self.prefix}{number:03}" for number in range(self.persons)])[who]
-        return RandomNumbers(seed, self.stream + 1, who), image, RandomNumbers(seed, self.stream + 2, keys), names
+        return [RandomNumbers(seed, self.stream + 1, who), image, RandomNumbers(seed, self.stream + 2, keys)], names
 
 
 class Batch(dict[str, np.ndarray]):
@@ -118,16 +117,17 @@ def matrices(*rows: tuple[np.ndarray, ...]) -> np.ndarray:
     return np.stack([np.stack(row, -1) for row in rows], -2)
 
 
-def noise_fields(seed: int, side: int, sigmas: dict[str, list[tuple[float, float]]]) -> dict[str, np.ndarray]:
-    """Return fields of noise (side, side), float32, of mean 0 and standard deviation 1.
+@cache
+def noise_fields(seed: int, side: int, sigmas: tuple[tuple[str, tuple[float, ...]], ...]) -> dict[str, np.ndarray]:
+    """Return fields of noise (side, side), float32, of mean 0 and standard deviation 1, by their names in `sigmas`.
 
-    Each is a sum of white noise blurred by sigmas (across, down) in px; 0 does not blur.
+    Each is a sum of white noise blurred by sigmas in px: across and down, across and down, …; 0 does not blur.
     """
     generator = np.random.default_rng(seed)
     fields = {}
-    for name, octaves in sigmas.items():
+    for name, octaves in sigmas:
         total = np.zeros((side, side), np.float32)
-        for across, down in octaves:
+        for across, down in zip(octaves[::2], octaves[1::2], strict=True):
             noise: np.ndarray = generator.standard_normal((side, side)).astype(np.float32)
             if across:
                 noise = cv2.GaussianBlur(noise, (0, 0), across, sigmaY=down)

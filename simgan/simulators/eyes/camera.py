@@ -3,8 +3,6 @@
 Training uses its images as unlabelled photographs. Their labels are true and are kept for evaluation.
 """
 
-from functools import lru_cache
-
 import cv2
 import numpy as np
 
@@ -13,24 +11,20 @@ from simgan.simulators.eyes.geometry import HEIGHT, WIDTH
 from simgan.simulators.eyes.renders import Eyes
 
 _FIELD = 256
-_SIGMAS = {
-    "white": [(0.0, 0.0)],  # the sensor's noise
-    "skin": [(0.6, 0.6), (1.5, 1.5), (5.0, 5.0)],  # pores and spots
-    "wrinkles": [(5.0, 0.8), (9.0, 1.3)],
-    "lashes": [(0.5, 3.0)],
-}
-
-
-@lru_cache(maxsize=1)
-def _fields() -> dict[str, np.ndarray]:
-    return noise_fields(0x5C1A, _FIELD, _SIGMAS)
+_SIGMAS = (
+    ("white", (0.0, 0.0)),  # the sensor's noise
+    ("skin", (0.6, 0.6, 1.5, 1.5, 5.0, 5.0)),  # pores and spots
+    ("wrinkles", (5.0, 0.8, 9.0, 1.3)),
+    ("lashes", (0.5, 3.0)),
+)
 
 
 class Webcam:
     """The settings by which each of N images is taken: details of skin, glasses, optics, sensor, compression."""
 
     def __init__(self, draw: RandomNumbers) -> None:
-        self.corner = {name: (draw.integer(_FIELD - HEIGHT), draw.integer(_FIELD - WIDTH)) for name in _SIGMAS}
+        self.fields = noise_fields(0x5C1A, _FIELD, _SIGMAS)
+        self.corner = {name: (draw.integer(_FIELD - HEIGHT), draw.integer(_FIELD - WIDTH)) for name in self.fields}
         self.roughness = draw.uniform(0.004, 0.03)
         self.wrinkles = draw.uniform() ** 2 * 0.12
         self.lashes = draw.uniform(0.1, 0.55)
@@ -47,7 +41,7 @@ class Webcam:
         self.quality = draw.integer(14) + 84
 
     def _windows(self, name: str, part: slice) -> np.ndarray:
-        windows = np.lib.stride_tricks.sliding_window_view(_fields()[name], (HEIGHT, WIDTH))
+        windows = np.lib.stride_tricks.sliding_window_view(self.fields[name], (HEIGHT, WIDTH))
         rows, columns = self.corner[name]
         return windows[rows[part], columns[part]]
 
@@ -70,7 +64,7 @@ class Webcam:
         size = (round(WIDTH * scale), round(HEIGHT * scale))
         small = cv2.resize(cv2.GaussianBlur(tones, (0, 0), blur), size, interpolation=cv2.INTER_LINEAR)
         row, column = (where[number] for where in self.corner["white"])
-        noise = _fields()["white"][row : row + size[1], column : column + size[0]]
+        noise = self.fields["white"][row : row + size[1], column : column + size[0]]
         exposed = np.clip(small * self.exposure[number] + noise * self.noise[number], 0, 1)
         stored = np.asarray((exposed * 255).round(), np.uint8)
         _, data = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, int(self.quality[number])])

@@ -16,9 +16,8 @@ _HIGH = np.array([10, 24, 8, 9, 5, 5, 5, 5], np.float32)[:, None]
 
 def paint(scene: Batch, face: Batch, view: Batch, tint: np.ndarray | float = 1.0) -> np.ndarray:
     """Return tones (N, 35, 55) float32, about 0 to 1. `tint`: factors of that shape on the tones of the skin."""
-    relief = _relief(scene, face.bumps)
     face = Batch({name: value[:, None, None] for name, value in face.items()})  # broadcasts to the pixels
-    skin = _skin(face, view, *relief) * tint
+    skin = _skin(scene, face, view) * tint
     return skin + view.opening * (_eyeball(scene, face, view) - skin)
 
 
@@ -26,24 +25,24 @@ def _gaussian(distance: np.ndarray, width: np.ndarray | float) -> np.ndarray:
     return np.exp(-np.square(distance / width))
 
 
-def _relief(scene: Batch, own: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return factors of the face's slopes: (N, 8, 35) and (N, 8, 55) of that in x, and the same of that in y.
+def _relief(scene: Batch, face: Batch) -> np.ndarray:
+    """Return how much the face's slopes turn to the light, (N, 35, 55).
 
     A bump is a product of two Gaussians, so its slopes are outer products: two matrix products for all bumps.
     """
+    own = scene.bumps.reshape(-1, 4, 3) * np.array([18, 12, 1.2], np.float32)
     middle = np.concatenate([project(place(scene, _PLACES)), CENTRE + own[..., :2]], 1)[..., None]
     height = np.concatenate([np.broadcast_to(_HEIGHTS, (len(own), 4)), own[..., 2]], 1)[..., None]
     across, down = (COLUMNS - middle[:, :, 0]) / _WIDE, (ROWS[:, 0] - middle[:, :, 1]) / _HIGH
     bell_x, bell_y = np.exp(-(across**2)), height * np.exp(-(down**2))
-    return bell_y, 2 * across / _WIDE * bell_x, 2 * down / _HIGH * bell_y, bell_x
-
-
-def _skin(face: Batch, view: Batch, *slopes: np.ndarray) -> np.ndarray:
-    """Return tones (N, 35, 55) of the skin, as if it covered each pixel, with fold, brow and lashes."""
-    bell_y, slope_x, slope_y, bell_x = slopes
+    slope_x, slope_y = 2 * across / _WIDE * bell_x, 2 * down / _HIGH * bell_y
     relief = np.matmul(bell_y.transpose(0, 2, 1), slope_x * face.light_x)
-    relief += np.matmul(slope_y.transpose(0, 2, 1), bell_x * face.light_y)
-    relief *= face.contrast
+    return relief + np.matmul(slope_y.transpose(0, 2, 1), bell_x * face.light_y)
+
+
+def _skin(scene: Batch, face: Batch, view: Batch) -> np.ndarray:
+    """Return tones (N, 35, 55) of the skin, as if it covered each pixel, with fold, brow and lashes."""
+    relief = _relief(scene, face) * face.contrast
     skin = face.skin * (1 + relief / (1 + np.abs(relief)))
 
     # The hollow between nose and brow, and the brow.

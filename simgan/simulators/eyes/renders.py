@@ -1,14 +1,12 @@
 """Clean grey renders of eyes, 55×35 as MPIIGaze crops them, with labels that are exact by geometry."""
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from simgan.simulators.base import Batch, RandomNumbers, Simulator
+from simgan.simulators.base import Batch, RandomNumbers, Rendered, Simulator
 from simgan.simulators.eyes.geometry import (
     DISTANCE,
     HEIGHT,
@@ -25,7 +23,7 @@ _DEGREE = np.pi / 180
 _PART = 32  # images: arrays of 35 × 55 float32 each take 250 kB and stay in the processor's cache
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Eyes(Simulator):
     """Eyes of persons in their light; (low, high) of uniform draws unless said otherwise.
 
@@ -46,7 +44,6 @@ class Eyes(Simulator):
     sclera: tuple[float, float]
     contrast: tuple[float, float]  # of light and shadow on the face
     sideways: float  # largest slope of the light to either side, 1 = 45 degrees
-    camera: Callable[[RandomNumbers], Any] | None = None  # such as `Webcam`
 
     def populate(self, person: RandomNumbers, image: RandomNumbers) -> tuple[Batch, Batch]:
         """Draw scenes and faces: angles in radians, lengths in mm and on faces in px of the crop, tones in [0, 1]."""
@@ -74,10 +71,9 @@ class Eyes(Simulator):
             skew=person.normal(0.12, 0.12),  # moves the upper lid's peak to the nose and the lower lid's away from it
             lift=np.maximum(lift, 0.4),  # height of the upper lid's middle above that line
             sink=np.maximum(sink, 1.0),  # depth of the lower lid's middle below it
+            bumps=np.stack([person.normal(0, 1) for _ in range(12)], -1),  # x, y and height of four bumps of the face
         )
-        own = np.stack([person.normal(0, 1) for _ in range(12)], -1).reshape(-1, 4, 3)
         face = Batch(
-            bumps=own * np.array([18, 12, 1.2], np.float32),  # (N, 4, 3): x, y and height
             skin=person.uniform(*self.skin) * image.uniform(0.75, 1.2),
             iris=self.iris[0] + (self.iris[1] - self.iris[0]) * person.uniform() ** 1.7,
             sclera=image.uniform(*self.sclera),
@@ -99,9 +95,7 @@ class Eyes(Simulator):
         )
         return scene, face
 
-    def draw(
-        self, person: RandomNumbers, image: RandomNumbers, camera: RandomNumbers
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def draw(self, person: RandomNumbers, image: RandomNumbers, camera: RandomNumbers) -> Rendered:
         """Return images and labels, see the class."""
         scene, face = self.populate(person, image)
         taken = self.camera and self.camera(camera)

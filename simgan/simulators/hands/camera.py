@@ -6,8 +6,6 @@ are seen at a grazing angle, have no reading. All of this is computed on the cam
 Training uses its images as unlabelled ones. Their labels, of the hand and not of the readings, are kept for evaluation.
 """
 
-from functools import lru_cache
-
 import cv2
 import numpy as np
 
@@ -17,31 +15,21 @@ from simgan.simulators.base import Batch, RandomNumbers, noise_fields
 from simgan.simulators.hands.raycast import FOCAL, NO_HIT
 from simgan.simulators.hands.renders import Hands, cast_hand, within_cube
 
-BASELINE = 75.0
-"""Distance in mm from the camera to the projector on its left."""
-STEP = 1 / 8
-"""The smallest difference of disparity in px that the camera resolves."""
+BASELINE = 75.0  # mm from the camera to the projector on its left
+STEP = 1 / 8  # the smallest difference of disparity in px that the camera resolves
 _MARGIN = 8  # px around the crop that the matching windows at its border need
 _FIELD = 640
-
-
-def _extent(mask: np.ndarray) -> slice:
-    """Return the slice from the first to the last true value (N,), with a margin."""
-    places = np.flatnonzero(mask)
-    return slice(max(int(places[0]) - _MARGIN, 0), int(places[-1]) + _MARGIN + 1) if len(places) else slice(0, 0)
-
-
-@lru_cache(maxsize=1)
-def _fields() -> dict[str, np.ndarray]:
-    sigmas = {"white": 0.0, "window": 2.4, "across": 2.0, "down": 2.0, "holes": 1.2}
-    return noise_fields(0xD15, _FIELD, {name: [(sigma, sigma)] for name, sigma in sigmas.items()})
+_SIGMAS = tuple(
+    (name, (s, s)) for name, s in (("white", 0), ("window", 2.4), ("across", 2), ("down", 2), ("holes", 1.2))
+)
 
 
 class DepthCamera:
     """The settings by which each of N images is taken."""
 
     def __init__(self, draw: RandomNumbers) -> None:
-        self.corner = {name: (draw.uniform(), draw.uniform()) for name in _fields()}
+        self.fields = noise_fields(0xD15, _FIELD, _SIGMAS)
+        self.corner = {name: (draw.uniform(), draw.uniform()) for name in self.fields}
         self.ragged = draw.uniform(0.35, 0.9)  # px by which edges are displaced
         self.noise = draw.uniform(0.03, 0.07)  # px of disparity
         self.merged = draw.integer(3)  # px of a gap that closes
@@ -53,7 +41,7 @@ class DepthCamera:
 
     def _window(self, name: str, k: int, shape: tuple[int, int]) -> np.ndarray:
         top, left = (int(part[k] * (_FIELD - side)) for part, side in zip(self.corner[name], shape, strict=True))
-        return _fields()[name][top : top + shape[0], left : left + shape[1]]
+        return self.fields[name][top : top + shape[0], left : left + shape[1]]
 
     def photograph(self, k: int, scene: Batch) -> np.ndarray:
         """Return the crop of image k, uint16 (224, 224) in mm: for each pixel the nearest one of the camera's own."""
@@ -62,7 +50,8 @@ class DepthCamera:
         columns, rows = (first + np.arange(side, dtype=np.float32) for first in (left, top))
         depth = cast_hand(k, scene, columns, rows)
         frame = np.zeros(depth.shape, np.uint16)
-        hand = np.s_[_extent(depth.min(1) < NO_HIT), _extent(depth.min(0) < NO_HIT)]
+        x, y, wide, high = cv2.boundingRect((depth < NO_HIT).astype(np.uint8))
+        hand = np.s_[max(y - _MARGIN, 0) : y + high + _MARGIN, max(x - _MARGIN, 0) : x + wide + _MARGIN]
         readings = self._read(k, np.minimum(depth[hand], scene.middle[k] + self.wall[k]))
         frame[hand] = within_cube(readings, scene.middle[k])
         wanted = scene.corner[k] + ((np.arange(SIDE) + 0.5) / SIDE * scene.width[k])[:, None]

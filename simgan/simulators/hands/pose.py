@@ -10,18 +10,10 @@ import numpy as np
 from simgan.simulators.base import Batch, RandomNumbers, matrices
 from simgan.simulators.hands.shape import FINGERS, PLACE
 
-FOREARM = 230.0
-"""Length of the forearm in mm, enough to reach the border of every crop."""
-KNUCKLE, SWING, MIDDLE = (-20.0, 90.0), (-20.0, 20.0), (0.0, 105.0)
-"""Limits of a finger's joints."""
-THUMB = ((0.0, 60.0), (-30.0, 60.0), (-5.0, 55.0), (-15.0, 75.0))
-"""Limits of the thumb: elevation, swing, flexion at its base and at its middle joint."""
-WRIST = ((-35.0, 45.0), (-20.0, 12.0))
-"""Limits of the wrist: flexion to the palm, swing to the thumb's side."""
-
-# Shares of images: a mixture of two shapes; the back to the camera instead of the palm; turned about the forearm by any
-# angle. The mean and deviation of the angle by which fingers slant towards the camera.
-_MIXED, _BACK, _ASIDE, _SLANT = 0.5, 0.15, 0.18, (23, 22)
+FOREARM = 230.0  # mm, enough to reach the border of every crop
+KNUCKLE, SWING, MIDDLE = (-20.0, 90.0), (-20.0, 20.0), (0.0, 105.0)  # limits of a finger's joints
+THUMB = ((0.0, 60.0), (-30.0, 60.0), (-5.0, 55.0), (-15.0, 75.0))  # elevation, swing, flexion at base and middle joint
+WRIST = ((-35.0, 45.0), (-20.0, 12.0))  # flexion to the palm, swing to the thumb's side
 
 _O, _F = (0, 0, 5), (82, 0, 98)  # an open finger, a closed one: knuckle, swing, middle
 _HALF, _HOOK, _BENT = (35, 0, 45), (8, 0, 95), (65, 0, 12)
@@ -66,7 +58,7 @@ def draw_pose(draw: RandomNumbers, deviation: float) -> Batch:
     often = np.cumsum([share for share, _ in _SHAPES])
     table = np.array([[*np.ravel(shape[:4]), *shape[4]] for _, shape in _SHAPES], np.float32)
     first, second = (np.searchsorted(often, draw.uniform() * often[-1], side="right") for _ in range(2))
-    share = (draw.happens(_MIXED) * draw.uniform(0, 1))[:, None]
+    share = (draw.happens(0.5) * draw.uniform(0, 1))[:, None]
     angles = table[first] * (1 - share) + table[second] * share
     common = draw.normal(0, deviation)  # fingers bend together more than independently
     single = np.stack([draw.normal(0, deviation) for _ in range(16)], -1)
@@ -211,10 +203,9 @@ def draw_view(draw: RandomNumbers, roll: tuple[float, float]) -> np.ndarray:
 
     `roll`: mean and deviation of the angle about the line of sight in degrees, 0 = fingers up.
     """
-    turn = draw.normal(8, 26) + 180 * draw.happens(_BACK)
-    aside = draw.happens(_ASIDE)
-    turn = np.where(aside > 0, draw.uniform(-180, 180), turn)
-    tip = draw.normal(*_SLANT)
+    turn = draw.normal(8, 26) + 180 * draw.happens(0.15)  # the back to the camera instead of the palm
+    turn = np.where(draw.happens(0.18) > 0, draw.uniform(-180, 180), turn)  # about the forearm by any angle
+    tip = draw.normal(23, 22)  # fingers slant towards the camera
     spin = np.where(draw.happens(0.16) > 0, draw.uniform(-150, 150), draw.normal(*roll))
     (ct, st), (cp, sp), (cr, sr) = _cos_sin(turn), _cos_sin(tip), _cos_sin(spin)
     zero, one = np.zeros_like(ct), np.ones_like(ct)

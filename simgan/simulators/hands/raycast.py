@@ -6,10 +6,8 @@ triangles between them. Its solid is the volume swept by a sphere whose centre a
 
 import numpy as np
 
-FOCAL = 588.0
-"""Focal length of Kinect's depth camera in px (Kinect v1, 640×480; NYU's frames say 588.03)."""
-NO_HIT = np.float32(1e6)
-"""The depth of a ray that hits nothing."""
+FOCAL = 588.0  # px, of Kinect's depth camera (Kinect v1, 640×480; NYU's frames say 588.03)
+NO_HIT = np.float32(1e6)  # the depth of a ray that hits nothing
 
 Found = tuple[np.ndarray, np.ndarray]  # depths (H, W) in mm, and where they are valid
 
@@ -41,14 +39,13 @@ def cast(
 
 def _boxes(x: np.ndarray, y: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
     """Return the box of pixels that each sphere may cover, int (P, 4): left, right + 1, top, bottom + 1."""
-    sides = []
-    for axis, slopes in enumerate((x, y)):
-        for sign in (-1, 1):
-            # The slope of a ray that touches the sphere: the tangent of the centre's angle plus that of the radius.
-            far = np.hypot(centres[:, axis], centres[:, 2])
-            slope = np.tan(np.arctan2(centres[:, axis], centres[:, 2]) + sign * np.arcsin(radii / far))
-            sides.append(np.searchsorted(slopes, slope, side="left" if sign < 0 else "right"))
-    return np.stack(sides, -1)
+    # The slope of a ray that touches the sphere: the tangent of the centre's angle plus that of the radius.
+    angle = np.arctan2(centres[:, :2], centres[:, 2:])
+    reach = np.arcsin(radii[:, None] / np.hypot(centres[:, :2], centres[:, 2:]))
+    first, last = np.tan(angle - reach).T, np.tan(angle + reach).T
+    left, top = (np.searchsorted(slopes, edge) for slopes, edge in zip((x, y), first, strict=True))
+    right, bottom = (np.searchsorted(slopes, edge, "right") for slopes, edge in zip((x, y), last, strict=True))
+    return np.stack([left, right, top, bottom], -1)
 
 
 def _sphere(x: np.ndarray, y: np.ndarray, centre: np.ndarray, radius: np.float32) -> Found:

@@ -1,14 +1,12 @@
 """Clean depth of an articulated hand in the crop that networks see, with exact joints."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from simgan.domains.hands import SIDE
 from simgan.images.depth import CUBE
-from simgan.simulators.base import Batch, RandomNumbers, Simulator
+from simgan.simulators.base import Batch, RandomNumbers, Rendered, Simulator
 from simgan.simulators.hands.pose import draw_pose, draw_view, settle, spheres
 from simgan.simulators.hands.raycast import FOCAL, cast
 from simgan.simulators.hands.shape import EDGES, PLACE, PLATES, measure
@@ -19,7 +17,7 @@ _JOINTS = [PLACE[name] for name in (
 )]  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Hands(Simulator):
     """Hands of persons: (mean, deviation) of normal draws unless said otherwise.
 
@@ -37,7 +35,6 @@ class Hands(Simulator):
     girth: tuple[float, float]  # thickness relative to the length
     deviation: float  # of every joint from the shape that is shown, degrees
     roll: tuple[float, float]  # about the line of sight, 0 = fingers up, degrees
-    camera: Callable[[RandomNumbers], Any] | None = None  # such as `DepthCamera`
 
     def populate(self, person: RandomNumbers, image: RandomNumbers) -> Batch:
         """Draw hands in the camera's frame in mm, and the boxes of their crops in px of the camera's image."""
@@ -59,9 +56,7 @@ class Hands(Simulator):
             width=width,  # edges from the principal point
         )
 
-    def draw(
-        self, person: RandomNumbers, image: RandomNumbers, camera: RandomNumbers
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def draw(self, person: RandomNumbers, image: RandomNumbers, camera: RandomNumbers) -> Rendered:
         """Return images and labels, see the class."""
         scene = self.populate(person, image)
         photograph = self.camera(camera).photograph if self.camera else _render

@@ -33,57 +33,45 @@ _RADII = {
     **{"wrist radial": 16.5, "wrist ulnar": 15.5, "arm radial": 25.0, "arm ulnar": 23.0},
     **{"elbow radial": 32.0, "elbow ulnar": 30.0},
 }
-PLACE = {name: number for number, name in enumerate(_RADII)}
-"""The spheres of the mesh."""
+PLACE = {name: number for number, name in enumerate(_RADII)}  # of the mesh's spheres
 
 _CHAINS = (
-    *(" ".join(f"{f}_{p}" for p in ("root", "knuckle", "middle", "end", "tip")) for f in FINGERS),
-    "thumb_root thumb_base thumb_middle thumb_tip",
-    "thumb_mount thumb_base",
-    "heel wrist_ulnar",
+    *(", ".join(f"{finger} {part}" for part in _FINGER[:5]) for finger in FINGERS),
+    "thumb root, thumb base, thumb middle, thumb tip",
+    "thumb mount, thumb base",
+    "heel, wrist ulnar",
 )
 _PLATES = (
     # The palm between the metacarpals, and the skin between the first phalanges.
-    *(f"{a}_root {a}_knuckle {b}_knuckle" for a, b in pairwise(FINGERS)),
-    *(f"{a}_root {b}_root {b}_knuckle" for a, b in pairwise(FINGERS)),
-    *(f"{a}_knuckle {b}_knuckle {a}_web" for a, b in pairwise(FINGERS)),
-    *(f"{a}_web {b}_web {b}_knuckle" for a, b in pairwise(FINGERS)),
+    *(f"{a} root, {a} knuckle, {b} knuckle" for a, b in pairwise(FINGERS)),
+    *(f"{a} root, {b} root, {b} knuckle" for a, b in pairwise(FINGERS)),
+    *(f"{a} knuckle, {b} knuckle, {a} web" for a, b in pairwise(FINGERS)),
+    *(f"{a} web, {b} web, {b} knuckle" for a, b in pairwise(FINGERS)),
     # The thumb's mount, and the skin between thumb and index.
-    "thumb_root thumb_mount hollow",
-    "thumb_mount index_side hollow",
-    "thumb_root thumb_mount thumb_web",
-    "thumb_mount thumb_web index_side",
-    "thumb_root index_root index_side",
-    "thumb_root thumb_web index_side",
+    "thumb root, thumb mount, hollow",
+    "thumb mount, index side, hollow",
+    "thumb root, thumb mount, thumb web",
+    "thumb mount, thumb web, index side",
+    "thumb root, index root, index side",
+    "thumb root, thumb web, index side",
     # The little finger's side, the wrist, the forearm.
-    "heel little_knuckle little_root",
-    "heel hollow little_knuckle",
-    "heel hollow wrist_ulnar",
-    "hollow thumb_root wrist_radial",
-    "hollow wrist_radial wrist_ulnar",
-    "wrist_radial thumb_root index_root",
-    "wrist_radial index_root little_root",
-    "wrist_radial wrist_ulnar little_root",
-    "wrist_radial wrist_ulnar arm_radial",
-    "wrist_ulnar arm_radial arm_ulnar",
-    "arm_radial arm_ulnar elbow_radial",
-    "arm_ulnar elbow_radial elbow_ulnar",
+    "heel, little knuckle, little root",
+    "heel, hollow, little knuckle",
+    "heel, hollow, wrist ulnar",
+    "hollow, thumb root, wrist radial",
+    "hollow, wrist radial, wrist ulnar",
+    "wrist radial, thumb root, index root",
+    "wrist radial, index root, little root",
+    "wrist radial, wrist ulnar, little root",
+    "wrist radial, wrist ulnar, arm radial",
+    "wrist ulnar, arm radial, arm ulnar",
+    "arm radial, arm ulnar, elbow radial",
+    "arm ulnar, elbow radial, elbow ulnar",
 )
-
-
-def _numbers(solids: tuple[str, ...]) -> list[list[int]]:
-    return [[PLACE[name.replace("_", " ")] for name in spheres.split()] for spheres in solids]
-
-
-PLATES = np.array(_numbers(_PLATES))
-"""(T, 3) numbers of spheres that are joined by a triangle."""
-EDGES = np.array(
-    sorted(
-        {pair for chain in _numbers(_CHAINS) for pair in pairwise(chain)}
-        | {pair for plate in _numbers(_PLATES) for pair in combinations(sorted(plate), 2)}
-    )
-)
-"""(E, 2) numbers of spheres that are joined by a segment, the edges of all plates included."""
+PLATES = np.array([[PLACE[name] for name in plate.split(", ")] for plate in _PLATES])  # (T, 3) spheres of triangles
+_BONES = {pair for chain in _CHAINS for pair in pairwise(PLACE[name] for name in chain.split(", "))}
+_SIDES = {pair for plate in PLATES.tolist() for pair in combinations(sorted(plate), 2)}
+EDGES = np.array(sorted(_BONES | _SIDES))  # (E, 2) spheres of segments, the sides of all plates included
 
 
 def measure(person: RandomNumbers, length: tuple[float, float], girth: tuple[float, float]) -> Batch:
