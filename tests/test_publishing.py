@@ -17,9 +17,8 @@ from safetensors import safe_open
 from simgan import Discriminator, PublishError, Refiner
 from simgan.cli import main
 from simgan.hub import uploading
-from simgan.hub.background import BackgroundPushes
 from simgan.hub.cards.records import read_records
-from simgan.hub.push import SHEETS, gather, push_model
+from simgan.hub.push import SHEETS, BackgroundPushes, gather, push_model
 
 SCRIPT = Path(__file__).parents[1] / "train_accelerate.py"
 STEPS = range(0, 40, 10)
@@ -263,10 +262,10 @@ def test_a_push_that_fails_while_training_is_a_warning_and_the_next_one_is_tried
 HANGING = """
 import sys
 from pathlib import Path
-from simgan.hub import background
-background.PATIENCE = float(sys.argv[2])
+from simgan.hub import push
+push.PATIENCE = float(sys.argv[2])
 stopped = []
-background.BackgroundPushes(Path(sys.argv[1]), "org/model", revision="dev").finish(lambda: sys.argv[3] == "stopped")
+push.BackgroundPushes(Path(sys.argv[1]), "org/model", revision="dev").finish(lambda: sys.argv[3] == "stopped")
 """
 
 

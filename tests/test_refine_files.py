@@ -21,7 +21,6 @@ from PIL.JpegImagePlugin import get_sampling
 from PIL.PngImagePlugin import PngInfo
 
 from simgan import ImageError, Refiner, SourceError
-from simgan.refining import datasets as refining_datasets
 from simgan.refining import files as refining_files
 from simgan.refining import job as refining_job
 from simgan.refining.files import refine_path
@@ -325,7 +324,7 @@ def test_a_broken_member_of_an_archive_is_named(folder, tmp_path, refiner):
 
 
 def test_a_data_set_goes_on_by_shards_and_still_lists_what_is_broken(tmp_path, refiner, monkeypatch):
-    monkeypatch.setattr(refining_datasets, "SHARD", 4)
+    monkeypatch.setattr(refining_files, "SHARD", 4)
     file = io.BytesIO()
     Image.fromarray(eyes.render([0])[0][0]).save(file, "PNG")
     cells = [{"bytes": file.getvalue() if row != 1 else b"no image", "path": f"{row}.png"} for row in range(10)]
@@ -347,7 +346,7 @@ def test_a_data_set_goes_on_by_shards_and_still_lists_what_is_broken(tmp_path, r
     with pytest.raises(KeyboardInterrupt):
         refine_path(refiner, place, out, skip_bad=True)
     monkeypatch.undo()
-    monkeypatch.setattr(refining_datasets, "SHARD", 4)
+    monkeypatch.setattr(refining_files, "SHARD", 4)
     done = refine_path(refiner, place, out, skip_bad=True)
     assert (done.images, done.already) == (2, 7)
     assert [line.split(" of ")[0] for line in done.broken] == ["row 1"]
@@ -384,7 +383,7 @@ def test_a_place_that_cannot_be_written_ends_in_a_sentence(folder, tmp_path, ref
 
 
 def test_a_shard_of_broken_rows_alone_is_left_out(tmp_path, refiner, monkeypatch):
-    monkeypatch.setattr(refining_datasets, "SHARD", 2)
+    monkeypatch.setattr(refining_files, "SHARD", 2)
     file = io.BytesIO()
     Image.fromarray(eyes.render([0])[0][0]).save(file, "PNG")
     cells = [{"bytes": data, "path": None} for data in (b"no image", b"", file.getvalue())]

@@ -11,6 +11,7 @@ from simgan.hub.push_data import describe, is_refined, note_refined, push_data
 from simgan.hub.uploading import warn_of_refusal
 from simgan.refiner import Refiner
 from simgan.refining.files import refine_path
+from simgan.refining.job import record
 
 
 def refine(
@@ -43,11 +44,10 @@ def refine(
         replace_card: replace a card (README.md) that is there already.
     """
     refiner = Refiner.from_pretrained(model)
-    already_there = False
+    facts = record(refiner, strength, copy)
     if push_to_hub is not None:
         warn_of_refusal(push_to_hub)
-        already_there = is_refined(output, refiner, strength, copy)
-    if already_there:
+    if push_to_hub is not None and is_refined(output, facts):
         print(f"{output} was refined before")
     else:
         done = refine_path(
@@ -64,7 +64,7 @@ def refine(
         print(f"{done.images} images refined into {output}{already}{copied}")
         print_broken(done.broken)
     if push_to_hub is not None:
-        note_refined(output, refiner, strength, copy)
+        note_refined(output, facts)
         try:
             by, where = describe(refiner, strength), {"private": private or None, "replace_card": replace_card}
             print(push_data(output, push_to_hub, by, leave_out=copy, **where))

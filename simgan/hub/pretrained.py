@@ -10,11 +10,12 @@ import json
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
+from typing_extensions import Self  # PyTorch needs it too
 
 from simgan.errors import ModelError, SimGANError
 from simgan.hub import VERSION
@@ -22,9 +23,6 @@ from simgan.hub.cards.model import render_model_card
 from simgan.hub.cards.records import read_records
 from simgan.hub.loading import CONFIG, WEIGHTS, check_files, fetch, local_folder
 from simgan.hub.uploading import CARD, Pushed, upload
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class Pretrained(nn.Module):
@@ -46,7 +44,7 @@ class Pretrained(nn.Module):
         token: str | bool | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
-    ) -> "Self":
+    ) -> Self:
         """Load trained weights from a folder, a shipped name, or a Hub repository ("org/name").
 
         Of a Hub repository: `revision` is a branch, tag, commit or `refs/pr/N` (its main branch by default), `token` an

@@ -1,21 +1,34 @@
-"""A trained model on the Hub, in one commit: both networks, the card, samples, figures and records."""
+"""A trained model on the Hub, in one commit: both networks, the card, samples, figures and records.
+
+A run is pushed by a background thread while it trains, and at its end.
+"""
 
 import json
+import shlex
 import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+from huggingface_hub import get_session
+from huggingface_hub.utils import disable_progress_bars
 
 from simgan.errors import ModelError, PublishError
 from simgan.hub.cards.curves import draw_curves
 from simgan.hub.cards.model import CURVES, render_model_card
 from simgan.hub.cards.records import Records, read_records
 from simgan.hub.loading import CONFIG, WEIGHTS, local_folder
-from simgan.hub.uploading import CARD, Pushed, upload
+from simgan.hub.uploading import CARD, Pushed, upload, warn_of_refusal
 
 NETWORKS = tuple(f"{folder}{file}" for folder in ("", "discriminator/") for file in (CONFIG, WEIGHTS))
 OWNED = ("samples/", "figures/")
 SHEETS = 24  # sample sheets that are pushed, evenly spread over the steps
+PATIENCE = 600  # seconds that the end of a run waits for its last push
+SILENCE = 60  # seconds after which a request that the Hub does not answer has failed
 
 
 def push_model(
@@ -60,3 +73,87 @@ def gather(records: Records, target: Path, repo_id: str) -> None:
         (target / CURVES).write_bytes(curves)
     if not (target / CARD).is_file():
         (target / CARD).write_text(render_model_card(records, repo_id, curves=curves is not None))
+
+
+class BackgroundPushes:
+    """The pushes of one run, one at a time. None of them raises, and only `finish` waits.
+
+    The thread is a daemon, unlike those of `HfApi.run_as_future`: a Hub that does not answer cannot hold up the end of
+    the process.
+    """
+
+    def __init__(
+        self, run: Path, repo_id: str, *, every: int = 0, private: bool = False, revision: str | None = None
+    ) -> None:
+        """Print a warning where a push would fail now. `every`: push after so many checkpoints; 0: only at the end."""
+        self.run, self.repo_id, self.every, self.private, self.revision = run, repo_id, every, private, revision
+        self.checkpoints = 0
+        self.thread: threading.Thread | None = None
+        self._outcome, self._pushed = "", False  # of the last push that has ended
+        disable_progress_bars()
+        get_session().timeout = SILENCE
+        warn_of_refusal(repo_id)
+
+    def checkpoint(self) -> None:
+        """Push a copy of the run as it is now, if it is time to and no push is running.
+
+        The card is left to `finish`: once there, a card is not replaced.
+        """
+        self.checkpoints += 1
+        if not self.every or self.checkpoints % self.every or (self.thread and self.thread.is_alive()):
+            return
+        try:  # the run's folder is written while the push reads
+            copy = TemporaryDirectory(prefix=".pushing-", dir=self.run, ignore_cleanup_errors=True)
+            left_out = shutil.ignore_patterns("checkpoints", "events.out.*", ".*")
+            shutil.copytree(self.run, copy.name, ignore=left_out, dirs_exist_ok=True)
+        except OSError as error:
+            self._warn(error)
+            return
+
+        def push() -> None:
+            with copy:
+                self._push(Path(copy.name), card=False)
+            if not self._pushed:
+                self._warn(self._outcome)
+
+        self._start(push)
+
+    def finish(self, give_up: Callable[[], bool] = lambda: False) -> None:
+        """Push the finished run, and print as the last line where it is, or the command that pushes it later.
+
+        Waits at most `PATIENCE` seconds, and only while `give_up` returns False (a signal to end).
+        """
+        deadline = time.monotonic() + PATIENCE
+        if self._wait(deadline, give_up):
+            self._start(lambda: self._push(self.run, card=True))
+            if self._wait(deadline, give_up) and self._pushed:
+                print(self._outcome, flush=True)
+                return
+        why = "it took too long" if self.thread and self.thread.is_alive() else self._outcome
+        command = ["simgan", "push", str(self.run), self.repo_id, *["--private"] * self.private]
+        command += ["--revision", self.revision] if self.revision else []
+        print(
+            f"The model was not pushed ({why}). It is safe in {self.run}; to push it:\n{shlex.join(command)}",
+            flush=True,
+        )
+
+    def _start(self, push: Callable[[], None]) -> None:
+        self.thread = threading.Thread(target=push, daemon=True)
+        self.thread.start()
+
+    def _push(self, folder: Path, *, card: bool) -> None:
+        self._pushed = False
+        try:
+            pushed = push_model(folder, self.repo_id, card=card, private=self.private, revision=self.revision)
+            self._outcome, self._pushed = str(pushed), True
+        except Exception as error:  # whatever it is, the run goes on
+            self._outcome = str(error) if isinstance(error, PublishError) else f"{type(error).__name__}: {error}"
+
+    def _wait(self, deadline: float, give_up: Callable[[], bool]) -> bool:
+        """Return whether no push is running any more."""
+        while self.thread and self.thread.is_alive() and time.monotonic() < deadline and not give_up():
+            self.thread.join(0.1)
+        return self.thread is None or not self.thread.is_alive()
+
+    def _warn(self, why: object) -> None:
+        print(f"warning: not pushed after this checkpoint: {why}", file=sys.stderr, flush=True)

@@ -15,17 +15,14 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from huggingface_hub import DatasetCardData
-
 from simgan.errors import SourceError
 from simgan.hub import VERSION
 from simgan.hub.cards.model import environment
 from simgan.hub.cards.terms import name_source
 from simgan.hub.uploading import CARD, Pushed, upload
 from simgan.images.files import ARRAYS, SUFFIXES, decode, encode_png, pictures
-from simgan.refining.datasets import image_column, is_dataset, open_dataset
 from simgan.refining.engine import RefinerLike
-from simgan.refining.files import listing
+from simgan.refining.files import image_column, is_dataset, listing, open_dataset
 from simgan.refining.job import RECORD, is_of_record, record, write
 
 SHARD = 2**28  # bytes of images in a Parquet file
@@ -53,20 +50,20 @@ def describe(refiner: RefinerLike, strength: float) -> Facts:
     return {"refiner": name, "revision": revision, "digest": digest, "strength": strength, "version": VERSION}
 
 
-def is_refined(output: Path, refiner: RefinerLike, strength: float, copy: Sequence[str] = ()) -> bool:
-    """Return whether an archive or a data set was already refined with these settings, by the note beside it."""
+def is_refined(output: Path, facts: Facts) -> bool:
+    """Return whether an archive or a data set was already refined as `record` tells, by the note beside it."""
     note = _note_of(output)
     is_newer = output.exists() and note.is_file() and note.stat().st_mtime >= output.stat().st_mtime
-    return is_newer and is_of_record(note, record(refiner, strength, copy))
+    return is_newer and is_of_record(note, facts)
 
 
-def note_refined(output: Path, refiner: RefinerLike, strength: float, copy: Sequence[str] = ()) -> None:
-    """Write a note beside an archive or a data set of the settings that it was refined with.
+def note_refined(output: Path, facts: Facts) -> None:
+    """Write a note beside an archive or a data set of what it was refined with.
 
     A folder of files needs none: refining it again skips what is done.
     """
     if not (output / RECORD).is_file():
-        write(_note_of(output), json.dumps(record(refiner, strength, copy)).encode())
+        write(_note_of(output), json.dumps(facts).encode())
 
 
 def _note_of(output: Path) -> Path:
@@ -85,60 +82,57 @@ def push_data(output: Path, repo_id: str, by: Facts, *, leave_out: Sequence[str]
         folder = Path(place) / "set"
         (folder / "data").mkdir(parents=True)
         counts: dict[str, int] = {}
+        files: dict[str, list[Path]] = {}
         features: Facts = {}
-        for split, shards in _splits(output, Path(place), leave_out).items():
-            files: list[Path] = []
-            for shard in shards:
-                files.append(folder / "data" / f"{split}-{len(files):05}")
-                shard.to_parquet(str(files[-1]))
-                counts[split] = counts.get(split, 0) + len(shard)
-                features = shard.features
-            for number, file in enumerate(files):
-                file.rename(folder / "data" / f"{split}-{number:05}-of-{len(files):05}.parquet")
-        (folder / CARD).write_text(_card(repo_id, by, counts, features, image_column(features, output)))
-        message = f"{sum(counts.values())} images refined by {by['refiner']}"
+        for split, shard in _shards(output, Path(place), leave_out):
+            own = files.setdefault(split, [])
+            own.append(folder / "data" / f"{split}-{len(own):05}")
+            shard.to_parquet(str(own[-1]))
+            counts[split] = counts.get(split, 0) + len(shard)
+            features = shard.features
+        for own in files.values():
+            for file in own:
+                file.rename(file.with_name(f"{file.name}-of-{len(own):05}.parquet"))
+        column, count = image_column(features, output), sum(counts.values())
+        columns = {name: re.sub(r"Value\('(\w+)'\)", r"\1", str(kind)) for name, kind in features.items()}
+        card = (
+            environment()
+            .get_template("dataset.md.jinja")
+            .render(
+                name=repo_id,
+                by=by,
+                count=count,
+                size=next((size for most, size in SIZES if count < most), "n>10M"),
+                splits=counts,
+                columns=columns | {column: "image"},
+                column=column,
+            )
+        )
+        (folder / CARD).write_text(card)
+        message = f"{count} images refined by {by['refiner']}"
         return upload(folder, repo_id, message=message, repo_type="dataset", owned=["data/"], **options)
 
 
-def _card(name: str, by: Facts, splits: dict[str, int], features: Facts, column: str) -> str:
-    count = sum(splits.values())
-    files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits]
-    data = DatasetCardData(
-        license="unknown",
-        pretty_name=name.rsplit("/", 1)[-1],
-        task_categories=["image-to-image"],
-        size_categories=next((name for most, name in SIZES if count < most), "n>10M"),
-        tags=["simgan", "simulated-unsupervised-learning", "synthetic-data"],
-        configs=[{"config_name": "default", "data_files": files}],
-        refined_by=by,
-    )
-    columns = {name: re.sub(r"Value\('(\w+)'\)", r"\1", str(kind)) for name, kind in features.items()}
-    facts = {"by": by, "count": count, "splits": splits, "columns": columns | {column: "image"}, "column": column}
-    return environment().get_template("dataset.md.jinja").render(card_data=data.to_yaml(), name=name, **facts)
-
-
-def _splits(output: Path, place: Path, leave_out: Sequence[str]) -> dict[str, Iterator[Any]]:
-    """Return the shards (`datasets.Dataset`) of each split; `place` is a folder for what Parquet is unpacked to."""
-    if output.suffix == ".parquet" or is_dataset(output):
-        data = open_dataset(output, place)
-        splits = data if isinstance(data, dict) else {"train": data}
-        return {split: _shards(rows, output) for split, rows in splits.items()}
-    if output.is_file() and output.suffix.lower() in SUFFIXES | {ARRAYS}:
-        raise SourceError(f"{output} is one image: push a folder, an archive or a data set")
-    return _splits_of_files(output, leave_out)
-
-
-def _shards(data: Any, output: Path) -> Iterator[Any]:
+def _shards(output: Path, place: Path, leave_out: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Yield splits with their shards (`datasets.Dataset`); `place` is a folder for what Parquet is unpacked to."""
     from datasets import Image
 
-    data = data.cast_column(image_column(data.features, output), Image())
-    number = max(1, -(-data.data.nbytes // SHARD))
-    return (data.shard(number, index, contiguous=True) for index in range(number))
+    if output.suffix == ".parquet" or is_dataset(output):
+        data = open_dataset(output, place)
+        for split, rows in (data if isinstance(data, dict) else {"train": data}).items():
+            rows = rows.cast_column(image_column(rows.features, output), Image())
+            number = max(1, -(-rows.data.nbytes // SHARD))
+            yield from ((split, rows.shard(number, index, contiguous=True)) for index in range(number))
+    elif output.is_file() and output.suffix.lower() in SUFFIXES | {ARRAYS}:
+        raise SourceError(f"{output} is one image: push a folder, an archive or a data set")
+    else:
+        yield from _shards_of_files(output, leave_out)
 
 
-def _splits_of_files(output: Path, leave_out: Sequence[str]) -> dict[str, Iterator[Any]]:
-    """Return the shards of each split of a folder or an archive."""
-    from datasets import Features, Image, Value
+def _shards_of_files(output: Path, leave_out: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Yield splits of a folder or an archive with their shards."""
+    import pyarrow as pa
+    from datasets import Dataset, Features, Image, Value
 
     names, read = listing(output)
     visible = [name for name in names if not any(part.startswith(".") for part in PurePosixPath(name).parts)]
@@ -153,35 +147,22 @@ def _splits_of_files(output: Path, leave_out: Sequence[str]) -> dict[str, Iterat
     others = sorted(name for name in set(visible) - set(images) - texts if PurePosixPath(name).name not in METADATA)
     if others:
         logger.warning("%d files are not pushed, as they are neither images nor labels: %s", len(others), others[0])
-    features = Features({"image": Image(), "file_name": Value("string"), **columns})
+    schema = Features({"image": Image(), "file_name": Value("string"), **columns}).arrow_schema
     tops = {name: PurePosixPath(name).parts[0] if "/" in name else "" for name in images}
     has_splits = set(tops.values()) <= SPLITS.keys()
     splits: dict[str, list[str]] = {}
     for name, top in tops.items():
         splits.setdefault(SPLITS[top] if has_splits else "train", []).append(name)
-
-    def row(name: str) -> Facts:
-        text = {"json": _text(read(json_of[name]), name)} if json_of[name] in texts else {}
-        return {**labels.get(name, {}), **text, "image": _cell(name, read(name)), "file_name": name}
-
-    return {split: _shards_of_rows(map(row, own), features) for split, own in splits.items()}
-
-
-def _shards_of_rows(rows: Iterator[Facts], features: Any) -> Iterator[Any]:
-    """Put rows into data sets of about `SHARD` bytes of images."""
-    import pyarrow as pa
-    from datasets import Dataset
-
-    shard: list[Facts] = []
-    size = 0
-    for row in rows:
-        shard.append(row)
-        size += len(row["image"]["bytes"])
-        if size >= SHARD:
-            yield Dataset(pa.Table.from_pylist(shard, schema=features.arrow_schema))
-            shard, size = [], 0
-    if shard:
-        yield Dataset(pa.Table.from_pylist(shard, schema=features.arrow_schema))
+    for split, own in splits.items():
+        shard: list[Facts] = []
+        size = 0
+        for name in own:
+            text = {"json": _text(read(json_of[name]), name)} if json_of[name] in texts else {}
+            shard.append({**labels.get(name, {}), **text, "image": _cell(name, read(name)), "file_name": name})
+            size += len(shard[-1]["image"]["bytes"])
+            if size >= SHARD or name == own[-1]:
+                yield split, Dataset(pa.Table.from_pylist(shard, schema=schema))
+                shard, size = [], 0
 
 
 def _cell(name: str, data: bytes) -> Facts:

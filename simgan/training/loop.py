@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from simgan import __version__
 from simgan.errors import TrainingError
-from simgan.hub.background import BackgroundPushes
+from simgan.hub.push import BackgroundPushes
 from simgan.training import checkpoints, selection
 from simgan.training.config import TrainingConfig
 from simgan.training.held_out import HeldOut

@@ -1,12 +1,9 @@
 """The figure of a card: realism (with raw and floor) and annotation shift (with its bounds) over training."""
 
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import Any
 
 from simgan.hub.cards.records import Records
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 BLACK, ORANGE, BLUE, GREEN, GREY = "#000000", "#D55E00", "#0072B2", "#009E73", "#777777"  # Okabe and Ito's, and a grey
 WIDTH = 3.5  # inches, about 9 cm: figures are read on paper too
@@ -49,8 +46,8 @@ def draw_curves(records: Records) -> bytes | None:
     return as_png(figure)
 
 
-def as_png(figure: "Figure") -> bytes:
-    """Return a figure as a PNG, the same bytes every time."""
+def as_png(figure: Any) -> bytes:
+    """Return a figure of matplotlib as a PNG, the same bytes every time."""
     file = BytesIO()
     figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()

@@ -20,7 +20,7 @@ def name_source(source: str) -> str:
     Ids on the Hub and embedded domains stay as they are, and so does what this function returned.
     """
     kind, place = _split(source)
-    if kind in EMBEDDED or (kind == "hub" and HUB_ID.fullmatch(place)):
+    if kind in EMBEDDED or _is_id(kind, place):
         return source
     path, at, split = place.partition("@") if kind and kind != "folder" else (place, "", "")
     last = re.split(r"[/\\]", path.rstrip("/\\"))[-1]
@@ -32,7 +32,7 @@ def name_source(source: str) -> str:
 def terms(source: str) -> Terms:
     """Return the terms of a source; those of folders are unknown, those of repositories on their pages."""
     kind, place = _split(source)
-    if kind == "hub" and HUB_ID.fullmatch(place):
+    if _is_id(kind, place):
         return Terms(f"{place} on the Hub", "unknown", "unknown: see its page")
     return (EMBEDDED | _data_sets()).get(kind, UNKNOWN)
 
@@ -40,9 +40,7 @@ def terms(source: str) -> Terms:
 def licence(sources: Sequence[str]) -> dict[str, str]:
     """Return `license` (and `license_name`) of a model trained on the sources; "unknown" where one of them is."""
     found = {terms(source).licence for source in sources} or {"unknown"}
-    if "unknown" in found:
-        return {"license": "unknown"}
-    restricted = sorted(found - {"apache-2.0"}) or ["apache-2.0"]
+    restricted = ["unknown"] if "unknown" in found else sorted(found - {"apache-2.0"}) or ["apache-2.0"]
     if len(restricted) == 1 and restricted[0] != "research":
         return {"license": restricted[0]}
     return {"license": "other", "license_name": "-and-".join(restricted)}
@@ -50,20 +48,20 @@ def licence(sources: Sequence[str]) -> dict[str, str]:
 
 def datasets(sources: Sequence[str]) -> list[str]:
     """Return the data sets among the sources: ids on the Hub, and kinds that a domain has the terms of."""
-    names = []
-    for source in sources:
-        kind, place = _split(source)
-        if kind == "hub" and HUB_ID.fullmatch(place):
-            names.append(place.partition("@")[0])
-        elif kind in _data_sets():
-            names.append(kind)
-    return list(dict.fromkeys(names))
+    split = [_split(source) for source in sources]
+    names = [place.partition("@")[0] if _is_id(kind, place) else kind for kind, place in split]
+    known = _data_sets()
+    return list(dict.fromkeys(name for name in names if "/" in name or name in known))
 
 
 def _split(source: str) -> tuple[str, str]:
     """Return the kind of a source, "" where it has none, and the rest."""
     kind, colon, place = source.partition(":")
     return (kind, place) if colon and kind in ("hub", "folder", *EMBEDDED, *_data_sets()) else ("", source)
+
+
+def _is_id(kind: str, place: str) -> bool:
+    return kind == "hub" and HUB_ID.fullmatch(place) is not None
 
 
 def _data_sets() -> dict[str, Terms]:
