@@ -9,10 +9,10 @@ from PIL import Image
 from publishing_runs import SECRET, make_run, measure
 
 from simgan import ModelError, Refiner
-from simgan.hub.cards import terms
 from simgan.hub.cards.curves import draw_curves
 from simgan.hub.cards.model import render_model_card
-from simgan.hub.cards.records import read_records
+from simgan.hub.cards.records import licence as licence_of
+from simgan.hub.cards.records import name_source, read_records
 from simgan.hub.push import push_model
 from simgan.simulators.eyes import renders as eyes
 
@@ -125,11 +125,11 @@ def test_curves_are_the_same_bytes_every_time(run):
     ],
 )
 def test_a_source_is_named_without_its_place_and_with_its_licence(source, shown, licence):
-    assert terms.name_source(source) == shown
-    assert terms.name_source(shown) == shown
-    assert terms.licence([source])["license"] == licence
-    assert terms.licence([source, "camera:eyes"])["license"] == licence
-    assert terms.licence([source, "folder:x"])["license"] == "unknown"
+    assert name_source(source) == shown
+    assert name_source(shown) == shown
+    assert licence_of([source])["license"] == licence
+    assert licence_of([source, "camera:eyes"])["license"] == licence
+    assert licence_of([source, "folder:x"])["license"] == "unknown"
 
 
 @pytest.mark.parametrize("file", ["config.json", "training.json", "model.safetensors"])

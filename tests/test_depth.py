@@ -72,7 +72,7 @@ def test_only_what_readings_reach_is_computed_and_nothing_changes(monkeypatch, p
     computed = []
     convolve = refiner.convolve
     monkeypatch.setattr(refiner, "convolve", lambda x: computed.append(x.shape[2] * x.shape[3]) or convolve(x))
-    part = refining.run_on_readings(refiner, to_tensor(depth[None], [window])[0], 1.0, {})
+    part = refining.run_on_readings(refiner, to_tensor(depth[None], [window]), 1.0)[0]
     assert torch.allclose(part, whole[0], atol=1e-6)
     assert (sum(computed) < depth.size / 2) == (radius < 20)
     assert np.array_equal(refiner.refine(depth), window.to_depth(whole[0, 0].numpy()))

@@ -18,7 +18,7 @@ from typing import Any
 from simgan.errors import SourceError
 from simgan.hub import VERSION
 from simgan.hub.cards.model import environment
-from simgan.hub.cards.terms import name_source
+from simgan.hub.cards.records import name_source
 from simgan.hub.uploading import CARD, Pushed, upload
 from simgan.images.files import ARRAYS, SUFFIXES, decode, encode_png, pictures
 from simgan.refining.engine import RefinerLike

@@ -113,8 +113,7 @@ def _refine_stored(refiner: RefinerLike, images: Array, strength: float, should_
     if codec.background is None or _device(refiner) != "cpu":
         refined = run_network(refiner, x, fast=images.dtype == np.uint8, should_stop=should_stop)
     else:  # a GPU takes less time for whole images together than for the readings of one after the other
-        known: dict[tuple[int, ...], Tensor] = {}
-        refined = torch.stack([run_on_readings(refiner, one, codec.background, known, should_stop) for one in x])
+        refined = run_on_readings(refiner, x, codec.background, should_stop)
     return codec.blend(images, refined, strength, windows, config.triangulation and config.triangulation.snap)
 
 
@@ -159,48 +158,42 @@ def raise_if_stopped(should_stop: ShouldStop) -> None:
 
 
 def _device(refiner: RefinerLike) -> str:
-    """Return the kind of device that a refiner is on."""
     return next(refiner.parameters()).device.type
 
 
-def _reach(refiner: RefinerLike) -> int:
-    """Return how many pixels a pixel of R(x) sees to each side."""
+def _reach(refiner: RefinerLike) -> int:  # pixels that a pixel of R(x) sees to each side
     return int((refiner.config.kernel_size // 2) * (1 + 2 * refiner.config.blocks))
 
 
-def run_on_readings(
-    refiner: RefinerLike,
-    x: Tensor,
-    background: float,
-    known: dict[tuple[int, ...], Tensor],
-    should_stop: ShouldStop = None,
-) -> Tensor:
-    """Return R(x) of (1, H, W), where all that is not `background` fills a part of the image.
+def run_on_readings(refiner: RefinerLike, x: Tensor, background: float, should_stop: ShouldStop = None) -> Tensor:
+    """Return R(x) of (B, 1, H, W), where all that is not `background` fills a part of the images.
 
-    The network runs on the bounding box of the readings plus its receptive field. The rest is filled with R of an image
-    of background, kept in `known` by its size. The box is cut out with a rim, so that the padding at the cut changes
-    nothing: reflecting padding continues the background if one more pixel of it is there; padding with zeros does not,
-    so a rim as wide as the receptive field is computed and dropped. The image's own border is padded as always.
+    The network runs on the bounding box of the readings plus its receptive field; the rest is filled with R of an image
+    of background. The box is cut out with a rim, so that the padding at the cut changes nothing: reflecting padding
+    continues the background if one more pixel of it is there; padding with zeros does not, so a rim as wide as the
+    receptive field is computed and dropped. The image's own border is padded as always.
     """
-    reach, size = _reach(refiner), tuple(x.shape[1:])
+    reach = _reach(refiner)
     rim = reach if refiner.config.padding == "zeros" else 1
-    kept, cut, inner = [slice(None)], [slice(None)], [slice(None)]
-    for axis, length in enumerate(size):
-        lines = torch.nonzero((x[0] != background).any(1 - axis))[:, 0].tolist() or [0]
-        box = _widened(slice(lines[0], lines[-1] + 1), reach, length)
-        wide = _widened(box, max(rim, MINIMUM_SIZE - (box.stop - box.start)), length)
-        kept.append(box)
-        cut.append(wide)
-        inner.append(slice(box.start - wide.start, box.stop - wide.start))
-    # Float32: bfloat16 moved one depth in 20 by a mm, and where holes open some by 2.6 mm, more than a Kinect's step
-    # (1.5 mm at 0.7 m); without predict_residual it moved one in 4 (refiners of 12 maps, trained on a frame of NYU's).
-    part = run_network(refiner, x[tuple(cut)][None], should_stop=should_stop)[0]
-    if part.shape == x.shape:
-        return part
-    if size not in known:
-        known[size] = _run_on_background(refiner, size, background)
-    out = known[size].clone()
-    out[tuple(kept)] = part[tuple(inner)]
+    out, filling = torch.empty_like(x), None
+    for image, refined in zip(x, out, strict=True):
+        kept, cut, inner = [slice(None)], [slice(None)], [slice(None)]
+        for axis, length in enumerate(image.shape[1:]):
+            lines = torch.nonzero((image[0] != background).any(1 - axis))[:, 0].tolist() or [0]
+            box = _widened(slice(lines[0], lines[-1] + 1), reach, length)
+            wide = _widened(box, max(rim, MINIMUM_SIZE - (box.stop - box.start)), length)
+            kept.append(box)
+            cut.append(wide)
+            inner.append(slice(box.start - wide.start, box.stop - wide.start))
+        # Float32: bfloat16 moved one depth in 20 by a mm, and where holes open some by 2.6 mm, more than a Kinect's
+        # step (1.5 mm at 0.7 m); without predict_residual it moved one in 4 (refiners of 12 maps, on a frame of NYU's).
+        part = run_network(refiner, image[tuple(cut)][None], should_stop=should_stop)[0]
+        if part.shape == image.shape:
+            refined[:] = part
+            continue
+        filling = _run_on_background(refiner, tuple(image.shape[1:]), background) if filling is None else filling
+        refined[:] = filling
+        refined[tuple(kept)] = part[tuple(inner)]
     return out
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from simgan.hub.cards import terms
-from simgan.hub.cards.records import ABOUT_THE_RUN, Records
+from simgan.hub.cards.records import ABOUT_THE_RUN, Records, datasets, licence, terms
 
 CURVES = "figures/curves.png"
 MEASURES = (  # key of a record, metric type, its name, which may take a domain's words
@@ -44,8 +43,8 @@ def render_model_card(
         best=records.best,
         sides={side: settings.pop(side, []) for side in ("synthetic", "real")},
         settings=settings,
-        terms=terms.terms,
-        licence=terms.licence(records.sources),
+        terms=terms,
+        licence=licence(records.sources),
         curves=CURVES if curves else None,
         **facts,
     )
@@ -69,8 +68,8 @@ def model_card_data(records: Records, name: str, **changed: Any) -> ModelCardDat
     values: dict[str, Any] = {
         "library_name": "simgan",
         "pipeline_tag": "image-to-image",
-        **terms.licence(records.sources),
-        "datasets": terms.datasets(records.sources) or None,
+        **licence(records.sources),
+        "datasets": datasets(records.sources) or None,
         "tags": tags,
         **({"eval_results": results, "model_name": name.rsplit("/", 1)[-1]} if results else {}),
     }
@@ -84,14 +83,14 @@ def eval_results(records: Records) -> list[EvalResult]:
     held_out: dict[str, Any] = {
         "task_type": "image-to-image",
         "task_name": "Refining synthetic images",
-        "dataset_type": (terms.datasets(sources) or ["held-out"])[0],
+        "dataset_type": (datasets(sources) or ["held-out"])[0],
         "dataset_name": f"held out of {', '.join(sources)}" if sources else "held-out images",
     }
     real = records.experiment.get("real", "")
     trained: dict[str, Any] = {
         "task_type": words.tag,
         "task_name": f"{words.tag.replace('-', ' ').capitalize()}, trained on synthetic images",
-        "dataset_type": (terms.datasets([real]) or ["labelled"])[0],
+        "dataset_type": (datasets([real]) or ["labelled"])[0],
         "dataset_name": real or "labelled real images",
     }
     rows = [(held_out, kind, name.format(words=words), best[key]) for key, kind, name in MEASURES if key in best]
