@@ -18,7 +18,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from simgan.errors import ImageError, SourceError
 from simgan.images.files import decode, read, read_size
 from simgan.refining.files import listing
-from simgan.space import archives
+from simgan.space import uploads
 
 # The same cases every time, so that a failure is a change of the code.
 bounded = settings(
@@ -169,7 +169,7 @@ def read_all(file):
 
 
 def check_zip(file):
-    archives.check_archive(file, file.name)
+    uploads.check_archive(file, file.name)
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow warns of strange metadata

@@ -1,5 +1,6 @@
 """Patches of the discriminator lie where its receptive fields do, and pages show them there."""
 
+import html
 import json
 import re
 
@@ -15,8 +16,8 @@ from simgan.domains.hands import PAPER_LAYERS
 from simgan.images import codecs
 from simgan.images.arrays import to_stored
 from simgan.simulators.eyes import renders as eyes
-from simgan.space.patch_map import PatchMap, draw, field_of, judge
-from simgan.space.preview import compare
+from simgan.space.notes import compare
+from simgan.space.patch_tab import PatchMap, draw, field_of, judge
 
 OTHER = (("conv", 5, 3, 4), ("pool", 3, 2, 0), ("conv", 1, 1, 2))
 
@@ -64,7 +65,7 @@ def test_the_page_draws_cells_in_the_middle_of_fields_on_one_scale():
     left, _, width, _ = map(float, re.findall(r"(?:left|top|width|height): ([-\d.]+)%", page)[:4])
     assert left / 100 * 55 == pytest.approx(0.5 - 2, abs=1e-3)  # patch 0 is centred on the middle of pixel 0
     assert width / 100 * 55 == pytest.approx(14 * 4, abs=1e-3)
-    maps = [json.loads(text.replace("&quot;", '"')) for text in re.findall(r'data-map="([^"]*)"', page)]
+    maps = [json.loads(html.unescape(text)) for text in re.findall(r'data-map="([^"]*)"', page)]
     assert [found["name"] for found in maps] == ["Input", "Refined"]
     assert page.count('class="patch-legend"') == 1
     assert "1 %" in page and "99 %" in page

@@ -1,19 +1,24 @@
 """Files of visitors are read in processes of their own: limits of time, of memory and of all files of an event."""
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import wait_until
 from PIL import Image
 from test_demo_archives import pack, png
 
 from simgan import ImageError
 from simgan.images.files import encode_like, open_image
-from simgan.space import decoding, limits
-from simgan.space.decoding import Pool, Worker, open_uploads, read_bytes
+from simgan.space import uploads
+from simgan.space.uploads import Worker, open_uploads, read_bytes
 
 
 @pytest.fixture
@@ -33,7 +38,7 @@ def never(*_):
         pass
 
 
-def greedy(number):
+def greedy(number, _):
     return len(bytearray(number))
 
 
@@ -49,26 +54,22 @@ def slow_jpeg(scans):
 
 
 def test_a_file_that_takes_too_long_ends_its_process_with_a_sentence_and_the_next_one_is_read(paths, monkeypatch):
-    monkeypatch.setattr(limits, "open_upload", never)
-    monkeypatch.setattr(decoding, "_open_upload", never)
-    monkeypatch.setattr(decoding, "SECONDS", 0.5)
-    pool = Pool(1)
-    monkeypatch.setattr(decoding, "pool", lambda: pool)
+    monkeypatch.setattr(uploads, "_open", never)
+    monkeypatch.setattr(uploads, "SECONDS", 0.5)
     (path,) = paths(slow_png=png())
-    (first,) = pool.call([(limits.count_pixels, (decoding.Path(path), "slow.png"))], ["slow.png"])
-    assert first == 400
+    assert uploads.call(uploads.count_pixels, [(Path(path), "slow.png")]) == [400]
     start = time.monotonic()
     with pytest.raises(ImageError, match=r"^slow\.png takes more than 0\.5 seconds, or too much memory, to read"):
         open_uploads([path])
     assert time.monotonic() - start < 5
+    monkeypatch.setattr(uploads, "SECONDS", 10)
     assert read_bytes(png(), "next.png").size == (20, 20)
 
 
 def test_a_file_that_takes_too_much_memory_is_a_sentence():
-    pool = Pool(1)
     with pytest.raises(ImageError, match=r"^b takes more than 10 seconds, or too much memory"):
-        pool.call([(greedy, (1000,)), (greedy, (2 * decoding.MEMORY,))], ["a", "b"])
-    assert pool.call([(greedy, (1000,))], ["a"]) == [1000]
+        uploads.call(greedy, [(1000, "a"), (2 * uploads.MEMORY, "b")])
+    assert uploads.call(greedy, [(1000, "a")]) == [1000]
 
 
 def test_a_jpeg_of_many_scans_and_a_tiff_of_many_directories_end_at_once(paths):
@@ -137,16 +138,16 @@ def test_arrays_come_back_too():
 
 
 def test_all_files_of_an_event_are_bounded_before_any_is_decoded(paths, monkeypatch):
-    monkeypatch.setattr(decoding, "_open_upload", None)  # cannot be called
+    monkeypatch.setattr(uploads, "_open", None)  # cannot be called
     small = paths(a_png=png(), b_png=png())
     for limit, value, sentence in (
         ("COUNT", 1, "2 images are too many at once: at most 1"),
         ("FILE_BYTES", 100, "a.png has 0 MB: at most 0 are taken"),
-        ("EVENT_BYTES", 800, "The images have 0 MB: at most 0 are taken here: send fewer"),
+        ("EVENT_BYTES", 800, "The upload has 0 MB: at most 0 are taken at once here"),
         ("EVENT_PIXELS", 700, "The images have 800 pixels: at most 700"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(limits, limit, value)
+            patch.setattr(uploads, limit, value)
             with pytest.raises(ImageError, match=sentence):
                 open_uploads(small)
 
@@ -160,22 +161,44 @@ def test_all_files_of_an_event_are_bounded_before_any_is_decoded(paths, monkeypa
 def test_an_archive_is_looked_at_in_the_process(tmp_path):
     file = pack(tmp_path / "a.zip", {"1.png": png(), "2.png": png()[:20]})
     with pytest.raises(ImageError, match=r"2\.png in a\.zip is no image"):
-        decoding.check_archive(file, "a.zip")
-    assert decoding.check_archive(pack(tmp_path / "b.zip", {"1.png": png()}), "b.zip") == {"1.png": 400}
+        uploads.call(uploads.check_archive, [(file, "a.zip")])
+    file = pack(tmp_path / "b.zip", {"1.png": png()})
+    assert uploads.call(uploads.check_archive, [(file, "b.zip")]) == [{"1.png": 400}]
 
 
 def test_a_process_is_small_and_ends_with_its_input():
     worker = Worker()
-    (modules,) = worker.call([(loaded_modules, ())], 30)
+    (modules,) = worker.call(loaded_modules, [(None, "x")], 30)
     assert "numpy" in modules
     assert not {"torch", "gradio", "cv2"} & modules
-    process = worker._process
-    process.stdin.close()
-    assert process.wait(30) == 0
-    worker.stop()
+    process = worker.process
+    worker._pipe.close()
+    process.join(30)
+    assert process.exitcode == 0
+    worker.process = None
 
 
-def loaded_modules():
+def loaded_modules(*_):
     import sys
 
     return {name.partition(".")[0] for name in sys.modules}
+
+
+ORPHAN = """
+from simgan.space.uploads import Worker
+from test_space_decoding import loaded_modules, never
+worker = Worker()
+worker.call(loaded_modules, [(None, "x")], 60)
+print(worker.process.pid, flush=True)
+worker.call(never, [(None, "x")], 60)
+"""
+
+
+def test_a_process_ends_with_the_one_that_started_it_whatever_it_is_at():
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", ORPHAN], env=environment, stdout=subprocess.PIPE) as starter:
+        file = Path(f"/proc/{int(starter.stdout.readline())}/stat")
+        time.sleep(0.5)
+        assert file.exists()
+        starter.kill()
+    assert wait_until(lambda: not file.exists() or file.read_text().rsplit(")")[-1].split()[0] == "Z")

@@ -21,7 +21,7 @@ from simgan.images.files import encode_png
 from simgan.simulators.eyes import renders as eyes
 from simgan.simulators.hands import renders as hands
 from simgan.space import training_tab
-from simgan.space.preview import compare
+from simgan.space.notes import compare
 
 NAME = "hands-test"
 

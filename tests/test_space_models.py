@@ -8,13 +8,14 @@ from concurrent.futures import Future
 import numpy as np
 import pytest
 import torch
+from browser import wait_until
 from huggingface_hub import HfApi
 from PIL import Image
 
 from simgan import Discriminator, DiscriminatorConfig, ImageError, ModelError, Refiner
 from simgan.simulators.eyes import renders as eyes
-from simgan.space import decoding, refine_tab
 from simgan.space import models as demo_models
+from simgan.space import refine_tab, uploads
 from simgan.space.events import MODEL_QUEUE
 from simgan.space.models import Models
 
@@ -216,7 +217,7 @@ def test_a_download_has_a_time_limit(hub, push, monkeypatch, tmp_path):
 def test_few_visitors_wait_for_models_of_the_hub_so_that_others_find_places(monkeypatch):
     models = Models()
     coming = Future()
-    monkeypatch.setitem(models._fetching, NAME, coming)
+    monkeypatch.setitem(models._fetched, NAME, coming)
     told = []
 
     def wait():
@@ -259,17 +260,17 @@ def test_neither_a_slow_file_nor_a_slow_hub_keeps_others_from_the_model(tmp_path
     for path in (slow, fast):
         Image.fromarray(eyes.render([0])[0][0]).save(path)
     begun, go_on = threading.Event(), threading.Event()
-    read = decoding.pool().call
+    read = uploads.call
 
-    def call(calls, names):
-        if "slow.png" in names:
+    def call(function, named):
+        if named[0][1] == "slow.png":
             begun.set()
             assert go_on.wait(60)
-        return read(calls, names)
+        return read(function, named)
 
-    monkeypatch.setattr(decoding.pool(), "call", call)
+    monkeypatch.setattr(uploads, "call", call)
     waiting = [threading.Thread(target=refine_tab._refine, args=(models.get("eyes"), [slow], 1.0))]
-    monkeypatch.setitem(models._fetching, "org/slow", Future())
+    monkeypatch.setitem(models._fetched, "org/slow", Future())
     monkeypatch.setattr(demo_models, "PATIENCE", 60)
     waiting += [threading.Thread(target=models.get, args=("org/slow",)) for _ in range(demo_models.WAITING)]
     for thread in waiting:
@@ -280,7 +281,23 @@ def test_neither_a_slow_file_nor_a_slow_hub_keeps_others_from_the_model(tmp_path
     assert (before != after).any()
     assert all(thread.is_alive() for thread in waiting)
     go_on.set()
-    models._fetching["org/slow"].set_result(models.get("eyes"))
+    models._fetched["org/slow"].set_result(models.get("eyes"))
     for thread in waiting:
         thread.join(60)
         assert not thread.is_alive()
+
+
+def test_few_models_of_the_hub_are_kept_and_those_that_failed_take_no_place(monkeypatch):
+    models = Models()
+
+    def fetch(name):
+        if "bad" in name:
+            raise ModelError("bad")
+        return name
+
+    monkeypatch.setattr(demo_models, "_fetch", fetch)
+    for number in range(6):
+        assert models.get(f"org/{number}") == f"org/{number}"
+        with pytest.raises(ModelError, match="bad"):
+            models.get(f"org/bad{number}")
+    assert wait_until(lambda: list(models._fetched) == [f"org/{number}" for number in range(2, 6)])

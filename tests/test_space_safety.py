@@ -30,7 +30,7 @@ from simgan.space import fair_queue, guard
 from simgan.space.events import show_errors
 from simgan.space.fair_queue import FairQueue
 from simgan.space.guard import Guard
-from simgan.space.storage import own_temporary_folder
+from simgan.space.page import own_temporary_folder
 
 ADDRESS = "http://simgan.invalid/eye.png"  # a name that nobody has
 HTTP = httpx.Client(timeout=60)

@@ -159,16 +159,18 @@ def test_clients_that_wait_see_their_place_in_the_queue(space, tmp_path):
         one.close()
 
 
+def batch(models, file):
+    return batch_tab.refine_all(models, [(str(file), file.name)], "eyes", 1.0, ())
+
+
 def test_a_batch_that_takes_too_long_or_is_too_much_work_ends_with_a_sentence(models, tmp_path, monkeypatch):
     file = pack(tmp_path / "eyes.zip", {f"{i}.png": png(image) for i, image in enumerate(eyes.render(range(3))[0])})
     monkeypatch.setattr(batch_tab, "SECONDS", 0.0)
-    work = batch_tab._Work(models.get("eyes"), file, 1.0, ())
     with pytest.raises(SourceError, match=r"^eyes\.zip takes longer than 0 seconds, which is the limit"):
-        list(work.updates())
-    assert not work.result.exists()
+        list(batch(models, file))
     monkeypatch.setattr(batch_tab, "WORK", 10**6)
     with pytest.raises(SourceError, match="send it in parts"):
-        batch_tab._check_work(models.get("eyes"), file)
+        list(batch(models, file))
 
 
 def test_a_cancelled_batch_holds_its_place_until_its_thread_has_ended(models, tmp_path, monkeypatch):
@@ -180,16 +182,16 @@ def test_a_cancelled_batch_holds_its_place_until_its_thread_has_ended(models, tm
         return Refined(images=1)
 
     monkeypatch.setattr(batch_tab, "refine_path", work_that_does_not_stop)
-    works = []
     for name in ("first", "second", "third"):
-        works.append(batch_tab._Work(models.get("eyes"), tmp_path / name, 1.0, ()))
-        next(works[-1].updates())
+        work = batch(models, pack(tmp_path / f"{name}.zip", {"1.png": png(eyes.render([0])[0][0])}))
+        assert "Reading" in next(work)[0]
+        assert "Refining" in next(work)[0]
         if name != "third":
-            batch_tab._end(works[-1], tmp_path / name)
-    assert begun == ["first"]
+            work.close()
+    assert begun == ["first.zip"]
     go_on.set()
-    assert list(works[-1].updates())[-1] == Refined(images=1)
-    assert begun == ["first", "third"]  # the second was cancelled before it began
+    assert "1 images refined" in list(work)[-1][0]
+    assert begun == ["first.zip", "third.zip"]  # the second was cancelled before it began
 
 
 def test_a_batch_stops_within_an_image(models, tmp_path, monkeypatch):
@@ -205,12 +207,12 @@ def test_a_batch_stops_within_an_image(models, tmp_path, monkeypatch):
         return convolve(refiner, prepared)
 
     monkeypatch.setattr(type(model.refiner), "convolve", counted)
-    work = batch_tab._Work(model, file, 1.0, ())
+    work = batch(models, file)
+    next(work), next(work)
     assert begun.wait(30)
-    batch_tab._end(work, tmp_path / "nothing")
+    work.close()
     stopped.set()
-    with pytest.raises(SourceError):
-        list(work.updates())
+    batch_tab._THREAD.submit(int).result(30)  # what comes after it
     assert len(strips) == 1  # of four
 
 
@@ -239,7 +241,7 @@ def test_a_round_is_scored_and_the_truth_is_sent_only_after_the_answer(client):
     assert len(images) == 20
     assert f"## {right} of 20 right" in shown[1]
     p = turing_tab.p_value(right, 20)
-    assert f"| you | {right} of 20 ({right / 20:.1%}) | {turing_tab._as_text(p)} |" in shown[1]
+    assert f"| you | {right} of 20 ({right / 20:.1%}) | {f'{p:.3f}' if p >= 0.001 else '< 0.001'} |" in shown[1]
     assert "517 of 1,000 (51.7%) | 0.148 |" in shown[1]
     assert len(shown[2]["value"]) == 20
     with pytest.raises(AppError, match="There is no image to answer: press Start"):

@@ -12,8 +12,7 @@ def serve(real: Path | None = None) -> None:
     Args:
         real: a folder of real images for the visual Turing test; without it, those of simgan's look-alike of a camera.
     """
-    from simgan.space.page import build, launch  # Gradio and PyTorch: 4 s
-    from simgan.space.storage import own_temporary_folder
+    from simgan.space.page import build, launch, own_temporary_folder  # Gradio and PyTorch: 4 s
 
     own_temporary_folder()
     launch(build(real=real))

@@ -1,4 +1,4 @@
-"""What the events of the Space share: the queue of the model, and errors shown as a sentence."""
+"""What the tabs of the Space share: their texts, the queue of the model, and errors shown as a sentence."""
 
 import asyncio
 import contextlib
@@ -7,21 +7,22 @@ import html
 import inspect
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from anyio.to_thread import run_sync
+from jinja2 import Environment, FileSystemLoader
 
 from simgan.errors import SimGANError
 
+HERE = Path(__file__).parent
+# What visitors read, each text by its name: `TEXTS.introduction(domains)`.
+TEXTS: Any = Environment(loader=FileSystemLoader(HERE), trim_blocks=True, lstrip_blocks=True)
+TEXTS = TEXTS.get_template("texts.jinja").module
 # Events that read files and fetch models at the same time. Visitors see their place while they wait.
 MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 4}
-_MODEL = threading.Lock()
-
-
-def model_slot() -> threading.Lock:
-    """Return the lock to hold while a model computes: two at the same time would share the same cores."""
-    return _MODEL
+MODEL = threading.Lock()  # to hold while a model computes: two at the same time would share the same cores
 
 
 def show_errors(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -22,17 +22,10 @@ TOO_MANY = "{} of your calls are waiting, and at most {} are taken at a time: se
 
 
 class FairQueue(Queue):
-    """A queue with the settings of another one, a limit for each visitor, and turns."""
+    """A queue that takes the place of another one, with a limit for each visitor, and turns."""
 
     def __init__(self, queue: Queue) -> None:
-        super().__init__(
-            live_updates=queue.live_updates,
-            concurrency_count=queue.max_thread_count,
-            update_intervals=queue.update_intervals,
-            max_size=queue.max_size,
-            blocks=queue.blocks,
-            default_concurrency_limit=queue.default_concurrency_limit,
-        )
+        vars(self).update(vars(queue))
         self._tags: WeakKeyDictionary[Event, float] = WeakKeyDictionary()
         self._latest: dict[tuple[str, str], float] = {}  # tags by queue, and by session or address
         self._started: dict[str, float] = {}  # tag of the event that started last, by queue
@@ -51,11 +44,10 @@ class FairQueue(Queue):
     def broadcast_estimations(self, concurrency_id: str, after: int | None = None) -> None:
         """Put new events in their places, then send places and waiting times to visitors."""
         waiting = self.event_queue_per_concurrency_id[concurrency_id].queue
-        for event in waiting:
-            if event not in self._tags:
-                self._add_tag(event)
-                after = None
-        waiting.sort(key=lambda event: self._tags[event])
+        for event in [event for event in waiting if event not in self._tags]:
+            self._add_tag(event)
+            after = None
+        waiting.sort(key=self._tags.__getitem__)
         super().broadcast_estimations(concurrency_id, after)
 
     def compute_analytics_summary(self, records: Any) -> Any:

@@ -11,13 +11,13 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
 from typing import Any
 
 from gradio.utils import get_upload_folder
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,6 +29,7 @@ UPLOAD = 288 * 2**20  # bytes of one upload with all its files; Gradio has a lim
 FREE = 2**30  # bytes of disk that uploads may not take
 _TOO_LONG = f"A call may have {BODY // 1024} kB: upload files first, then name them in the call; pack many as a ZIP."
 _TOO_MUCH = f"An upload may have {UPLOAD // 2**20} MB with all its files: send fewer at once."
+_TOO_MANY = "The call has too many values: send fewer files at once, or pack them as a ZIP."
 _ADDRESS = re.compile(r"\s*[a-z][a-z+.-]+:", re.IGNORECASE)
 _ELSEWHERE = re.compile(r"/(file[=/]|proxy=)\s*https?:|/proxy=|/deep_link", re.IGNORECASE)
 _UPLOAD = re.compile(r"/gradio_api/upload/?$")
@@ -54,60 +55,46 @@ class Guard:
 
 async def _checked(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
     """Return the scope of a request and its body as they are passed on; `HTTPException` where it is refused."""
-    path = scope["path"]
+    path, is_upload = scope["path"], bool(_UPLOAD.search(scope["path"]))
     if _ELSEWHERE.search(path) or b"deep_link=" in scope["query_string"]:
         raise HTTPException(403, "This server fetches nothing from elsewhere.")
     if scope["method"] in ("GET", "HEAD", "OPTIONS"):
         return scope, receive
+    if not is_upload and not _CALL.search(path):
+        raise HTTPException(404, "There is no such call: see `Use via API` at the foot of the page.")
+    most, text = (UPLOAD, _TOO_MUCH) if is_upload else (BODY, _TOO_LONG)
     length = Headers(scope=scope).get("content-length", "")
-    declared = int(length) if length.isdecimal() else 0
-    if _UPLOAD.search(path):
-        if declared > UPLOAD:
-            raise HTTPException(413, _TOO_MUCH)
+    if length.isdecimal() and int(length) > most:
+        raise HTTPException(413, text)
+    if is_upload:
         if shutil.disk_usage(tempfile.gettempdir()).free < FREE:
             raise HTTPException(
                 507, "There is no room for uploads now: try again in an hour, when older ones are gone."
             )
-        return scope, _limited(receive)
-    if not _CALL.search(path):
-        raise HTTPException(404, "There is no such call: see `Use via API` at the foot of the page.")
-    if declared > BODY:
-        raise HTTPException(413, _TOO_LONG)
+        # Gradio answers 413 to these words, and deletes what it has written of the upload.
+        return scope, _limited(receive, most, MultiPartException(f"{text} (maximum allowed size)"))
     try:
-        body = await asyncio.wait_for(_read(receive), SECONDS)
-    except asyncio.TimeoutError:
+        whole = Request(scope, _limited(receive, most, HTTPException(413, text))).body()
+        call = json.loads(await asyncio.wait_for(whole, SECONDS) or b"null")
+    except (asyncio.TimeoutError, ClientDisconnect):
         raise HTTPException(408, f"The call did not arrive within {SECONDS:.0f} seconds: send it again.") from None
-    try:
-        call = json.loads(body or b"null")
     except (ValueError, RecursionError):
         raise HTTPException(400, "A call is JSON.") from None
-    for file in _paths(call):
-        _check_path(file)
+    if _count(call) > VALUES:
+        raise HTTPException(413, _TOO_MANY)
     return _with_body(scope, receive, json.dumps(call).encode())
 
 
-async def _read(receive: Receive) -> bytes:
-    """Return a request's whole body, which is empty where the client has gone."""
-    body = bytearray()
-    while (message := await receive())["type"] == "http.request":
-        body += message.get("body", b"")
-        if len(body) > BODY:
-            raise HTTPException(413, _TOO_LONG)
-        if not message.get("more_body", False):
-            return bytes(body)
-    return b""
-
-
-def _limited(receive: Receive) -> Receive:
-    """Return `receive` that ends an upload which gets too long; Gradio then deletes what it has written of it."""
+def _limited(receive: Receive, most: int, error: Exception) -> Receive:
+    """Return `receive` that raises an error where a body has more bytes than are allowed."""
     seen = 0
 
     async def counted() -> Message:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))
-        if seen > UPLOAD:
-            raise MultiPartException(f"{_TOO_MUCH} (maximum allowed size)")  # Gradio answers 413 to these words
+        if seen > most:
+            raise error
         return message
 
     return counted
@@ -116,34 +103,26 @@ def _limited(receive: Receive) -> Receive:
 def _with_body(scope: Scope, receive: Receive, body: bytes) -> tuple[Scope, Receive]:
     """Return a request whose body is replaced."""
     headers = [pair for pair in scope["headers"] if pair[0] != b"content-length"]
-    headers.append((b"content-length", str(len(body)).encode()))
-    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+    first: list[Message] = [{"type": "http.request", "body": body}]
 
     async def replaced() -> Message:
         return first.pop() if first else await receive()
 
-    return {**scope, "headers": headers}, replaced
+    return {**scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}, replaced
 
 
-def _paths(call: Any) -> Iterator[Any]:
-    """Yield what stands in a call, at any depth, where Gradio expects the path of a file."""
-    level, count = [call], 0
-    for _ in range(DEPTH):
-        count += len(level)
-        if count > VALUES:
-            break
-        dicts = [value for value in level if isinstance(value, dict)]
-        yield from (value["path"] for value in dicts if "path" in value)
-        inner = [list(value.values()) for value in dicts] + [value for value in level if isinstance(value, list)]
-        if not (level := [value for values in inner for value in values]):
-            return
-    raise HTTPException(413, "The call has too many values: send fewer files at once, or pack them as a ZIP.")
+def _count(value: Any, depth: int = 0) -> int:
+    """Return how many JSON values a value consists of; `HTTPException` where one has a path, but not of an upload."""
+    if depth > DEPTH:
+        raise HTTPException(413, _TOO_MANY)
+    if isinstance(value, dict) and value.get("path") is not None:
+        _check_path(value["path"])
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(_count(one, depth + 1) for one in inner)
 
 
 def _check_path(path: Any) -> None:
     """Raise `HTTPException` where a path is not that of a file in the folder of uploads and results."""
-    if path is None:
-        return
     if isinstance(path, str) and _ADDRESS.match(path):
         raise HTTPException(400, "Files are taken, addresses are not: download the image and send the file.")
     folder = os.path.realpath(get_upload_folder())

@@ -7,7 +7,6 @@ import json
 import logging
 import tempfile
 import threading
-from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -19,16 +18,14 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from simgan.discriminator import Discriminator
 from simgan.domains import Domain, find
-from simgan.errors import ImageError, ModelError, SimGANError
+from simgan.errors import ImageError, ModelError
 from simgan.hub.loading import CONFIG, SHIPPED
-from simgan.images import codecs
 from simgan.images.arrays import Array
-from simgan.images.codecs import Codec
 from simgan.images.depth import looks_like_depth
 from simgan.refiner import Refiner
-from simgan.refining.engine import STRIP, RefinerLike, check
-from simgan.space.decoding import TooSlow, Worker
+from simgan.refining.engine import STRIP, check
 from simgan.space.fetching import fetch
+from simgan.space.uploads import TooSlow, Worker
 
 TOTAL_BYTES = 64 * 2**20  # of a model's files, and of the weights that its configurations describe
 DEPTH = 64  # layers of a network
@@ -50,31 +47,18 @@ class Model:
     discriminator: Discriminator | None
 
     @property
-    def codec(self) -> Codec:
-        """How its images are stored."""
-        return codecs.get(self.refiner.config.codec)
-
-    @property
     def domain(self) -> Domain:
         """The kind of its images."""
         return find(self.refiner.config.domain)
 
-    def check(self, image: Any, name: str) -> Array:
-        """Return a PIL image or an array as a stored image; `ImageError` with `name` where it takes no such one."""
-        return check_image(self.refiner, image, name)
-
-    def check_work(self, pixels: list[int]) -> None:
+    def check_work(self, pixels: list[int], most: int = WORK, remedy: str = "use fewer") -> None:
         """Raise `ImageError` where images of so many pixels take too long or too much memory."""
         total, weights = sum(pixels), self.refiner.number_of_parameters
-        if weights * total > WORK:
-            raise ImageError(f"{self.name} takes {WORK // weights:,} pixels at once here, not {total:,}: use fewer")
-        self.check_memory(max(pixels))
-
-    def check_memory(self, pixels: int) -> None:
-        """Raise `ImageError` where an image of so many pixels takes too much memory."""
-        if (needed := self.memory_of(pixels)) > MEMORY:
+        if weights * total > most:
+            raise ImageError(f"{self.name} takes {most // weights:,} pixels at once here, not {total:,}: {remedy}")
+        if (needed := self.memory_of(max(pixels))) > MEMORY:
             raise ImageError(
-                f"{self.name} needs {needed / 2**30:.1f} GB for an image of {pixels:,} pixels, and "
+                f"{self.name} needs {needed / 2**30:.1f} GB for an image of {max(pixels):,} pixels, and "
                 f"{MEMORY / 2**30:.0f} are free here: use a smaller image"
             )
 
@@ -96,10 +80,10 @@ class Model:
         return 4 * most
 
 
-def check_image(refiner: RefinerLike, image: Any, name: str) -> Array:
+def check_image(refiner: Refiner, image: Any, name: str) -> Array:
     """Return an image as `simgan.refining.engine.check` does; `ImageError` also for depth where brightness is due."""
     stored = check(refiner, image, name)
-    if not codecs.get(refiner.config.codec).is_depth and looks_like_depth(stored):
+    if not refiner.codec.is_depth and looks_like_depth(stored):
         raise ImageError(f"{name} looks like depth in millimetres, which this model does not take: choose another one")
     return stored
 
@@ -110,17 +94,16 @@ class Models:
     def __init__(self) -> None:
         self.shipped = sorted(folder.name for folder in SHIPPED.iterdir() if folder.is_dir())
         self._shipped = {name: _load(name, SHIPPED / name) for name in self.shipped}
-        self._fetched: OrderedDict[str, Model] = OrderedDict()
-        self._fetching: dict[str, Future[Model]] = {}
+        self._fetched: dict[str, Future[Model]] = {}  # the one that was asked for last is the last
         self._fetchers = ThreadPoolExecutor(2, thread_name_prefix="fetch")
         self._waiting = threading.Semaphore(WAITING)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
-    def domains(self) -> dict[str, str]:
-        """Return the domains of the shipped models, each with the name of the first of its models."""
-        named: dict[str, str] = {}
-        for name in self.shipped:
-            named.setdefault(self._shipped[name].domain.name, name)
+    def domains(self) -> dict[str, Model]:
+        """Return the domains of the shipped models, each with the first of its models."""
+        named: dict[str, Model] = {}
+        for model in self._shipped.values():
+            named.setdefault(model.domain.name, model)
         return named
 
     def get(self, name: str | None) -> Model:
@@ -131,16 +114,17 @@ class Models:
         name = str(name or "").strip()
         if name in self._shipped:
             return self._shipped[name]
-        _check_id(name, self.shipped)
+        if not _is_id(name):
+            known = f"choose one of {', '.join(self.shipped)}, or type a Hub id such as org/name"
+            raise ModelError(f"There is no model {name!r}: {known}")
         with self._lock:
-            if name in self._fetched:
-                self._fetched.move_to_end(name)
-                return self._fetched[name]
-            if name not in self._fetching and len(self._fetching) >= FETCHING:
+            if coming := self._fetched.pop(name, None):
+                self._fetched[name] = coming
+            elif sum(not one.done() for one in self._fetched.values()) >= FETCHING:
                 raise ModelError(f"{name} has to wait: other models are being fetched, so try again in a minute")
-            if name not in self._fetching:
-                self._fetching[name] = self._fetchers.submit(self._fetch, name)
-            coming = self._fetching[name]
+            else:
+                coming = self._fetched[name] = self._fetchers.submit(_fetch, name)
+                coming.add_done_callback(self._forget)
         may_wait = self._waiting.acquire(blocking=False)
         try:
             return coming.result(timeout=PATIENCE if may_wait else 0)
@@ -150,47 +134,37 @@ class Models:
             if may_wait:
                 self._waiting.release()
 
-    def _fetch(self, name: str) -> Model:
-        try:
-            model = _fetch(name)
-            with self._lock:
-                self._fetched[name] = model
-                while len(self._fetched) > KEPT:
-                    self._fetched.popitem(last=False)
-            return model
-        except ModelError:
-            raise
-        except Exception as error:  # not of the files' contents, but of this machine: no memory, a full disk
-            logging.getLogger(__name__).exception("%s", name)
-            raise ModelError(f"{name} could not be loaded here: try later, or choose a shipped model") from error
-        finally:
-            with self._lock:
-                del self._fetching[name]
+    def _forget(self, _: Future[Model]) -> None:
+        """Forget what failed, and all models but the `KEPT` that were asked for last."""
+        with self._lock:
+            done = {name: one.exception() for name, one in self._fetched.items() if one.done()}
+            loaded = [name for name, error in done.items() if error is None]
+            for name in {*done} - {*loaded[-KEPT:]}:
+                del self._fetched[name]
 
 
-def _check_id(name: str, shipped: list[str]) -> None:
+def _is_id(name: str) -> bool:
     try:
         validate_repo_id(name)
+        return name.count("/") == 1
     except HFValidationError:
-        name_is_id = False
-    else:
-        name_is_id = name.count("/") == 1
-    if not name_is_id:
-        known = f"choose one of {', '.join(shipped)}, or type a Hub id such as org/name"
-        raise ModelError(f"There is no model {name!r}: {known}")
+        return False
 
 
 def _fetch(name: str) -> Model:
     worker = Worker(memory=None)  # what a client of the Hub needs is not known
     try:
         with tempfile.TemporaryDirectory() as folder:
-            (found,) = worker.call([(fetch, (name, folder, TOTAL_BYTES))], SECONDS)
-            if isinstance(found, TooSlow):
-                raise ModelError(f"{name} took more than {SECONDS} seconds to fetch from the Hub: try later")
-            if isinstance(found, SimGANError):
-                raise found
-            _check_networks(name, Path(found))
-            return _load(name, Path(found))
+            (found,) = worker.call(fetch, [((folder, TOTAL_BYTES), name)], SECONDS)
+            _check_networks(name, found)
+            return _load(name, found)
+    except ModelError:
+        raise
+    except TooSlow as error:
+        raise ModelError(f"{name} took more than {SECONDS} seconds to fetch from the Hub: try later") from error
+    except Exception as error:  # not of the files' contents, but of this machine: no memory, a full disk
+        logging.getLogger(__name__).exception("%s", name)
+        raise ModelError(f"{name} could not be loaded here: try later, or choose a shipped model") from error
     finally:
         worker.stop()
 

@@ -1,4 +1,4 @@
-"""What a visitor reads about an image: what it is, and whether it differs from those that the model was trained on."""
+"""What a visitor sees and reads of an image: previews, what it is, and whether it differs from the training images."""
 
 import functools
 
@@ -7,46 +7,45 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from simgan.images.arrays import Array, equalize, luminance
+from simgan.images.codecs import Codec
+from simgan.space.events import TEXTS
 from simgan.space.models import Model
 from simgan.space.samples import simulator_of
 
+WIDTH, HEIGHT = 660, 420  # a preview is enlarged by a whole number until one of them is reached
+LARGEST = 1600  # pixels of the longer side of a preview
 SCALE = 1.5  # a size that differs by more from the domain's is warned of
-HEIGHT = 12  # pixels at which layouts are compared
+LAYOUT = 12  # rows of pixels at which layouts are compared
 COMPONENTS = 6
 
 Floats = NDArray[np.float32]
 
 
+def compare(codec: Codec, before: Array, after: Array) -> list[Array]:
+    """Return previews of a stored image, of the refined one, and of their difference: RGB, equal in size."""
+    images = [*codec.show(before, after), codec.difference(before, after)]
+    return [resize(image, interpolate=not codec.is_depth) for image in images]
+
+
+def resize(image: Array, *, interpolate: bool) -> Array:
+    """Return an image, uint8 (H, W) or (H, W, 3), in a size that is easy to look at."""
+    height, width = image.shape[:2]
+    factor = float(max(1, min(WIDTH // width, HEIGHT // height)))
+    if max(height, width) > LARGEST:
+        factor = LARGEST / max(height, width)
+    smooth = Image.Resampling.BICUBIC if factor >= 1 else Image.Resampling.BOX
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(Image.fromarray(image).resize(size, smooth if interpolate else Image.Resampling.NEAREST))
+
+
 def describe(model: Model, image: Array, strength: float, seconds: float) -> str:
     """Return in Markdown what a stored image is, how it was refined, and in what it is unlike the training images."""
-    took = f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
-    kind = f"{image.shape[1]}×{image.shape[0]}, {model.codec.describe(image)}"
-    lines = [f"{kind}, refined by `{model.name}` at strength {strength:g} in {took}."]
-    lines.append(f"{model.codec.legend} In the difference image: {model.domain.words.legend}.".strip())
-    return "\n\n".join(lines + [f"⚠️ {warning}" for warning in warnings(model, image)])
-
-
-def warnings(model: Model, image: Array) -> list[str]:
-    """Return the ways in which a stored image is unlike those that the model was trained on."""
-    domain, found = model.domain, []
-    if domain.size is not None:
-        width, height = domain.size
-        ratios = (image.shape[1] / width, image.shape[0] / height)
-        if max(ratios) > SCALE or min(ratios) < 1 / SCALE:
-            found.append(
-                f"**Unusual size.** The model was trained on {domain.words.images} of {width}×{height} pixels. The "
-                "image was refined as it is, but do not trust details of another scale: crop it, and bring it to that "
-                "size."
-            )
-    if domain.unusual_layout is not None and strangeness(model, image) > domain.unusual_layout:
-        found.append(
-            f"**Unusual layout.** Light and dark are not where they are in the {domain.words.images} that the model "
-            "was trained on. The image was refined as it is, but what the model adds has no meaning here."
-        )
-    if image.dtype != model.codec.dtype:
-        bits = (8 * np.dtype(dtype).itemsize for dtype in (image.dtype, model.codec.dtype))
-        found.append("**{} bits.** The model was trained on images of {} bits.".format(*bits))
-    return found
+    domain = model.domain
+    ratios = [a / b for a, b in zip(image.shape[1::-1], domain.size or image.shape[1::-1], strict=True)]
+    size = max(ratios) > SCALE or min(ratios) < 1 / SCALE
+    layout = domain.unusual_layout is not None and strangeness(model, image) > domain.unusual_layout
+    bits = [8 * np.dtype(dtype).itemsize for dtype in (image.dtype, model.refiner.codec.dtype)]
+    return str(TEXTS.note(model, image, strength, seconds, size, layout, bits))
 
 
 def strangeness(model: Model, image: Array) -> float:
@@ -55,17 +54,13 @@ def strangeness(model: Model, image: Array) -> float:
     It is the distance of the equalized, standardized image from the space of the first principal components of renders
     (Sirovich and Kirby 1987 did so with faces); 0 where the domain has no simulator.
     """
-    space = _layout_space(model)
-    if space is None:
+    if simulator_of(model.domain.name) is None:
         return 0.0
-    mean, components = space
-    away = _layout(luminance(model.codec.show(image)[0]), _size(model)) - mean
-    return float(np.linalg.norm(away - components.T @ (components @ away)))
-
-
-def _size(model: Model) -> tuple[int, int]:
     width, height = model.domain.size or (1, 1)
-    return max(1, HEIGHT * width // height), HEIGHT
+    size = max(1, LAYOUT * width // height), LAYOUT
+    mean, components = _layout_space(model.domain.name, size)
+    away = _layout(luminance(model.refiner.codec.show(image)[0]), size) - mean
+    return float(np.linalg.norm(away - components.T @ (components @ away)))
 
 
 def _layout(grey: Array, size: tuple[int, int]) -> Floats:
@@ -75,16 +70,11 @@ def _layout(grey: Array, size: tuple[int, int]) -> Floats:
     return centred / max(float(np.linalg.norm(centred)), 1e-6)
 
 
-def _layout_space(model: Model) -> tuple[Floats, Floats] | None:
-    return _space_of(model.domain.name, _size(model))
-
-
 @functools.cache
-def _space_of(domain: str, size: tuple[int, int]) -> tuple[Floats, Floats] | None:
+def _layout_space(domain: str, size: tuple[int, int]) -> tuple[Floats, Floats]:
     """Return mean and principal components of the layouts of renders, mirrored too, at somewhat different places."""
     simulator = simulator_of(domain)
-    if simulator is None:
-        return None
+    assert simulator is not None
     rng = np.random.default_rng(0)
     width, height = simulator.size
     margin = max(width, height) // 4

@@ -1,34 +1,57 @@
-"""The page: its tabs, its queue, and how it is launched."""
+"""The page: its tabs, its queue, its temporary files, and how it is launched."""
 
+import atexit
+import contextlib
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from filelock import FileLock, Timeout
 from starlette.middleware import Middleware
 
-from simgan.space import batch_tab, limits, patch_tab, refine_tab, training_tab, turing_tab
+from simgan.space import batch_tab, patch_tab, refine_tab, training_tab, turing_tab, uploads
+from simgan.space.events import HERE, TEXTS
 from simgan.space.fair_queue import FairQueue
 from simgan.space.guard import Guard
 from simgan.space.models import Models
 
-HERE = Path(__file__).parent
+PREFIX = "simgan-space-"  # of folders of temporary files
 KEPT = (600, 3600)  # seconds: uploads and results are looked through so often, and deleted at that age
 WAITING = 200  # events that may wait
 SESSIONS = 100  # pages whose state Gradio keeps, 250 kB each; its own limit is 10,000
-INTRODUCTION = """
-# Make synthetic {} look real
 
-A simulator gives labelled images that look fake. A *refiner* makes them look like a camera's **without moving what the
-labels say**, so that a network can be trained on them (SimGAN,
-[Shrivastava et al. 2017](https://arxiv.org/abs/1612.07828)).
-"""
+
+def own_temporary_folder() -> Path:
+    """Put all temporary files of this process into a new folder; call it before the interface is built.
+
+    A process holds the lock of its folder until it ends, however it ends. So a folder whose lock is free is left over,
+    and is deleted.
+    """
+    root = Path(tempfile.gettempdir())
+    with FileLock(root / f"{PREFIX}start.lock"):  # a new folder is not looked at before it is locked
+        for left in root.glob(f"{PREFIX}*/"):
+            with contextlib.suppress(Timeout, OSError), FileLock(left / "lock", timeout=0):
+                shutil.rmtree(left, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        lock = FileLock(folder / "lock")
+        lock.acquire()
+    tempfile.tempdir = str(folder)
+
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(lock.release)  # before that
+    return folder
 
 
 def build(models: Models | None = None, real: Path | None = None) -> gr.Blocks:
-    """Return the interface with shipped models loaded; `real` is a folder of real crops for the visual Turing test."""
+    """Return the interface with shipped models loaded; `real` is a folder of real crops for the visual Turing test.
+
+    It starts processes that read files, so a script that builds it needs `if __name__ == "__main__":`.
+    """
     models = models or Models()
     with gr.Blocks(title="simgan", analytics_enabled=False, delete_cache=KEPT) as demo:
-        gr.Markdown(INTRODUCTION.format(" and ".join(models.domains())), elem_id="introduction")
+        gr.Markdown(TEXTS.introduction(models.domains()), elem_id="introduction")
         with gr.Tabs():
             with gr.Tab("Refine", id="refine"):
                 refine_tab.add(models)
@@ -47,21 +70,21 @@ def build(models: Models | None = None, real: Path | None = None) -> gr.Blocks:
 
 def launch(demo: gr.Blocks, **options: Any) -> Any:
     """Serve what `build` returned; `options` are those of `gr.Blocks.launch`."""
-    settings: dict[str, Any] = {
-        "theme": _theme(),
-        "css_paths": [HERE / "style.css"],
-        "max_file_size": limits.UPLOAD_BYTES,
-        "state_session_capacity": SESSIONS,
-        "app_kwargs": {"middleware": [Middleware(Guard)]},
-        "run_history": False,  # it makes the server talk to the Hub
-        "enable_monitoring": False,
-        "mcp_server": False,
-        "head": f"<script>{(HERE / 'page.js').read_text()}</script>",
-        "footer_links": ["api"],
-        "ssr_mode": False,
-        "show_error": False,  # visitors read the text of `gr.Error` alone
-    }
-    return demo.launch(**(settings | options))
+    return demo.launch(
+        theme=_theme(),
+        css_paths=[HERE / "style.css"],
+        max_file_size=uploads.UPLOAD_BYTES,
+        state_session_capacity=SESSIONS,
+        app_kwargs={"middleware": [Middleware(Guard)]},
+        run_history=False,  # it makes the server talk to the Hub
+        enable_monitoring=False,
+        mcp_server=False,
+        head=f"<script>{(HERE / 'page.js').read_text()}</script>",
+        footer_links=["api"],
+        ssr_mode=False,
+        show_error=False,  # visitors read the text of `gr.Error` alone
+        **options,
+    )
 
 
 def _theme() -> gr.Theme:

@@ -1,31 +1,38 @@
-"""The tab Where it looks fake: the discriminator's patch maps of the input and of the refined image."""
+"""The tab Where it looks fake: the discriminator's patch maps of the input and of the refined image.
 
+A patch is drawn as a cell of one stride, centred on its receptive field. The field is larger than the cell and overlaps
+its neighbours; it is outlined when a patch is chosen. All maps have the same colour scale.
+"""
+
+import base64
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
 
+from simgan.discriminator import Discriminator, ReceptiveField, receptive_field
 from simgan.errors import ImageError, ModelError
-from simgan.space import limits
-from simgan.space.decoding import open_uploads
-from simgan.space.events import MODEL_QUEUE, model_slot, show_errors
-from simgan.space.models import Model, Models
-from simgan.space.patch_map import draw, field_of, judge, report
-from simgan.space.refine_tab import NONE_YET, model_choice
-from simgan.space.samples import Choice, Upload, examples, image_field
+from simgan.images import codecs
+from simgan.images.arrays import Array, equalize_images, luminance
+from simgan.images.files import encode_png
+from simgan.refiner import Refiner
+from simgan.space.events import HERE, MODEL, MODEL_QUEUE, TEXTS, show_errors
+from simgan.space.models import Model, Models, check_image
+from simgan.space.refine_tab import NONE_YET
+from simgan.space.samples import Upload, examples, image_fields
+from simgan.space.uploads import open_uploads
 
-SCRIPT = Path(__file__).parent / "patch_map.js"
 PIXELS = 1_000_000  # of an image: each patch is sent to the page
-ABOUT = """
-The refiner is trained against a *discriminator*, which judges an image patch by patch (the paper's *local adversarial
-loss*): how probable is it that this patch is real? It takes yellow patches for real ones, and blue ones for refined.
-"""
-WORDS = """
-The map shows 1 − D<sub>φ</sub>(x) for each patch of the w × h probability map (section 2.2), because
-D<sub>φ</sub>(x) is the probability of being a refined image (eq. 2). A patch is drawn at the centre of its receptive
-field, which is the dashed box. Images are shown as the discriminator sees them: grey, and equalized where its training
-images were. Depth is light where it is near, and black where there is no reading.
-"""
+REFINED, REAL = (30, 90, 255), (255, 196, 0)  # blue and yellow, which colour-blind people can distinguish
+STRONGEST = 0.8  # opacity at 0 and 1; a patch of probability 0.5 is transparent
+_COLOURS = np.where(np.arange(256)[:, None] < 128, REFINED, REAL)
+_OPACITY = 255 * STRONGEST * np.abs(np.linspace(-1, 1, 256)) ** 0.7
+SCALE = np.c_[_COLOURS, _OPACITY].round().astype(np.uint8)  # (256, 4): of the probabilities 0 to 1
+Fields = tuple[ReceptiveField, ReceptiveField]  # along x and y
 
 
 def add(models: Models) -> None:
@@ -38,22 +45,19 @@ def add(models: Models) -> None:
             return NONE_YET, {}
         return _inspect(models.get(model), images[-1][0])
 
-    first = models.get(models.shipped[0])
-    chosen = examples(first.domain.name)[1:2]
-    page, numbers = _inspect(first, chosen[0]) if chosen else (NONE_YET, {})
+    first, example = next((one, examples(domain)[1]) for domain, one in models.domains().items() if examples(domain))
+    page, numbers = _inspect(first, example)
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
-            gr.Markdown(ABOUT)
-            images = image_field(chosen, "Image (of several, the last)", "patch")
-            choice = Choice(models, images, "inspect")
-            model = model_choice(models)
+            gr.Markdown(TEXTS.patches())
+            images, model, fits = image_fields(models, "patch", "inspect", "Image (of several, the last)", example)
             button = gr.Button("Look for fake patches", variant="primary", elem_id="patch-button")
         with gr.Column(scale=2, min_width=300):
-            maps = gr.HTML(page, js_on_load=SCRIPT.read_text(), elem_id="patch-maps")
-            gr.Markdown(WORDS, elem_id="patch-words")
+            maps = gr.HTML(page, js_on_load=(HERE / "patch_map.js").read_text(), elem_id="patch-maps")
+            gr.Markdown(TEXTS.patches_below(), elem_id="patch-words")
             values = gr.JSON(numbers, visible=False)
     gr.on(
-        [button.click, images.change, choice.follow(model)],
+        [button.click, images.change, fits],
         inspect,
         [images, model],
         [maps, values],
@@ -65,16 +69,82 @@ def add(models: Models) -> None:
 
 
 def _inspect(model: Model, path: str) -> tuple[str, dict[str, Any]]:
+    name = Path(path).name
     if model.discriminator is None:
         raise ModelError(f"{model.name} comes without a discriminator, which draws the map: choose another model")
     (image,) = open_uploads([path], model.check_work)
-    stored = model.check(image, limits.name(path))
+    stored = check_image(model.refiner, image, name)
     if image.width * image.height > PIXELS:
-        raise ImageError(f"{limits.name(path)} has {image.width}×{image.height} pixels: maps take {PIXELS:,} at most")
-    with model_slot():
+        raise ImageError(f"{name} has {image.width}×{image.height} pixels: maps take {PIXELS:,} at most")
+    with MODEL:
         found = judge(model.refiner, model.discriminator, stored, model.refiner.refine(stored))
     maps = dict(zip(("Input", "Refined"), found, strict=True))
     fields = field_of(model.discriminator, found[0].seen)
-    numbers = {name.lower(): report(one) for name, one in maps.items()}
-    axes = {axis: {"first": f.first, "size": f.size, "stride": f.stride} for axis, f in zip("xy", fields, strict=True)}
-    return draw(maps, fields), {**numbers, "receptive_field": axes}
+    numbers: dict[str, Any] = {}
+    for side, one in maps.items():
+        mean = round(float(one.probability_real.mean()), 4)
+        numbers[side.lower()] = {"mean": mean, "map": one.probability_real.astype(float).round(4).tolist()}
+    numbers["receptive_field"] = {axis: asdict(field) for axis, field in zip("xy", fields, strict=True)}
+    return draw(maps, fields), numbers
+
+
+@dataclass(frozen=True)
+class PatchMap:
+    """An image as the discriminator sees it, uint8 (H, W) or (H, W, 3), and its probabilities of being real, (h, w)."""
+
+    seen: Array
+    probability_real: NDArray[np.float32]
+
+
+def judge(refiner: Refiner, discriminator: Discriminator, *images: Array) -> list[PatchMap]:
+    """Return the discriminator's maps of stored images of one scene, which it sees as in training.
+
+    That is without alpha, in its own number of channels, equalized if its training images were, and in the first
+    image's window of depth.
+    """
+    codec = codecs.get(codecs.fitting(refiner.config.codec, discriminator.config.channels))
+    windows = codec.windows(images[0][None])
+    planes = [codec.planes(image[None]) for image in images]
+    if refiner.config.equalize:
+        planes = [equalize_images(plane) for plane in planes]
+    shown = codec.show(*(plane[0] for plane in planes))
+    tensors = (codec.to_tensor(plane, windows) for plane in planes)
+    maps = [discriminator.probability_real(tensor)[0].float().numpy() for tensor in tensors]
+    return list(map(PatchMap, map(luminance, shown) if codec.channels == 1 else shown, maps))
+
+
+def field_of(discriminator: Discriminator, image: Array) -> Fields:
+    """Return the receptive fields of patches along x and y; a global discriminator has one patch, the whole image."""
+    if discriminator.config.scope == "global":
+        height, width = image.shape[:2]
+        return ReceptiveField(0, width, width), ReceptiveField(0, height, height)
+    field = receptive_field(discriminator.config.layers)
+    return field, field
+
+
+def draw(maps: dict[str, PatchMap], fields: Fields) -> str:
+    """Return the maps side by side as HTML, each with its name; `patch_map.js` shows the value of a patch."""
+    stops = ", ".join(f"rgb({r} {g} {b} / {a / 255:.2f})" for r, g, b, a in SCALE[:: 255 // 15].tolist())
+    return str(TEXTS.patch_maps([_described(name, one, fields) for name, one in maps.items()], stops))
+
+
+def _described(name: str, found: PatchMap, fields: Fields) -> dict[str, Any]:
+    """Return what the page is made of; `box` is where the map lies: left, top, width and height in percent."""
+    values = (255 * found.probability_real).round().astype(np.uint8)
+    (rows, columns), (height, width) = values.shape, found.seen.shape[:2]
+    described: dict[str, Any] = {"name": name, "width": width, "height": height, "rows": rows, "columns": columns}
+    places = {axis: list(asdict(field).values()) for axis, field in zip("xy", fields, strict=True)}
+    text = base64.b64encode(values.tobytes()).decode()
+    starts = [100 * (field.first + (field.size - field.stride) / 2) for field in fields]
+    extents = 100 * columns * fields[0].stride / width, 100 * rows * fields[1].stride / height
+    return described | {
+        "data": json.dumps(described | places | {"values": text}),
+        "percent": f"{100 * found.probability_real.mean():.0f}",
+        "seen": _as_link(found.seen),
+        "heat": _as_link(SCALE[values]),
+        "box": (starts[0] / width, starts[1] / height, *extents),
+    }
+
+
+def _as_link(image: Array) -> str:
+    return "data:image/png;base64," + base64.b64encode(encode_png(np.ascontiguousarray(image))).decode()

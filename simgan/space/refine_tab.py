@@ -1,26 +1,22 @@
 """The tab Refine: images in; before and after side by side, and the refined files in the format of the input."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
-from simgan.images.arrays import Array
 from simgan.images.files import encode_like
-from simgan.space import limits, preview
-from simgan.space.decoding import open_uploads
-from simgan.space.events import MODEL_QUEUE, model_slot, show_errors
-from simgan.space.models import Model, Models
-from simgan.space.notes import describe
-from simgan.space.samples import Choice, Upload, examples, image_field
+from simgan.space.events import MODEL, MODEL_QUEUE, TEXTS, show_errors
+from simgan.space.models import Model, Models, check_image
+from simgan.space.notes import compare, describe
+from simgan.space.samples import Upload, examples, image_fields
+from simgan.space.uploads import open_uploads
 
-ABOUT = """
-Choose synthetic images and compare: as rendered left of the line, refined right of it. Size, bit depth, file format and
-what the labels say stay as they were. Models take
-"""
 NONE_YET = "Upload an image, paste one, or pick an example."
+PICTURE: dict[str, Any] = {"format": "png", "interactive": False, "buttons": ["fullscreen"]}
 
 
 def add(models: Models) -> None:
@@ -31,51 +27,38 @@ def add(models: Models) -> None:
         """Refine images: the last one before and after, the difference, a note, and all refined files."""
         if not images:
             return [None, None, NONE_YET, None, gr.Dropdown(visible=False)]
-        paths = _paths(images)
-        numbered = [(f"{number + 1} · {limits.name(path)}", number) for number, path in enumerate(paths)]
+        paths = [path for path, _ in images]
+        numbered = [(f"{number + 1} · {Path(path).name}", number) for number, path in enumerate(paths)]
         shown = gr.Dropdown(choices=numbered, value=len(paths) - 1, visible=len(paths) > 1)
         return [*_refine(models.get(model), paths, strength), shown]
 
     @show_errors
     def show(images: Upload, which: int | None, model: str, strength: float) -> list[Any]:
         """Show another one of several images before and after (`which` counts from 0)."""
-        path = _paths(images)[which or 0 : (which or 0) + 1] or _paths(images)[-1:]
-        return _refine(models.get(model), path, strength)[:3]
+        paths = [path for path, _ in images or []]
+        return _refine(models.get(model), paths[which or 0 :][:1] or paths[-1:], strength)[:3]
 
-    first = models.get(models.shipped[0])
-    chosen = examples(first.domain.name)[:1]
-    opening: list[Any] = [None, None, NONE_YET, None]
-    for domain, name in [*models.domains().items(), (first.domain.name, first.name)]:
-        for example in examples(domain)[:1]:  # compiles the kernels of that size, so that no visitor waits for them
-            opening = _refine(models.get(name), [example], 1.0)
+    shown_first = {model: examples(domain)[0] for domain, model in models.domains().items() if examples(domain)}
+    # Compiles the kernels of the examples' sizes, so that no visitor waits for them.
+    opening, *_ = [_refine(model, [example], 1.0) for model, example in shown_first.items()]
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            gr.Markdown(ABOUT + "; ".join(_takes(models.get(name)) for name in models.domains().values()) + ".")
-            images = image_field(chosen, "Synthetic images", "refine")
-            choice = Choice(models, images, "refine", together=True)
-            model = model_choice(models)
+            gr.Markdown(TEXTS.refine(list(models.domains().values())))
+            example, *_ = shown_first.values()
+            images, model, fits = image_fields(models, "refine", "refine", "Synthetic images", example, together=True)
             strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="0 gives the input back, 1 is refined.")
             button = gr.Button("Refine", variant="primary", elem_id="refine-button")
         with gr.Column(scale=3, min_width=300):
             shown = gr.Dropdown([], label="Shown image", visible=False, elem_id="refine-shown")
-            comparison = gr.ImageSlider(
-                opening[0],
-                label="Before · after",
-                format="png",
-                interactive=False,
-                buttons=["fullscreen"],
-                elem_id="comparison",
-            )
+            comparison = gr.ImageSlider(opening[0], label="Before · after", elem_id="comparison", **PICTURE)
             note = gr.Markdown(opening[2], elem_id="refine-note")
             with gr.Row():
                 difference = gr.Image(
                     opening[1],
                     label="Difference (grey: unchanged)",
-                    format="png",
-                    interactive=False,
-                    buttons=["fullscreen"],
                     alt_text="What refining changed: grey where nothing did, lighter or darker where it did",
                     min_width=240,
+                    **PICTURE,
                 )
                 download = gr.File(
                     opening[3],
@@ -86,54 +69,31 @@ def add(models: Models) -> None:
                     interactive=False,
                     min_width=240,
                 )
-    outputs = [comparison, difference, note]
+    outputs, settings = [comparison, difference, note], MODEL_QUEUE | {"show_progress_on": comparison}
     gr.on(
-        [button.click, images.change, choice.follow(model), strength.release],
+        [button.click, images.change, fits, strength.release],
         refine,
         [images, model, strength],
         [*outputs, download, shown],
         api_name="refine",
         trigger_mode="always_last",
-        show_progress_on=comparison,
-        **MODEL_QUEUE,
+        **settings,
     )
-    shown.input(
-        show, [images, shown, model, strength], outputs, api_name="show", show_progress_on=comparison, **MODEL_QUEUE
-    )
-
-
-def model_choice(models: Models) -> gr.Dropdown:
-    """Return the field in which a visitor chooses a shipped model or types a Hub id."""
-    return gr.Dropdown(
-        models.shipped,
-        value=models.shipped[0],
-        label="Model",
-        info="A shipped one, or type the id of a public model on the Hub: org/name, then Enter.",
-        allow_custom_value=True,
-    )
-
-
-def _paths(images: Upload) -> list[str]:
-    paths = [path for path, _ in images or []]
-    limits.check_files(paths)
-    return paths
-
-
-def _takes(model: Model) -> str:
-    return f"{model.domain.words.images} (`{model.name}` and others: {model.domain.words.takes})"
+    shown.input(show, [images, shown, model, strength], outputs, api_name="show", **settings)
 
 
 def _refine(model: Model, paths: list[str], strength: float) -> list[Any]:
     """Return what is shown of the last image, which was added last, and the refined files."""
+    names = [Path(path).name for path in paths]
     pictures = open_uploads(paths, model.check_work)
-    stored = [model.check(picture, limits.name(path)) for path, picture in zip(paths, pictures, strict=True)]
-    with model_slot():
+    stored = [check_image(model.refiner, picture, name) for picture, name in zip(pictures, names, strict=True)]
+    with MODEL:
         start = time.perf_counter()
-        refined: list[Array] = model.refiner.refine(stored, strength)
+        refined = model.refiner.refine(stored, strength)
         seconds = (time.perf_counter() - start) / len(stored)
     files = []
-    for path, picture, array in zip(paths, pictures, refined, strict=True):
-        data = encode_like(model.codec.restore(array, picture), picture, picture.format)
-        files.append(save_bytes_to_cache(data, limits.name(path), get_upload_folder()))
-    first, second, difference = preview.compare(model.codec, stored[-1], refined[-1])
+    for name, picture, array in zip(names, pictures, refined, strict=True):
+        data = encode_like(model.refiner.codec.restore(array, picture), picture, picture.format)
+        files.append(save_bytes_to_cache(data, name, get_upload_folder()))
+    first, second, difference = compare(model.refiner.codec, stored[-1], refined[-1])
     return [(first, second), difference, describe(model, stored[-1], strength, seconds), files]

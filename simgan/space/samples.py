@@ -13,7 +13,7 @@ from PIL import Image
 from simgan.domains import find
 from simgan.simulators import SIMULATORS, Simulator
 from simgan.space.events import show_errors
-from simgan.space.models import Model, Models
+from simgan.space.models import Models
 
 Upload = Sequence[tuple[str, str | None]] | None  # paths and captions of a gallery
 
@@ -39,10 +39,29 @@ def examples(domain: str) -> tuple[str, ...]:
     return tuple(map(str, paths))
 
 
-def image_field(chosen: Sequence[str], label: str, name: str) -> gr.Gallery:
-    """Return the field that takes images of every kind and opens with `chosen`; `name` begins its element's id."""
-    return gr.Gallery(
-        list(chosen),
+def model_field(models: Models) -> gr.Dropdown:
+    """Return the field in which a visitor chooses a shipped model or types a Hub id."""
+    return gr.Dropdown(
+        models.shipped,
+        value=models.shipped[0],
+        label="Model",
+        info="A shipped one, or type the id of a public model on the Hub: org/name, then Enter.",
+        allow_custom_value=True,
+    )
+
+
+def image_fields(
+    models: Models, name: str, event: str, label: str, chosen: str, *, together: bool = False
+) -> tuple[gr.Gallery, gr.Dropdown, Callable[..., Any]]:
+    """Return the fields for images, which open with one `chosen`, and for the model; between them stand examples.
+
+    The examples are those of the chosen model's domain; `together`: the last one is all of them. `name` begins the id
+    of the gallery, `event` those of the examples and the names of events. Also returned is the event that fires after a
+    model was chosen and the examples were switched to it. If the gallery holds examples of another domain, they are
+    replaced, and the gallery's own event fires instead. Images that a visitor sent stay.
+    """
+    images = gr.Gallery(
+        [chosen],
         label=label,
         format="png",
         file_types=["image"],
@@ -54,61 +73,39 @@ def image_field(chosen: Sequence[str], label: str, name: str) -> gr.Gallery:
         buttons=[],
         elem_id=f"{name}-images",
     )
+    fields: dict[str, gr.Dataset] = {}
+    units = {domain: first.refiner.codec.unit for domain, first in models.domains().items() if examples(domain)}
+    for domain, unit in units.items():
+        paths = examples(domain)
+        # Browsers show 16 bits of depth as black, so that names stand in place of thumbnails.
+        names = [Path(path).stem for path in paths] + ["all of them"] * together
+        fields[domain] = gr.Examples(
+            [[[path]] for path in paths] + [[list(paths)]] * together,
+            [images],
+            label="Examples",
+            example_labels=names if unit else None,
+            api_name=f"{event}_{domain}_example",
+            api_visibility="public",
+            elem_id=f"{event}-{domain}-examples",
+            visible=not fields,
+        ).dataset
+    moment = gr.State(0)
 
+    @show_errors
+    def fit(images: Upload, model: str) -> list[Any]:
+        """Show examples that a model takes: in the gallery too, where it holds examples of another kind."""
+        chosen = models.get(model)
+        own, unit = chosen.domain.name, chosen.refiner.codec.unit
+        fitting = [own] if own in units else [domain for domain in units if units[domain] == unit]
+        others = {Path(path).read_bytes() for domain in units if domain not in fitting for path in examples(domain)}
+        replaced = bool(images and fitting) and all(Path(path).read_bytes() in others for path, _ in images or ())
+        return [
+            [examples(fitting[0])[0]] if replaced else gr.skip(),
+            *(gr.Dataset(visible=domain in fitting) for domain in fields),
+            gr.skip() if replaced else time.time_ns(),
+        ]
 
-class Choice:
-    """Examples below a gallery: those of the chosen model's domain."""
-
-    def __init__(self, models: Models, images: gr.Gallery, name: str, *, together: bool = False) -> None:
-        """Add the examples of each domain; `together`: the last one is all of them. `name` begins the events' names."""
-        self.models, self.images, self.name = models, images, name
-        self.fields: dict[str, gr.Dataset] = {}
-        for number, (domain, model) in enumerate(models.domains().items()):
-            if not (paths := examples(domain)):
-                continue
-            rows: list[Any] = [[[path]] for path in paths] + [[list(paths)]] * together
-            # Browsers show 16 bits of depth as black, so that names stand in place of thumbnails.
-            names = [Path(path).stem for path in paths] + ["all of them"] * together
-            self.fields[domain] = gr.Examples(
-                rows,
-                [images],
-                label="Examples",
-                example_labels=names if models.get(model).codec.unit else None,
-                api_name=f"{name}_{domain}_example",
-                api_visibility="public",
-                elem_id=f"{name}-{domain}-examples",
-                visible=number == 0,
-            ).dataset
-
-    def follow(self, model: gr.Dropdown) -> Callable[..., Any]:
-        """Return the event that fires after the examples were switched to those of the chosen model.
-
-        If the gallery holds examples of another domain, they are replaced, and the gallery's own event fires instead.
-        Images that a visitor sent stay.
-        """
-        moment = gr.State(0)
-
-        @show_errors
-        def fit(images: Upload, model: str) -> list[Any]:
-            """Show examples that a model takes: in the gallery too, where it holds examples of another kind."""
-            fitting = self._fitting(self.models.get(model))
-            others = {
-                Path(path).read_bytes() for domain in self.fields if domain not in fitting for path in examples(domain)
-            }
-            replaced = bool(images and fitting) and all(Path(path).read_bytes() in others for path, _ in images or ())
-            return [
-                [examples(fitting[0])[0]] if replaced else gr.skip(),
-                *(gr.Dataset(visible=domain in fitting) for domain in self.fields),
-                gr.skip() if replaced else time.time_ns(),
-            ]
-
-        outputs = [self.images, *self.fields.values(), moment]
-        model.change(fit, [self.images, model], outputs, api_name=f"{self.name}_model", show_progress="hidden")
-        return moment.change
-
-    def _fitting(self, model: Model) -> list[str]:
-        """Return the domains whose examples a model takes: its own, or those in the same unit."""
-        if model.domain.name in self.fields:
-            return [model.domain.name]
-        units = {domain: self.models.get(name).codec.unit for domain, name in self.models.domains().items()}
-        return [domain for domain in self.fields if units[domain] == model.codec.unit]
+    model = model_field(models)
+    outputs = [images, *fields.values(), moment]
+    model.change(fit, [images, model], outputs, api_name=f"{event}_model", show_progress="hidden")
+    return images, model, moment.change

@@ -5,8 +5,9 @@ before. The answer stays on the server until the visitor has answered.
 """
 
 import math
+import operator
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from simgan.hub.loading import SHIPPED
 from simgan.images.arrays import Array, equalize
 from simgan.images.codecs import Codec
 from simgan.simulators import SIMULATORS, Simulator
-from simgan.space.events import MODEL_QUEUE, model_slot, show_errors
+from simgan.space.events import MODEL, MODEL_QUEUE, TEXTS, show_errors
 from simgan.space.models import Model, Models
-from simgan.space.preview import resize
+from simgan.space.notes import resize
 from simgan.space.samples import simulator_of
 
 COUNT = 20  # images of a round
@@ -30,24 +31,13 @@ PAPER_RAW = (162, 200)  # and about raw synthetic ones
 REAL, REFINED = "real", "refined"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Round:
-    """A visitor's round: stored images and their codec, which of them are real, and the answers given so far."""
+    """A visitor's round: stored images, which of them are real, and the answers given so far."""
 
-    codec: Codec
     images: list[Array]
     real: list[bool]
-    answers: list[bool] = field(default_factory=list)
-
-    @property
-    def right(self) -> int:
-        """Number of right answers."""
-        return sum(answer == truth for answer, truth in zip(self.answers, self.real, strict=False))
-
-    @property
-    def over(self) -> bool:
-        """Whether there is an answer for every image."""
-        return len(self.answers) == len(self.images)
+    answers: tuple[bool, ...] = ()
 
 
 def p_value(right: int, count: int) -> float:
@@ -67,7 +57,7 @@ def draw(model: Model, renders: Simulator, real: Simulator | list[Array], count:
     else:
         shown = dice.sample(real, number) if number <= len(real) else dice.choices(real, k=number)
     refined = model.refiner.refine(list(renders.render(range(count - number), seed=dice.randrange(1, 2**31))[0]))
-    return Round(model.codec, [shown.pop() if answer else refined.pop() for answer in is_real], is_real)
+    return Round([shown.pop() if answer else refined.pop() for answer in is_real], is_real)
 
 
 def read_photographs(folder: Path, model: Model) -> list[Array]:
@@ -75,7 +65,7 @@ def read_photographs(folder: Path, model: Model) -> list[Array]:
     from simgan.data.loader import Crops  # needs `datasets`, for those who start the page with a folder
     from simgan.data.sources import load
 
-    channels = model.codec.channels
+    channels = model.refiner.codec.channels
     crops = Crops(load(f"folder:{folder}", size=model.domain.size, channels=channels), channels=channels)[:]
     return [equalize(crop) if model.refiner.config.equalize else crop for crop in crops]
 
@@ -102,28 +92,24 @@ def add(models: Models, folder: Path | None = None) -> None:
         gr.Markdown("No shipped model has a simulator: start the page with a folder of real images, `--real DIR`.")
         return
     model, renders, camera = found
-    real: Simulator | list[Array] | None = camera if folder is None else read_photographs(folder, model)
+    real: Simulator | list[Array] | None = read_photographs(folder, model) if folder else camera
     assert real is not None
 
     @show_errors
     def start() -> list[Any]:
         """Draw a new round and show its first image."""
         # `random.Random()` takes its seed from the system: nobody else draws the same.
-        with model_slot():
-            drawn = draw(model, renders, real, COUNT, random.Random())
-        return _show(drawn, "")
+        with MODEL:
+            return _show(draw(model, renders, real, COUNT, random.Random()), model.refiner.codec)
 
     @show_errors
     def answer(choice: str, state: Round | None) -> list[Any]:
         """Take an answer, "real" or "refined", about the image that is shown; say what it was, and show the next."""
-        if state is None or state.over:
+        if state is None or len(state.answers) == len(state.images):
             raise SimGANError("There is no image to answer: press Start")
-        state = Round(state.codec, state.images, state.real, [*state.answers, choice == REAL])
-        truth = state.real[len(state.answers) - 1]
-        verdict = "Right" if state.answers[-1] == truth else "Wrong"
-        return _show(state, f"**{verdict}**: it was {REAL if truth else REFINED}. ")
+        return _show(replace(state, answers=(*state.answers, choice == REAL)), model.refiner.codec)
 
-    gr.Markdown(_about(folder, model))
+    gr.Markdown(TEXTS.turing(COUNT, model, folder))
     state = gr.State(None, time_to_live=3600)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
@@ -155,75 +141,28 @@ def add(models: Models, folder: Path | None = None) -> None:
     outputs = [state, image, note_text, is_real, is_refined, seen]
     begin.click(start, None, outputs, api_name="start_turing_test", **MODEL_QUEUE)
     for button, choice in ((is_real, REAL), (is_refined, REFINED)):
-        button.click(
-            partial(answer, choice),
-            state,
-            outputs,
-            api_name=f"answer_{choice}",
-            show_progress="hidden",
-        )
+        button.click(partial(answer, choice), state, outputs, api_name=f"answer_{choice}", show_progress="hidden")
 
 
-def _about(folder: Path | None, model: Model) -> str:
-    refined = f"**refined** ones are renders that `{model.name}` refined"
-    if folder is not None:
-        worlds = f"**Real** images are the photographs that this page was started with; {refined}."
-    else:
-        worlds = (
-            "**Real** images are those of simgan's own look-alike of a camera, which another program renders, and from "
-            f"which the model learned; {refined}. To use photographs instead, start the page yourself: "
-            "`python app.py --real DIR`."
-        )
-    return (
-        f"The paper's visual Turing test: {COUNT} {model.domain.words.images} one by one; a coin decided for each "
-        f"whether it is real or refined. Can you tell?\n\n{worlds}"
-    )
+def _show(state: Round, codec: Codec) -> list[Any]:
+    """Return what the page shows of a round: the last answer, and the next image or the result."""
+    count, done = len(state.images), len(state.answers)
+    right, over = sum(map(operator.eq, state.answers, state.real)), done == count
+    names = [REAL if real else REFINED for real in state.real]
+    pictures = [resize(codec.show(image)[0], interpolate=False) for image in state.images[: done + 1]]
+    verdict = "Right" if done and state.answers[-1] == state.real[done - 1] else "Wrong"
+    note = TEXTS.turing_note(done + 1, count, verdict, names[done - 1], right)
+    if over:
+        note += f"\n\n{_result(right, count)}"
+    image = gr.Image(None if over else pictures[done], visible=not over)
+    buttons = [gr.Button(interactive=not over)] * 2
+    answers = [f"you said {REAL if said else REFINED}" for said in state.answers]
+    seen = [(picture, f"{name}, {said}") for picture, name, said in zip(pictures, names, answers, strict=False)]
+    return [state, image, note, *buttons, gr.Gallery(seen if over else None, visible=over)]
 
 
-def _show(state: Round, verdict: str) -> list[Any]:
-    """Return what the page shows of a round: the next image, or the result."""
-    done, count = len(state.answers), len(state.images)
-    score = f"{state.right} of {done} right so far." if done else ""
-    if state.over:
-        note, image = f"{verdict}\n\n{_result(state)}", gr.Image(None, visible=False)
-    else:
-        note = f"{verdict}{score}\n\nImage {done + 1} of {count}: real or refined? Press a button, or the key on it."
-        image = gr.Image(enlarge(state.images[done], state.codec), visible=True)
-    buttons = [gr.Button(interactive=not state.over)] * 2
-    seen = [
-        (enlarge(picture, state.codec), f"{REAL if truth else REFINED}, you said {REAL if said else REFINED}")
-        for picture, truth, said in zip(state.images, state.real, state.answers, strict=False)
-    ]
-    return [state, image, note, *buttons, gr.Gallery(seen if state.over else None, visible=state.over)]
-
-
-def _result(state: Round) -> str:
-    right, count = state.right, len(state.images)
-    p = p_value(right, count)
-    meaning = (
-        "Guesses are seldom as good: **you can tell**."
-        if p < 0.05
-        else "Guesses are often as good: **nothing shows that you can tell**."
-    )
-    rows = [("you", right, count), ("ten people in the paper, refined images", *PAPER)]
-    rows.append(("ten people in the paper, raw synthetic images", *PAPER_RAW))
-    lines = [f"| {who} | {a} of {n:,} ({a / n:.1%}) | {_as_text(p_value(a, n))} |" for who, a, n in rows]
-    table = "\n".join(["| who | right | p |", "|---|---|---|", *lines])
-    return (
-        f"## {right} of {count} right\n\n{meaning}\n\n{table}\n\n"
-        "p is the probability of at least so many right answers by guessing (exact binomial, one-sided). "
-        f"{count} images are few: only {_needed(count)} or more right are unlikely by chance (p < 0.05)."
-    )
-
-
-def _needed(count: int) -> int:
-    return next(right for right in range(count + 1) if p_value(right, count) < 0.05)
-
-
-def _as_text(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
-
-
-def enlarge(image: Array, codec: Codec) -> Array:
-    """Return a stored image with each pixel as a square."""
-    return resize(codec.show(image)[0], interpolate=False)
+def _result(right: int, count: int) -> str:
+    people = "ten people in the paper,"
+    rows = {"you": (right, count), f"{people} refined images": PAPER, f"{people} raw synthetic images": PAPER_RAW}
+    needed = next(number for number in range(count + 1) if p_value(number, count) < 0.05)
+    return str(TEXTS.turing_result(right, count, [(who, *one, p_value(*one)) for who, one in rows.items()], needed))

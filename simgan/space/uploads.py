@@ -1,0 +1,254 @@
+"""What a visitor may send, and reading it in processes of their own, within limits of time and memory.
+
+Everything is measured before it is unpacked or decoded: a file by its length, an image by its header, an archive by its
+directory. `zipfile` reads no more of a file than the directory says. Each error names the file, the limit, and what to
+do instead.
+
+Still, a file of a few hundred kilobytes can take minutes to decode, or all memory of the machine. A process that
+exceeds its limits is ended, and a new one takes its place. The processes need neither PyTorch nor Gradio, so that they
+start in half a second and stay small.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import queue
+import re
+import signal
+import stat
+import threading
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import IO, Any
+
+from PIL import Image
+
+from simgan.errors import ImageError, SimGANError, SourceError
+from simgan.images.files import FORMATS, SUFFIXES, attach, detach, open_image, pictures, read, read_size
+
+UPLOAD_BYTES = 64 * 2**20  # of a file; Gradio refuses longer ones
+FILE_BYTES = 16 * 2**20  # of an image
+EVENT_BYTES = 64 * 2**20  # of all images of an event
+PIXELS = 4_000_000  # of an image
+EVENT_PIXELS = 16_000_000  # of all images of an event
+COUNT = 32  # images of an event
+
+FILES = 2_000  # in an archive
+UNPACKED = 256 * 2**20  # bytes of all files of an archive
+RATIO = 200  # unpacked to packed; photographs reach 2, renders with plain backgrounds 50
+NAME = 200  # bytes of each part of a file's name
+
+PROCESSES = 2
+SECONDS = 10.0  # for all images of an event; the largest one that is taken needs less than one
+MEMORY = 512 * 2**20  # bytes beside what Python and the decoders need themselves
+
+
+def check_bytes(size: int, most: int, name: str) -> None:
+    """Raise `ImageError` where a file, or all of them, have more bytes than are allowed."""
+    if size > most:
+        raise ImageError(f"{name} has {size / 2**20:.0f} MB: at most {most / 2**20:.0f} are taken at once here")
+
+
+def count_pixels(file: Path | IO[bytes], name: str) -> int:
+    """Return the number of pixels of an image by its header; `ImageError` where it is no image, or too large."""
+    try:
+        with file.open("rb") if isinstance(file, Path) else contextlib.nullcontext(file) as opened:
+            width, height = read_size(opened, name)
+    except ImageError as error:
+        raise ImageError(f"{name} is no image that can be read here: send one of {', '.join(FORMATS)}") from error
+    if width * height > PIXELS:
+        raise ImageError(f"{name} has {width}×{height} pixels: at most {PIXELS:,} are taken here")
+    return width * height
+
+
+def check_archive(file: Path, name: str) -> dict[str, int]:
+    """Return the images of a ZIP and their numbers of pixels; `SourceError` or `ImageError` if it is refused.
+
+    That is an archive that is broken, encrypted, too large, or too strongly compressed, one with links, with names that
+    lead out of it, or with a name twice. An archive in the archive is copied as a file.
+    """
+    size = file.stat().st_size
+    check_bytes(size, UPLOAD_BYTES, name)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            _check_entries(entries, size, name)
+            images = {}
+            for image in pictures(entry.filename for entry in entries):
+                with archive.open(image) as member:
+                    images[image] = count_pixels(member, f"{image} in {name}")
+    except (ImageError, SourceError):
+        raise
+    except Exception as error:  # broken archives raise any: zlib.error, IndexError, NotImplementedError, …
+        raise SourceError(f"{name} cannot be read as a ZIP archive: {error}; pack the folder as .zip again") from error
+    if not images:
+        raise SourceError(f"{name} holds no images; their names end in {', '.join(sorted(SUFFIXES))}")
+    return images
+
+
+def check_name(name: str, archive: str) -> None:
+    """Raise `SourceError` for the name of a file in an archive that leads out of it, or that no folder takes."""
+    parts = re.split(r"[/\\]", name)
+    if name.startswith(("/", "\\")) or ".." in parts or re.match(r"[A-Za-z]:", name):
+        raise SourceError(f"{archive} holds {name!r}, a name that leads out of it: pack it again")
+    if not name or not name.isprintable() or any(len(part.encode()) > NAME for part in parts) or len(parts) > 20:
+        raise SourceError(f"{archive} holds the name {name[:60]!r}, which no folder takes: name the file otherwise")
+
+
+def _check_entries(entries: list[zipfile.ZipInfo], packed: int, name: str) -> None:
+    names = Counter(entry.filename for entry in entries)
+    unpacked = sum(entry.file_size for entry in entries)
+    if len(entries) > FILES:
+        raise SourceError(f"{name} holds {len(entries):,} files: send at most {FILES:,}")
+    if len(names) < len(entries):
+        raise SourceError(f"{name} holds {names.most_common(1)[0][0]} more than once: give each file its own name")
+    if unpacked > UNPACKED or unpacked > RATIO * packed:
+        raise SourceError(
+            f"{name} unpacks to {unpacked / 2**20:,.0f} MB, {unpacked // packed:,} times its size: at most "
+            f"{UNPACKED // 2**20} MB and {RATIO} times its size are taken here"
+        )
+    for entry in entries:
+        check_name(entry.filename, name)
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise SourceError(f"{name} holds a link, {entry.filename}: pack the file that it points to")
+        if entry.flag_bits & 1:
+            raise SourceError(f"{name} is encrypted: pack it without a password")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile reads others without bound
+            raise SourceError(f"{name} is packed by a rare method: pack it with deflate, as most programs do")
+
+
+class TooSlow(SimGANError):
+    """A process was ended, because it exceeded its limits with a source, which is named."""
+
+
+class Worker:
+    """A process that calls functions, one at a time; it is started by a call, and again after it was ended."""
+
+    def __init__(self, memory: int | None = MEMORY) -> None:
+        self._memory = memory
+        self.process: multiprocessing.process.BaseProcess | None = None
+
+    def call(self, function: Callable[[Any, str], Any], named: Sequence[tuple[Any, str]], seconds: float) -> list[Any]:
+        """Return what a function of a module returns for each source and its name, or raise its `SimGANError`.
+
+        `TooSlow` if the process took more than `seconds` for all of them, or more than its memory.
+        """
+        if self.process is None or not self.process.is_alive():
+            self._start()
+        results: list[Any] = []
+        end = time.monotonic() + seconds
+        for source, name in named:
+            try:
+                self._pipe.send((function, source, name))
+                answer = self._pipe.recv() if self._pipe.poll(max(0, end - time.monotonic())) else TooSlow(name)
+            except (EOFError, OSError):
+                answer = TooSlow(name)
+            if isinstance(answer, TooSlow):
+                self.stop()
+            if isinstance(answer, SimGANError):
+                raise answer
+            results.append(answer)
+        return results
+
+    def stop(self) -> None:
+        """End the process."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.join()
+            self._pipe.close()
+            self.process = None
+
+    def _start(self) -> None:
+        self.stop()
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self.process = context.Process(target=_work, args=(other, self._memory), daemon=True)
+        self.process.start()
+        other.close()  # so that each side sees when the other one is gone
+        self._pipe.recv()  # it is ready: to start is no part of the first call's time
+
+
+_idle: queue.LifoQueue[Worker] = queue.LifoQueue()  # each starts with its first call
+for _ in range(PROCESSES):
+    _idle.put(Worker())
+
+
+def call(function: Callable[[Any, str], Any], named: Sequence[tuple[Any, str]]) -> list[Any]:
+    """Return what `Worker.call` returns, of the first worker that is idle; `ImageError` for a file that is too slow."""
+    worker = _idle.get()
+    try:
+        return worker.call(function, named, SECONDS)
+    except TooSlow as error:
+        raise ImageError(
+            f"{error} takes more than {SECONDS:g} seconds, or too much memory, to read: save it again in another format"
+        ) from error
+    finally:
+        _idle.put(worker)
+
+
+def open_uploads(paths: Sequence[str], check: Callable[[list[int]], None] = lambda _: None) -> list[Image.Image]:
+    """Read the images of an event; `check` is called with their numbers of pixels before any is decoded.
+
+    `ImageError` where there is no image, one that cannot be read, or more than is allowed.
+    """
+    if not paths:
+        raise ImageError("There is no image yet: upload one, paste one, or pick an example")
+    if len(paths) > COUNT:
+        raise ImageError(f"{len(paths)} images are too many at once: at most {COUNT} are taken here")
+    named = [(Path(path), Path(path).name) for path in paths]
+    sizes = [file.stat().st_size for file, _ in named]
+    for size, (_, name) in zip(sizes, named, strict=True):
+        check_bytes(size, FILE_BYTES, name)
+    check_bytes(sum(sizes), EVENT_BYTES, "The upload")
+    pixels = call(count_pixels, named)
+    if sum(pixels) > EVENT_PIXELS:
+        raise ImageError(f"The images have {sum(pixels):,} pixels: at most {EVENT_PIXELS:,} are taken at once here")
+    check(pixels)
+    return [attach(*found) for found in call(_open, named)]
+
+
+def read_bytes(data: bytes, name: str) -> Image.Image | Any:
+    """Return what `simgan.images.files.read` returns: a PIL image or an array."""
+    found = call(_read, [(data, name)])[0]
+    return attach(*found) if isinstance(found, tuple) else found
+
+
+def _open(file: Path, name: str) -> Any:
+    return detach(open_image(file.read_bytes(), name))
+
+
+def _read(data: bytes, name: str) -> Any:
+    image = read(data, name)
+    return detach(image) if isinstance(image, Image.Image) else image
+
+
+def _work(pipe: Connection, memory: int | None) -> None:
+    """Call functions as they are asked for, until the process that asks is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for that process
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with contextlib.suppress(ImportError, OSError, ValueError):  # where the system can (Linux)
+        import resource
+
+        if memory is not None:
+            most = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + memory
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    pipe.send("ready")
+    with contextlib.suppress(EOFError):
+        while True:
+            function, source, name = pipe.recv()
+            try:
+                pipe.send(function(source, name))
+            except SimGANError as error:
+                pipe.send(error)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone, whatever it is at."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(0)
