@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from simgan.errors import SourceError
+from simgan.experiments.plots import draw_rows
 from simgan.hub.cards.curves import BLACK, BLUE, GREY, ORANGE, WIDTH, as_png
 from simgan.hub.cards.records import Records, step_of
 
@@ -81,17 +82,9 @@ def draw_strip(records: Records) -> bytes | None:
     kept = _read_sheet(records.sheet)
     rows = {"input": kept[0]}
     rows |= {f"step {step}": _read_sheet(sheets[step])[1] for step in (first, middle) if step != last}
-    rows[f"step {last}\n(kept)"] = kept[1]
+    rows[f"step {last} (kept)"] = kept[1]
     chosen = np.linspace(0, len(kept[0]) - 1, min(SHOWN, len(kept[0]))).round().astype(int)
-    high = WIDTH * 0.86 / len(chosen) * kept.shape[2] / kept.shape[3]
-    figure = Figure(figsize=(WIDTH, high * len(rows)), dpi=2 * DPI)
-    axes = np.atleast_1d(figure.subplots(len(rows), 1))
-    figure.subplots_adjust(left=0.14, right=1, top=1, bottom=0, hspace=0.03)
-    for place, (label, images) in zip(axes, rows.items(), strict=True):
-        place.imshow(np.concatenate(images[chosen], axis=1), aspect="auto", interpolation="nearest")
-        place.set_axis_off()
-        place.text(-0.01, 0.5, label, transform=place.transAxes, ha="right", va="center", fontsize=6)
-    return as_png(figure)
+    return draw_rows({label: images[chosen] for label, images in rows.items()})
 
 
 def _read_sheet(file: Path) -> NDArray[np.uint8]:

@@ -20,54 +20,31 @@ from simgan.hub.cards.records import Records, read_records, without_places
 from simgan.hub.loading import local_folder
 
 GIVE = "the folder of a run, a shipped model, a JSON of `simgan evaluate`, or the folder of `simgan ablate`"
-MEASURES = ("realism", "shift")  # kinds of results, beside experiments
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run or a model, with its records."""
-
-    name: str
-    records: Records
+MEASURES = ("realism", "shift")  # kinds of results, beside experiments and ablations
 
 
 @dataclass(frozen=True)
 class Result:
-    """What `simgan evaluate` wrote to a JSON file; `kind` is realism, shift or experiment."""
+    """What `simgan evaluate` or `simgan ablate` wrote to a JSON file; an ablation comes with its text and pictures."""
 
     name: str
-    kind: str
+    kind: str  # realism, shift, experiment or ablation
     file: Path
     values: dict[str, Any]
+    text: str = ""
+    pictures: dict[str, bytes] = field(default_factory=dict)  # by their path in the report
 
 
-@dataclass(frozen=True)
-class Ablation:
-    """An ablation: its values, the text of its report, and its pictures by name."""
-
-    name: str
-    values: dict[str, Any]
-    text: str
-    pictures: dict[str, bytes]
-
-
-@dataclass
-class Inputs:
-    """Everything in one report, in the order given."""
-
-    runs: list[Run] = field(default_factory=list)
-    results: list[Result] = field(default_factory=list)
-    ablations: list[Ablation] = field(default_factory=list)
-
-
-def read_inputs(places: Sequence[str]) -> Inputs:
-    """Read runs and results; `SourceError` or `ModelError` where one is missing, damaged, or neither.
+def read_inputs(places: Sequence[str]) -> tuple[dict[str, Records], list[Result]]:
+    """Read runs by their name, and results; `SourceError` or `ModelError` where one is missing, damaged, or neither.
 
     Each is named after its folder or file, with a number where two have the same name.
     """
     if not places:
         raise ConfigError(f"there is nothing to report: give {GIVE}")
-    inputs, names, seen = Inputs(), set[str](), set[Path]()
+    runs: dict[str, Records] = {}
+    results: list[Result] = []
+    names, seen = set[str](), set[Path]()
     for place in places:
         path = _find(place)
         if path.resolve() in seen:
@@ -77,38 +54,41 @@ def read_inputs(places: Sequence[str]) -> Inputs:
         name = next(one for one in (name, *(f"{name}-{n}" for n in range(2, len(names) + 3))) if one not in names)
         names.add(name)
         if path.is_file():
-            inputs.results.append(_result(path, name))
+            results.append(_result(path, name))
         elif (path / "config.json").is_file() or (path / "training.json").is_file():
-            run = _run(path, name)
-            inputs.runs.append(run)
-            inputs.results += _experiments(path, name, run.records.words.records)
+            runs[name] = _run(path)
+            results += _experiments(path, name, runs[name].words.records)
         elif (path / "ablation.json").is_file():
-            inputs.ablations.append(_ablation(path, name))
+            results.append(_ablation(path, name))
         elif found := _experiments(path, name):
-            inputs.results += found
+            results += found
         else:
             raise SourceError(f"{place} is no run and holds no results: give {GIVE}")
-    return inputs
+    return runs, results
 
 
 def _find(place: str) -> Path:
     path = Path(place).expanduser()
-    if path.is_file():
+    if path.is_file() or (path.is_dir() and "/" in place):
         return path
-    found = path if path.is_dir() and "/" in place else local_folder(place) if place.count("/") == 0 else None
+    found = None if "/" in place else local_folder(place)
     if found is None:
         raise SourceError(f"{place} does not exist: give {GIVE}")
     return found
 
 
-def _run(folder: Path, name: str) -> Run:
-    for file in ("training.json", "metrics.jsonl"):
+def _check_files(folder: Path, files: Sequence[str], remedy: str) -> None:
+    for file in files:
         if not (folder / file).is_file():
-            raise SourceError(f"{folder} holds no {file}: give the folder of a run as training left it")
+            raise SourceError(f"{folder} holds no {file}: {remedy}")
+
+
+def _run(folder: Path) -> Records:
+    _check_files(folder, ("training.json", "metrics.jsonl"), "give the folder of a run as training left it")
     records = read_records(folder)
     if not records.best:
         raise SourceError(f"{folder}: metrics.jsonl has no measure of step {records.step}, whose weights are there")
-    return Run(name, records)
+    return records
 
 
 def _result(file: Path, name: str) -> Result:
@@ -131,16 +111,16 @@ def _experiments(folder: Path, name: str, expected: str = "") -> list[Result]:
     ]
 
 
-def _ablation(folder: Path, name: str) -> Ablation:
-    for file in ("ablation.md", "frontier.png"):
-        if not (folder / file).is_file():
-            raise SourceError(f"{folder} holds no {file}: run `simgan ablate` again, which goes on where it was")
+def _ablation(folder: Path, name: str) -> Result:
+    _check_files(folder, ("ablation.md", "frontier.png"), "run `simgan ablate` again, which goes on where it was")
     lines = (folder / "ablation.md").read_text().replace(str(folder), name).splitlines()
     text = "\n".join(line for line in lines if not line.startswith(("#", "!["))).strip()
     pictures = {one: folder / f"{one}.png" for one in ("frontier", "history", "local")}
-    found = {one: file.read_bytes() for one, file in pictures.items() if file.is_file()}
-    values = json.loads(json.dumps(_json(folder / "ablation.json")).replace(str(folder), name))
-    return Ablation(name, values, text, found)
+    found = {f"figures/{name}-{one}.png": file.read_bytes() for one, file in pictures.items() if file.is_file()}
+    shown = [f"![Ablation {name}: {path.removesuffix('.png').rpartition('-')[2]}]({path})" for path in found]
+    file = folder / "ablation.json"
+    values = json.loads(json.dumps(_json(file)).replace(str(folder), name))
+    return Result(name, "ablation", file, values, "\n\n".join([text, *shown]), found)
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -5,9 +5,9 @@ The same inputs on the same machine give the same bytes.
 
 import json
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -18,10 +18,10 @@ from simgan.errors import ConfigError, SourceError, reason
 from simgan.experiments.files import as_json
 from simgan.experiments.report.figures import draw_differences, draw_means, draw_strip, name_difference
 from simgan.experiments.report.hardware import machine, versions
-from simgan.experiments.report.read import MEASURES, Inputs, Result, Run, read_inputs, reading
+from simgan.experiments.report.read import MEASURES, Result, read_inputs, reading
 from simgan.hub.cards.curves import draw_curves
 from simgan.hub.cards.model import environment, eval_results
-from simgan.hub.cards.records import ABOUT_THE_RUN
+from simgan.hub.cards.records import ABOUT_THE_RUN, Records
 
 MARK = "simgan_report"  # the key of report.json by which a report is recognized
 SEEDS = (*ABOUT_THE_RUN, "seed", "keep_checkpoints", "trackers")  # settings in which runs of one recipe may differ
@@ -35,53 +35,48 @@ def write_report(places: Sequence[str], output: Path) -> None:
     """
     if not _is_replaceable(output):
         raise ConfigError(f"{output} exists and is not a report: give another --output")
-    files = render_report(read_inputs(places))
-    aside, old = (output.with_name(f".{output.name}.{word}") for word in ("part", "old"))
+    files = render_report(*read_inputs(places))
     try:
-        for left in (aside, old):
-            shutil.rmtree(left, ignore_errors=True)
-        for name, content in files.items():
-            (aside / name).parent.mkdir(parents=True, exist_ok=True)
-            (aside / name).write_bytes(content)
-        if output.is_dir():
-            output.rename(old)
-        aside.rename(output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as aside:
+            new = Path(aside) / "new"
+            for name, content in files.items():
+                (new / name).parent.mkdir(parents=True, exist_ok=True)
+                (new / name).write_bytes(content)
+            if output.is_dir():
+                output.rename(Path(aside) / "old")
+            new.rename(output)
     except OSError as error:
-        if old.is_dir() and not output.exists():
-            old.rename(output)
         raise SourceError(f"{output} cannot be written ({reason(error)})") from error
-    finally:
-        for left in (aside, old):
-            shutil.rmtree(left, ignore_errors=True)
 
 
-def render_report(inputs: Inputs) -> dict[str, bytes]:
+def render_report(runs: Mapping[str, Records], results: Sequence[Result]) -> dict[str, bytes]:
     """Return the files of a report by their paths in its folder."""
     files: dict[str, bytes] = {}
     templates = environment([Path(__file__).parent])
     templates.filters |= {"figure": _figure, "interval": _interval}
     templates.globals["name_difference"] = name_difference
-    sections: dict[str, list[str]] = {kind: [] for kind in (*MEASURES, "experiment")}
-    for result in inputs.results:
+    sections: dict[str, list[str]] = {kind: [] for kind in (*MEASURES, "experiment", "ablation")}
+    for result in results:
         with reading(result.file):
-            pictures = _draw(result) if result.kind == "experiment" else {}
+            pictures = _draw(result) if result.kind == "experiment" else result.pictures
             files |= pictures
-            section = templates.get_template(f"{result.kind}.md.jinja")
-            sections[result.kind].append(section.render(name=result.name, pictures=list(pictures), **result.values))
-    for run in inputs.runs:
-        records = run.records
-        files[f"runs/{run.name}/training.json"] = as_json(records.settings)
+            text = result.text
+            if not text:
+                section = templates.get_template(f"{result.kind}.md.jinja")
+                text = section.render(name=result.name, pictures=list(pictures), **result.values)
+            sections[result.kind].append(text)
+    for name, records in runs.items():
         rows = [json.dumps(row) + "\n" for row in records.measures]
-        files[f"runs/{run.name}/metrics.jsonl"] = "".join(rows).encode()
-        files[f"runs/{run.name}/model-index.yaml"] = (_card_data(run).to_yaml() + "\n").encode()
-        drawn = {f"figures/{run.name}-curves.png": draw_curves(records), f"samples/{run.name}.png": draw_strip(records)}
-        files |= {name: content for name, content in drawn.items() if content is not None}
-    for ablation in inputs.ablations:
-        files |= {f"figures/{ablation.name}-{name}.png": png for name, png in ablation.pictures.items()}
-    facts = {"recipes": _recipes(inputs.runs), "machine": machine(), "versions": versions()}
-    files["report.json"] = as_json(_values(inputs, facts))
-    template = templates.get_template("report.md.jinja")
-    text = template.render(ablations=inputs.ablations, sections=sections, files=files, **facts)
+        drawn = {f"figures/{name}-curves.png": draw_curves(records), f"samples/{name}.png": draw_strip(records)}
+        files |= {
+            f"runs/{name}/training.json": as_json(records.settings),
+            f"runs/{name}/metrics.jsonl": "".join(rows).encode(),
+            f"runs/{name}/model-index.yaml": (_card_data(name, records).to_yaml() + "\n").encode(),
+        } | {picture: content for picture, content in drawn.items() if content is not None}
+    facts = {"recipes": _recipes(runs), "machine": machine(), "versions": versions()}
+    files["report.json"] = as_json(_values(runs, results, facts))
+    text = templates.get_template("report.md.jinja").render(records=runs, sections=sections, files=files, **facts)
     files["report.md"] = (text.rstrip() + "\n").encode()
     return files
 
@@ -107,22 +102,21 @@ def _is_replaceable(output: Path) -> bool:
         return False
 
 
-def _recipes(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def _recipes(runs: Mapping[str, Records]) -> list[dict[str, Any]]:
     """Return runs grouped by recipe: those that differ in the seed alone, with mean and standard deviation."""
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        settings = {key: value for key, value in run.records.settings.items() if key not in SEEDS}
-        groups.setdefault(json.dumps([settings, run.records.network], sort_keys=True), []).append(run)
+    groups: dict[str, list[str]] = {}
+    for name, records in runs.items():
+        settings = {key: value for key, value in records.settings.items() if key not in SEEDS}
+        groups.setdefault(json.dumps([settings, records.network], sort_keys=True), []).append(name)
     recipes = []
-    for group in groups.values():
-        rows = [_row(run) for run in group]
+    for names in groups.values():
+        rows, first = [_row(name, runs[name]) for name in names], runs[names[0]]
         figures = pd.DataFrame(rows).drop(columns=["name", "seed", "steps"])
         recipes.append(
             {
-                "runs": group,
-                "words": group[0].records.words,
+                "words": first.words,
                 "rows": rows,
-                "settings": {key: value for key, value in group[0].records.settings.items() if key not in SEEDS},
+                "settings": {key: value for key, value in first.settings.items() if key not in SEEDS},
                 "mean": figures.mean().to_dict() if len(rows) > 1 else None,
                 "spread": figures.std().to_dict() if len(rows) > 1 else None,
             }
@@ -130,11 +124,11 @@ def _recipes(runs: Sequence[Run]) -> list[dict[str, Any]]:
     return recipes
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _row(name: str, records: Records) -> dict[str, Any]:
     """Return the measures of the weights that a run kept: distances × 1000, the share closed in %, the shift."""
-    best, settings, folder = run.records.best, run.records.settings, run.records.folder
+    best, settings, folder = records.best, records.settings, records.folder
     with reading(folder / "training.json"):
-        row = {"name": run.name, "seed": settings["seed"], "step": best["step"], "steps": settings["steps"]}
+        row = {"name": name, "seed": settings["seed"], "step": best["step"], "steps": settings["steps"]}
     with reading(folder / "metrics.jsonl"):
         raw, refined, floor = (1000 * best[key] for key in ("realism_raw", "realism", "realism_floor"))
     return row | {
@@ -147,34 +141,31 @@ def _row(run: Run) -> dict[str, Any]:
     }
 
 
-def _card_data(run: Run) -> ModelCardData:
-    return ModelCardData(model_name=run.name, eval_results=eval_results(run.records))
+def _card_data(name: str, records: Records) -> ModelCardData:
+    return ModelCardData(model_name=name, eval_results=eval_results(records))
 
 
-def _values(inputs: Inputs, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _values(runs: Mapping[str, Records], results: Sequence[Result], facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return everything in a report for programs."""
+    told = {
+        name: {
+            "header": dict(sorted(records.header.items())),  # safetensors returns them in any order
+            "network": records.network,
+            "parameters": records.parameters,
+            "measures": records.measures,
+            "model-index": _card_data(name, records).to_dict()["model-index"],
+        }
+        for name, records in runs.items()
+    }
     recipes = [
         {key: recipe[key] for key in ("settings", "rows", "mean", "spread")}
-        | {
-            "runs": {
-                run.name: {
-                    "header": dict(sorted(run.records.header.items())),  # safetensors returns them in any order
-                    "network": run.records.network,
-                    "parameters": run.records.parameters,
-                    "measures": run.records.measures,
-                    "model-index": _card_data(run).to_dict()["model-index"],
-                }
-                for run in recipe["runs"]
-            }
-        }
+        | {"runs": {row["name"]: told[row["name"]] for row in recipe["rows"]}}
         for recipe in facts["recipes"]
     ]
-    results = {
-        kind: {result.name: result.values for result in inputs.results if result.kind == kind}
-        for kind in (*MEASURES, "experiment")
-    }
+    kinds = {kind: kind for kind in (*MEASURES, "experiment")} | {"ablations": "ablation"}
+    measured = {key: {one.name: one.values for one in results if one.kind == kind} for key, kind in kinds.items()}
     head = {MARK: __version__, "machine": facts["machine"], "versions": facts["versions"], "recipes": recipes}
-    return head | results | {"ablations": {ablation.name: ablation.values for ablation in inputs.ablations}}
+    return head | measured
 
 
 def _figure(value: float | None, digits: int, factor: float = 1) -> str:
