@@ -29,8 +29,6 @@ ARRAYS = ".npy"
 # The formats that Pillow decodes by itself. Others start programs (EPS), or are no images that a refiner takes.
 FORMATS = ("PNG", "JPEG", "JPEG2000", "BMP", "GIF", "PPM", "TGA", "TIFF", "WEBP")
 _INFO = ("icc_profile", "exif", "dpi", "compression", "transparency")  # of an image's `info`, what is used here
-
-
 Source = str | Path | bytes | IO[bytes]
 
 
@@ -45,14 +43,10 @@ def open_image(source: Source, name: str | None = None) -> Image.Image:
         if image.mode in ("LA", "RGB", "RGBA") and any(";16" in str(tile[3]) for tile in image.tile):
             raise ImageError(f"{path} has 16 bits a channel, of which Pillow keeps 8: read it as an array instead")
         if image.format == "JPEG":
-            place = file.tell()
             file.seek(0)
             scans = file.read().count(b"\xff\xda")  # the marker that begins one
-            file.seek(place)
             if scans > SCANS:
-                raise ImageError(
-                    f"{path} is a JPEG file of {scans:,} scans, which takes too long to read: save it again"
-                )
+                raise ImageError(f"{path} is a JPEG file of {scans:,} scans, which takes too long: save it again")
         image.load()
         return image
 
@@ -73,8 +67,7 @@ def read(source: str | Path | bytes, name: str | None = None) -> Image.Image | A
         if values * dtype.itemsize > file.seek(0, io.SEEK_END) - begin:
             raise ImageError(f"{path} ends before its {values:,} values of {dtype}: the file is truncated")
         file.seek(0)
-        array: Array = np.load(file, allow_pickle=False)
-        return array
+        return np.load(file, allow_pickle=False)
 
 
 def read_size(source: IO[bytes], name: str) -> tuple[int, int]:
@@ -195,8 +188,7 @@ def encode_like(image: Image.Image | Array, source: Image.Image | Array, kind: s
     settings: dict[str, Any] = {key: info[key] for key in ("icc_profile", "exif", "dpi") if info.get(key)}
     if kind == "JPEG":
         kept = getattr(source, "quantization", None)
-        sampling = getattr(source, "subsampling", None)
-        sampling = get_sampling(source) if sampling is None else sampling
+        sampling = source.subsampling if hasattr(source, "subsampling") else get_sampling(source)  # of `attach`
         settings |= {"qtables": kept, "subsampling": sampling} if kept else {"quality": 95, "subsampling": 0}
     elif kind == "WEBP":
         settings |= {"lossless": True, "exact": True}

@@ -6,8 +6,8 @@ Training uses its images as unlabelled photographs. Their labels are true and ar
 import cv2
 import numpy as np
 
+from simgan.domains.eyes import HEIGHT, WIDTH
 from simgan.simulators.base import Batch, RandomNumbers, noise_fields
-from simgan.simulators.eyes.geometry import HEIGHT, WIDTH
 from simgan.simulators.eyes.renders import Eyes
 
 _FIELD = 256

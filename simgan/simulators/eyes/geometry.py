@@ -20,11 +20,6 @@ COLUMNS = np.arange(WIDTH, dtype=np.float32)
 ROWS = np.arange(HEIGHT, dtype=np.float32)[:, None]
 
 
-def direction(pitch: np.ndarray, yaw: np.ndarray) -> np.ndarray:
-    """Return unit vectors (N, 3) of angles (N,): pitch > 0 looks up, yaw > 0 left in the image, 0 at the camera."""
-    return np.stack([-np.cos(pitch) * np.sin(yaw), -np.sin(pitch), -np.cos(pitch) * np.cos(yaw)], -1)
-
-
 def head_rotation(pitch: np.ndarray, yaw: np.ndarray) -> np.ndarray:
     """Return rotations (N, 3, 3) from the head's frame to the camera's; without roll, which MPIIGaze's crops lack."""
     cp, sp, cy, sy = np.cos(pitch), np.sin(pitch), np.cos(yaw), np.sin(yaw)

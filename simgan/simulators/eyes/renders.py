@@ -6,17 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simgan.domains.eyes import HEIGHT, WIDTH
 from simgan.simulators.base import Batch, RandomNumbers, Rendered, Simulator
-from simgan.simulators.eyes.geometry import (
-    DISTANCE,
-    HEIGHT,
-    IRIS_DEPTH,
-    WIDTH,
-    direction,
-    head_rotation,
-    landmarks,
-    look,
-)
+from simgan.simulators.eyes.geometry import DISTANCE, IRIS_DEPTH, head_rotation, landmarks, look
 from simgan.simulators.eyes.painting import paint
 
 _DEGREE = np.pi / 180
@@ -58,10 +50,11 @@ class Eyes(Simulator):
         lift = person.normal(4.4, 0.6) * openness + follows * up + drop
         sink = person.normal(5.2, 0.5) * (0.5 + 0.5 * openness) - 0.3 * up - drop
         shift = np.stack([image.normal(0, 0.45), image.normal(0, 0.45), np.zeros_like(up)], -1)
+        pitch, yaw = pitch * _DEGREE, yaw * _DEGREE
         scene = Batch(
-            pitch=pitch * _DEGREE,
-            yaw=yaw * _DEGREE,
-            gaze=direction(pitch * _DEGREE, yaw * _DEGREE),
+            pitch=pitch,  # > 0 looks up
+            yaw=yaw,  # > 0 looks left in the image
+            gaze=np.stack([-np.cos(pitch) * np.sin(yaw), -np.sin(pitch), -np.cos(pitch) * np.cos(yaw)], -1),
             head_rotation=head_rotation(head_pitch * _DEGREE, head_yaw * _DEGREE),
             eyeball=np.stack([person.normal(0, 0.4), person.normal(-1.7, 0.4), np.full_like(up, DISTANCE)], -1) + shift,
             pupil=image.uniform(*self.pupil),

@@ -62,23 +62,18 @@ class DepthCamera:
         """Return the readings of true depth, float32 (H, W) in mm, 0 where there is none."""
         scale = np.float32(FOCAL * BASELINE)
         disparity = scale / depth
+        # The pattern is lost where the surface is seen at a grazing angle; a steeper rise is an edge between two.
+        rises = (cv2.Sobel(depth, cv2.CV_32F, *axis, ksize=3, scale=1 / 8) for axis in ((1, 0), (0, 1)))
+        rise = sum(rise * rise for rise in rises) / np.square(depth / np.float32(FOCAL))  # of mm across
+        limit = self.grazing[k] * (1 + 0.25 * self._window("window", k, depth.shape))
+        grazing = (rise < 150) & ((1 + rise) * (limit * limit) > 1)
         # Holes smaller than a matching window are bridged by their surroundings.
-        lost = (unlit(disparity) | self._grazing(k, depth)).astype(np.uint8)
+        lost = (unlit(disparity) | grazing).astype(np.uint8)
         lost = cv2.morphologyEx(lost, cv2.MORPH_OPEN, np.ones((int(self.bridged[k]),) * 2, np.uint8)).astype(bool)
         lost |= self._window("holes", k, depth.shape) > self.holes[k]
         read, lost = self._match(k, disparity, lost)
-        steps = np.maximum(np.rint(read / np.float32(STEP)), 1) * np.float32(STEP)
+        steps = np.maximum(np.rint(read / STEP), 1) * STEP
         return np.where(lost, np.float32(0), scale / steps)
-
-    def _grazing(self, k: int, depth: np.ndarray) -> np.ndarray:
-        """Return where the surface is seen at such a grazing angle that the pattern is lost, bool (H, W)."""
-        rise_x = cv2.Sobel(depth, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
-        rise_y = cv2.Sobel(depth, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
-        pixel = depth / np.float32(FOCAL)  # mm across
-        rise = (rise_x * rise_x + rise_y * rise_y) / (pixel * pixel)
-        limit = self.grazing[k] * (1 + np.float32(0.25) * self._window("window", k, depth.shape))
-        surface = rise < 150  # a steeper rise is an edge between two surfaces
-        return surface & ((1 + rise) * (limit * limit) > 1)
 
     def _match(self, k: int, disparity: np.ndarray, lost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the disparity and holes that comparing windows finds: with ragged edges and with noise."""
