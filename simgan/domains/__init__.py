@@ -32,7 +32,6 @@ IMAGES = Domain(
 DEFAULT_PRESET = DEFAULT_MODEL = "eyes"
 DEFAULT = EYES
 """The domain whose size crops have where none is given."""
-ENTRY_POINTS = "simgan.domains"
 
 _registered: dict[str, Domain] = {domain.name: domain for domain in (EYES, HANDS, IMAGES)}
 
@@ -58,7 +57,7 @@ def register(domain: Domain) -> Domain:
 
 @functools.cache
 def _load_entry_points() -> None:
-    for entry in entry_points(group=ENTRY_POINTS):
+    for entry in entry_points(group="simgan.domains"):
         try:
             found = entry.load()
         except Exception as error:  # of somebody else's module

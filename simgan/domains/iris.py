@@ -1,13 +1,11 @@
 """Annotation shift of eyes: how far the iris moves when an image is refined (section 3.1 of the paper).
 
 The iris is found by its limbus. Circular arcs on both sides of the pupil (Daugman's integro-differential operator,
-1993) give a first place. Edges along rays from there are fitted robustly, and an ellipse (`cv2.fitEllipse`) through
-those that agree gives the centre. The lids cover the iris above and below, so only rays to the sides and a little down
-count.
+1993) give a first place. Edges along rays from there are fitted robustly, and an ellipse through those that agree gives
+the centre. The lids cover the iris above and below, so only rays to the sides and a little down count.
 
 Noise, letters and checkerboards have such edges too. Where no label says that there is an iris, a linear classifier on
-oriented gradients around the place therefore decides whether it is one. It was trained on the embedded eyes against
-noise and images of other things (`benchmarks/iris.py`, which also prints how often it errs).
+oriented gradients decides; `benchmarks/iris.py` trains it, and prints how often it errs.
 """
 
 import functools
@@ -113,9 +111,9 @@ def measure_iris_shift(before: Images, after: Images, labels: Mapping[str, Seque
 
 
 def gaze_directions(pitch: Sequence[float], yaw: Sequence[float]) -> list[str]:
-    """Return where each eye looks, angles in radians: ahead (within 10°), else up, down, left or right in the image.
+    """Return where each eye looks, angles in radians: ahead (within 10°), else up, down, left or right by the larger.
 
-    The larger of both angles decides; "unknown" where one is not finite.
+    Directions are as seen in the image; "unknown" where an angle is not finite.
     """
     up, left = np.degrees(np.column_stack([pitch, yaw]).astype(float)).T
     vertical, horizontal = np.where(up > 0, "up", "down"), np.where(left > 0, "left", "right")
@@ -125,10 +123,7 @@ def gaze_directions(pitch: Sequence[float], yaw: Sequence[float]) -> list[str]:
 
 
 def find_irises(images: Images) -> list[list[list[float]]]:
-    """Return four points of a circle about each iris that is found in images (N, H, W), none where there is none.
-
-    None at all where so few are found that the images show no eyes.
-    """
+    """Return four points of a circle about each iris that is found in images of eyes (N, H, W), none elsewhere."""
     centres, found = _eyes(images)
     around = _SHOWN * images.shape[2] / WIDTH * np.array([(-1, 0), (0, -1), (1, 0), (0, 1)])
     return [(centre + around).tolist() if there else [] for centre, there in zip(centres, found, strict=True)]
@@ -272,14 +267,12 @@ def _edges(values: NDArray[np.float32], circles: Floats, scale: float) -> tuple[
     _, height, width = values.shape
     reach = np.arange(-_REACH - 1, _REACH + 1 + _STEP / 2, _STEP)
     radius = circles[:, 2, None] + reach
-    x = ((circles[:, 0, None, None] + radius[:, None] * _RAYS[:, 0, None]) * scale).astype(np.float32)
-    y = ((circles[:, 1, None, None] + radius[:, None] * _RAYS[:, 1, None]) * scale).astype(np.float32)
-    polar = np.stack(
-        [
-            cv2.remap(plane, across, along, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            for plane, across, along in zip(values, x, y, strict=True)
-        ]
+    x, y = (
+        ((circles[:, axis, None, None] + radius[:, None] * _RAYS[:, axis, None]) * scale).astype(np.float32)
+        for axis in (0, 1)
     )
+    linear: Any = {"interpolation": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}
+    polar = np.stack([cv2.remap(plane, *place, **linear) for plane, *place in zip(values, x, y, strict=True)])
     one = round(1 / _STEP)
     rise = polar[:, :, 2 * one :] - polar[:, :, : -2 * one]
     away = reach[one:-one]

@@ -44,10 +44,9 @@ def measure_depth_realism(
     """Measure the realism of depth images, each set uint16 (N, H, W) in mm, 0 = no reading.
 
     Rows: patch distances of depth, of detail (depth less its median over 5 × 5 pixels: noise, steps and edges without
-    the form of the object, which differs more between objects than between worlds) and of masks (where there is a
-    reading), in the quarter of the crop around the middle of the readings. Then Wasserstein distances of the
-    distributions over images of what is measured, those of steps over all pairs of neighbouring pixels. `ImageError`
-    for images that are no depth.
+    the form, which differs more between objects than between worlds) and of masks of readings, in the quarter of the
+    crop around the readings. Then Wasserstein distances of the distributions over images of what is measured, those of
+    steps over all pairs of neighbouring pixels. `ImageError` for images that are no depth.
     """
     sets = {"refined": refined, "raw": raw, "real": real}
     rows, closed = [], {}

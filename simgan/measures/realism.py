@@ -77,14 +77,13 @@ def measure_realism(
 def patch_swd(a: Images, b: Images, *, seed: int = 0) -> float:
     """Return the distance ≥ 0 between the patches of two sets of images.
 
-    Images are uint8 (N, H, W) or (N, H, W, 3), or float32 (N, H, W) in [0, 1]. The mean of each patch is subtracted and
-    it is divided by its deviation, so that texture, sharpness and noise count, and brightness does not: plain values of
-    equalized images differ little even where people easily see which images are rendered.
+    Images are uint8 (N, H, W) or (N, H, W, 3), or float32 (N, H, W) in [0, 1]. Patches are standardized, so that
+    texture, sharpness and noise count, and brightness does not: plain values of equalized images differ little even
+    where people easily see which images are rendered.
 
-    Mean over two scales and over 128 directions of the mean absolute difference of the quantiles; 64 patches of 7×7
-    pixels an image, at places that `seed` fixes. A set is at distance 0 from itself; compare other values with the
-    floor between two sets of real images. `ImageError` where a set is empty, no such array, or smaller than a patch at
-    the coarsest scale.
+    Mean over two scales and 128 directions of the mean absolute difference of the quantiles; 64 patches of 7×7 pixels
+    an image, at places that `seed` fixes. Compare with the floor between two sets of real images. `ImageError` where a
+    set is empty, no such array, or smaller than a patch at the coarsest scale.
     """
     return _difference(*(_curves(_project(images, 128, seed)) for images in (a, b)))
 

@@ -127,10 +127,9 @@ def estimate_distances(
     """Return how far refined, raw and real images are from real ones, and the share of the gap that refining closed.
 
     `distances` takes kinds of images ("refined", "raw", "real"), the indices of them, and those of the real images from
-    which it returns the distance of each kind; `counts` and `persons` are those of the synthetic and the real images.
-    The third distance is the floor, between the halves of the real images in the order given. The share is 1 where
-    refined images are as near as real ones are to each other, and NaN where raw images are as near as that. `exact`:
-    the three distances of all images, where they were computed more exactly. `options` as for `estimate_all`.
+    which it returns the distance of each kind; `counts` and `persons` are of the synthetic and the real images. The
+    third distance is the floor, between the halves of the real images. The share is NaN where raw images are as near as
+    that. `exact`: the three distances where they were computed more exactly. `options` as for `estimate_all`.
     """
     own, theirs = (group_images(count, names)[0] for count, names in zip(counts, persons, strict=True))
     half = len(theirs) // 2

@@ -31,13 +31,12 @@ def two_sample_test(
     resamples persons or blocks; it has no width where all answers are right. `ImageError` where sets do not fit or are
     too small.
     """
-    for images in (a, b):
-        if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) < 4 or min(images.shape[1:3]) < 16:
-            raise ImageError(
-                f"a two-sample test takes uint8 (N, H, W), N ≥ 4, 16×16 up, not {images.dtype} {images.shape}"
-            )
-    if a.shape[1:] != b.shape[1:]:
-        raise ImageError(f"images of {a.shape[1:]} and {b.shape[1:]} cannot be compared: crop them to one size")
+    fits = all(x.dtype == np.uint8 and x.ndim in (3, 4) and len(x) >= 4 and min(x.shape[1:3]) >= 16 for x in (a, b))
+    if not fits or a.shape[1:] != b.shape[1:]:
+        given = " and ".join(f"{images.dtype} {images.shape}" for images in (a, b))
+        raise ImageError(
+            f"a two-sample test takes uint8 (N, H, W), N ≥ 4, 16×16 up, crop them to one size: not {given}"
+        )
     names = []
     for images, own in zip((a, b), persons, strict=True):
         groups, what = group_images(len(images), own, fewest=2, blocks=10)

@@ -1,9 +1,9 @@
 """Light, tones and sharpness of real images, fitted in closed form before the network adds texture.
 
 With the adversarial loss alone a deterministic refiner gives all images one light, and paints over the object in the
-middle. So light is fitted in closed form: each image gets the light of one of the real images, a tone curve for each
-cell of a grid matches the histogram of grey levels there to the real ones, and details stronger than in that real image
-are weakened to its strength (matching the energy of sub-bands, Heeger and Bergen 1995). None of these moves an edge.
+middle. So each image gets the light of one of the real images, a tone curve for each cell of a grid matches the
+histogram of grey levels there to the real ones, and details stronger than in that real image are weakened to its
+strength (matching the energy of sub-bands, Heeger and Bergen 1995). None of these moves an edge.
 """
 
 import functools
@@ -47,9 +47,8 @@ class Photometry(nn.Module):
     def learn(self, synthetic: Tensor, real: Tensor) -> None:
         """Fit to synthetic and real images, (N, C, H, W) and (M, C, H, W) in [−1, 1], without labels.
 
-        Tone curves are histogram matching (the monotone map between two distributions of grey levels) in each cell of a
-        grid. Objects should lie at about the same places in both sets, or one's bright parts are darkened where the
-        other has dark ones.
+        Tone curves match histograms in each cell of a grid. Objects should lie at about the same places in both sets,
+        or one's bright parts are darkened where the other has dark ones.
         """
         synthetic, real = synthetic.float(), real.float()
         kept = torch.arange(LIGHTS, device=real.device) % len(real)

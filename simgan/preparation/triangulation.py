@@ -102,9 +102,9 @@ def find_steps(images: Iterable[Array]) -> tuple[float, float]:
 def learn_triangulation(synthetic: Frames, real: Frames) -> Triangulation:
     """Learn shadows and steps from depth frames, uint16 (H, W) in mm, of both sides, without labels; half a minute.
 
-    The steps are those of the real readings. Shadows: choose the baseline whose left/right asymmetry of gaps best
-    matches that of the real frames, at all jumps of depth (earth mover's distance); none unless the distance falls by
-    `LEAST_GAIN`. All else that a camera misses leaves gaps on both sides alike.
+    Shadows: choose the baseline whose left/right asymmetry of gaps best matches that of the real frames, at all jumps
+    of depth (earth mover's distance); none unless the distance falls by `LEAST_GAIN`. All else that a camera misses
+    leaves gaps on both sides alike.
     """
     frames = list(synthetic())
     target, real_counts = _asymmetry(real())
@@ -114,12 +114,10 @@ def learn_triangulation(synthetic: Frames, real: Frames) -> Triangulation:
         found, _ = _asymmetry(candidate.shade(frame) for frame in frames)
         return float(np.abs(found - target).sum(1) @ weights)
 
-    none = Triangulation()
-    candidates = [Triangulation(baseline=float(baseline), bridged=px) for baseline in BASELINES for px in BRIDGED]
-    distances = {candidate: distance(candidate) for candidate in candidates}
-    best = min(candidates, key=distances.__getitem__)
-    if distances[best] >= (1 - LEAST_GAIN) * distance(none):
-        best = none
+    candidates = (Triangulation(baseline=float(baseline), bridged=px) for baseline in BASELINES for px in BRIDGED)
+    least, best = min(((distance(candidate), candidate) for candidate in candidates), key=lambda found: found[0])
+    if least >= (1 - LEAST_GAIN) * distance(Triangulation()):
+        best = Triangulation()
     scale, phase = find_steps(real())
     return replace(best, scale=scale, phase=phase)
 
