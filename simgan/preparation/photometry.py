@@ -54,7 +54,7 @@ class Photometry(nn.Module):
         kept = torch.arange(LIGHTS, device=real.device) % len(real)
         self.lights.copy_(_slopes(real)[kept])
         self.details.copy_(_strengths(_bands(real)[0])[kept])
-        lit = self._relight(synthetic, _chosen(synthetic))
+        lit = self._relight(synthetic, fingerprints(synthetic) % LIGHTS)
         shares, levels = np.linspace(0, 1, LEVELS), np.linspace(-1, 1, LEVELS)
         for row, column in np.ndindex(ROWS, COLUMNS):
             before, after = (np.quantile(_cell(images, row, column), shares) for images in (lit, real))
@@ -65,7 +65,7 @@ class Photometry(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return images with light, tones and sharpness changed."""
         with torch.autocast(x.device.type, enabled=False):
-            chosen = _chosen(x.float())
+            chosen = fingerprints(x.float()) % LIGHTS  # the real image of each
             return self._soften(self._tone(self._relight(x.float(), chosen)), chosen).to(x)
 
     def _relight(self, x: Tensor, chosen: Tensor) -> Tensor:
@@ -123,11 +123,6 @@ def _bands(x: Tensor) -> tuple[list[Tensor], Tensor]:
 def _strengths(bands: list[Tensor]) -> Tensor:
     """Return the mean absolute detail of each band, (B, BANDS)."""
     return torch.stack([band.abs().mean((1, 2, 3)) for band in bands], 1)
-
-
-def _chosen(x: Tensor) -> Tensor:
-    """Return the index of each image's real image, (B,) below `LIGHTS`."""
-    return fingerprints(x) % LIGHTS
 
 
 def _cell(images: Tensor, row: int, column: int) -> NDArray[np.float32]:
