@@ -114,9 +114,11 @@ class Models:
         name = str(name or "").strip()
         if name in self._shipped:
             return self._shipped[name]
-        if not _is_id(name):
+        try:
+            validate_repo_id(name if name.count("/") == 1 else "")
+        except HFValidationError as error:
             known = f"choose one of {', '.join(self.shipped)}, or type a Hub id such as org/name"
-            raise ModelError(f"There is no model {name!r}: {known}")
+            raise ModelError(f"There is no model {name!r}: {known}") from error
         with self._lock:
             if coming := self._fetched.pop(name, None):
                 self._fetched[name] = coming
@@ -141,14 +143,6 @@ class Models:
             loaded = [name for name, error in done.items() if error is None]
             for name in {*done} - {*loaded[-KEPT:]}:
                 del self._fetched[name]
-
-
-def _is_id(name: str) -> bool:
-    try:
-        validate_repo_id(name)
-        return name.count("/") == 1
-    except HFValidationError:
-        return False
 
 
 def _fetch(name: str) -> Model:

@@ -29,8 +29,7 @@ def add(models: Models) -> None:
     @show_errors
     def choose(name: str) -> list[Any]:
         """Show a shipped model's curves, and the sheet of the step that ships."""
-        note, realism, shift, trade, step, sheet, figures = _all(name)
-        return [note, realism, shift, trade, gr.Slider(**step), sheet, figures]
+        return [gr.Slider(**one) if isinstance(one, dict) else one for one in _all(name)]
 
     @show_errors
     def show(name: str, step: float) -> list[Any]:

@@ -23,6 +23,7 @@ from simgan.simulators import SIMULATORS, Simulator
 from simgan.space.events import MODEL, MODEL_QUEUE, TEXTS, show_errors
 from simgan.space.models import Model, Models
 from simgan.space.notes import resize
+from simgan.space.refine_tab import PICTURE
 from simgan.space.samples import simulator_of
 
 COUNT = 20  # images of a round
@@ -119,25 +120,11 @@ def add(models: Models, folder: Path | None = None) -> None:
                 is_refined = gr.Button("Refined · S", interactive=False, min_width=120, elem_id="tell-refined")
             note_text = gr.Markdown("Press Start for the first image.", elem_id="tell-note")
         with gr.Column(scale=3, min_width=300):
-            image = gr.Image(
-                label="Real or refined?",
-                format="png",
-                interactive=False,
-                buttons=[],
-                elem_id="tell-image",
-                alt_text="An image, real or refined",
-            )
-    seen = gr.Gallery(
-        label="What you saw",
-        format="png",
-        columns=5,
-        height="auto",
-        object_fit="contain",
-        interactive=False,
-        buttons=[],
-        visible=False,
-        elem_id="tell-seen",
-    )
+            still = PICTURE | {"buttons": []}
+            alt = "An image, real or refined"
+            image = gr.Image(label="Real or refined?", elem_id="tell-image", alt_text=alt, **still)
+    grid: dict[str, Any] = {"columns": 5, "height": "auto", "object_fit": "contain"}
+    seen = gr.Gallery(label="What you saw", visible=False, elem_id="tell-seen", **still, **grid)
     outputs = [state, image, note_text, is_real, is_refined, seen]
     begin.click(start, None, outputs, api_name="start_turing_test", **MODEL_QUEUE)
     for button, choice in ((is_real, REAL), (is_refined, REFINED)):
