@@ -96,3 +96,8 @@ def _average_by_matrices(x: Tensor, size: tuple[int, int]) -> Tensor:
         for length, places in zip(x.shape[2:], size, strict=True)
     )
     return down.T @ x @ across
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

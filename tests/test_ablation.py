@@ -24,6 +24,7 @@ from simgan.experiments.ablation import runs as ablation
 from simgan.experiments.ablation.report import frontier
 from simgan.experiments.ablation.runs import VARIANTS, plan, recipe_of, updates
 from simgan.hub.cards.curves import as_png
+from simgan.runtime import count_cores
 from simgan.training.config import from_command_line, to_command_line
 from simgan.training.config import preset as preset_of
 
@@ -133,7 +134,7 @@ def test_what_is_finished_is_not_trained_again_and_what_was_killed_is(twice, sta
     assert all(file.stat().st_mtime_ns == changed for file, changed in kept.items())
     again = (stand_in / "started.txt").read_text().splitlines()[8:]
     assert [line.split("-seed")[0] for line in again] == ["no-ema"]
-    cores = ablation._cores()
+    cores = count_cores()
     assert {line.split()[1] for line in started} == {str(max(1, cores // 2))}
 
 

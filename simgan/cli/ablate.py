@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from typing import Annotated, Any
+
+import tyro
 
 from simgan.cli.arguments import Output
 from simgan.domains import DEFAULT_PRESET
@@ -14,38 +17,33 @@ from simgan.experiments.files import write_aside, write_json
 from simgan.hub.cards.curves import as_png
 
 
-def ablate(
-    output: Output,
-    /,
-    preset: str = DEFAULT_PRESET,
-    synthetic: tuple[str, ...] = (),
-    real: tuple[str, ...] = (),
-    variants: tuple[str, ...] = (),
-    seeds: int = 2,
-    steps: int = 300,
-    jobs: int | None = None,
-    limit: int | None = None,
-) -> None:
+@dataclass(frozen=True)
+class Options:
+    """What is trained."""
+
+    output: Output  # a folder for ablation.json, ablation.md, frontier.png, history.png, local.png, and the runs
+    _: KW_ONLY
+    preset: str = DEFAULT_PRESET  # the recipe
+    synthetic: tuple[str, ...] = ()  # sources of synthetic images; the preset's if not given
+    real: tuple[str, ...] = ()  # sources of real ones; the preset's if not given
+    variants: tuple[str, ...] = ()  # such as "no history" or "lambda x 4", with the recipe; all if not given
+    seeds: int = 2  # runs of each variant
+    steps: int = 300  # of the recipe; a variant with more updates a step takes fewer
+    jobs: int | None = None  # runs at a time, each with its share of the cores; as many as cores if not given
+    limit: int | None = None  # take at most so many images of each source
+
+
+def ablate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     """What does each ingredient add? Train the recipe without it, over seeds, at the same budget of updates.
 
     Real training runs, several at a time. What an interrupted call has trained is kept in the output.
-
-    Args:
-        output: a folder for ablation.json, ablation.md, frontier.png, history.png, local.png, and the runs.
-        preset: the recipe.
-        synthetic: sources of synthetic images; the preset's if not given.
-        real: sources of real ones; the preset's if not given.
-        variants: such as "no history" or "lambda x 4", with the recipe; all if not given.
-        seeds: runs of each variant.
-        steps: of the recipe; a variant with more updates a step takes fewer.
-        jobs: runs at a time, each with its share of the cores; as many as there are cores if not given.
-        limit: take at most so many images of each source.
     """
-    sources: dict[str, Any] = {key: given for key, given in (("synthetic", synthetic), ("real", real)) if given}
-    recipe = recipe_of(preset, steps=steps, limit=limit, **sources)
-    runs = plan(recipe, output / "runs", variants, seeds=seeds)
+    output = options.output
+    sources: dict[str, Any] = {key: given for key in ("synthetic", "real") if (given := getattr(options, key))}
+    recipe = recipe_of(options.preset, steps=options.steps, limit=options.limit, **sources)
+    runs = plan(recipe, output / "runs", options.variants, seeds=options.seeds)
     unseen = Unseen.of(recipe)
-    results = train_all(runs, unseen, jobs=jobs, report=lambda line: print(line, file=sys.stderr, flush=True))
+    results = train_all(runs, unseen, jobs=options.jobs, report=lambda line: print(line, file=sys.stderr, flush=True))
     report = as_report(recipe, runs, results, unseen)
     print(as_table(report))
     for name, png in {"frontier.png": as_png(frontier(report)), **pictures(runs, results, unseen)}.items():

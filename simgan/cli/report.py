@@ -23,4 +23,4 @@ def report(runs: Runs, /, output: Path = Path("report")) -> None:
         output: a new folder, or that of a report, which is replaced.
     """
     write_report(runs, output)
-    print(f"{output / 'report.md'}")
+    print(output / "report.md")

@@ -139,11 +139,9 @@ def persons_of(dataset: Dataset) -> list[str] | None:
 
 
 def _of_persons(dataset: Dataset, persons: Sequence[str], source: str) -> Dataset:
-    known = persons_of(dataset)
-    if known is None:
-        raise ConfigError(f"{source} does not name its persons: none can be chosen for the test")
+    known = persons_of(dataset) or []
     if missing := sorted(set(persons) - set(known)):
-        there = ", ".join(sorted(set(known))[:30])
+        there = ", ".join(sorted(set(known))[:30]) or "none, as it does not name its persons"
         raise ConfigError(f"{source} has no person {', '.join(missing)}: there are {there}")
     return dataset.select(np.flatnonzero(np.isin(known, persons)))
 

@@ -29,7 +29,7 @@ import simgan
 from simgan.errors import ConfigError, SourceError, reason
 from simgan.experiments.ablation.measures import Unseen
 from simgan.experiments.files import write_json
-from simgan.runtime import has_fast_bfloat16
+from simgan.runtime import count_cores, has_fast_bfloat16
 from simgan.training.checkpoints import folder_of
 from simgan.training.config import TrainingConfig, to_command_line
 from simgan.training.config import preset as preset_of
@@ -37,6 +37,7 @@ from simgan.training.config import preset as preset_of
 SCRIPT = Path(simgan.__file__).parents[1] / "train_accelerate.py"  # beside the package, installed or not
 BASELINE = "recipe"
 _ABOUT_THE_FOLDER = ("output", "resume", "mixed_precision")  # settings that make no other run
+LOG, RESULT = "train.log", "result.json"  # in the folder of a run: what its process said, and what came of it
 _PAUSE = 0.1  # seconds between two looks at the processes
 
 
@@ -112,24 +113,12 @@ class PlannedRun:
     config: TrainingConfig
 
     @property
-    def name(self) -> str:
-        """Variant and seed."""
-        return f"{self.variant.name}, seed {self.config.seed}"
-
-    @property
     def checkpoint(self) -> Path:
         """The checkpoint at the end of the budget."""
         return folder_of(self.config.output) / f"step-{self.config.steps:06d}"
 
-    @property
-    def log(self) -> Path:
-        """The output of its process."""
-        return self.config.output / "train.log"
-
-    @property
-    def result_file(self) -> Path:
-        """The result; it exists once the run is finished."""
-        return self.config.output / "result.json"
+    def __str__(self) -> str:
+        return f"{self.variant.name}, seed {self.config.seed}"
 
 
 def updates(config: TrainingConfig) -> int:
@@ -189,14 +178,14 @@ def train_all(
     `Unseen.measure`. `report` gets a line for each run. Ctrl-C, SIGTERM and every error stop all processes, which write
     their checkpoints; the first two raise `KeyboardInterrupt`. Networks run on the device that Accelerate chooses.
     """
-    jobs = min(_cores() if jobs is None else jobs, len(runs))
+    jobs = min(count_cores() if jobs is None else jobs, len(runs))
     if jobs < 1:
         raise ConfigError(f"{jobs} runs at a time train nothing: give at least 1 job")
-    precision, threads = _precision(runs), max(1, _cores() // jobs)
-    results = {run.name: result for run in runs if (result := _finished(run, unseen)) is not None}
+    precision, threads = _precision(runs), max(1, count_cores() // jobs)
+    results = {str(run): result for run in runs if (result := _finished(run, unseen)) is not None}
     if results:
         report(f"{len(results)} of {len(runs)} runs were finished before")
-    waiting = [run for run in runs if run.name not in results]
+    waiting = [run for run in runs if str(run) not in results]
     running: list[tuple[PlannedRun, subprocess.Popen[bytes]]] = []
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -205,8 +194,8 @@ def train_all(
                 running.append((waiting[0], _start(waiting.pop(0), precision, threads)))
             for run, process in [pair for pair in running if pair[1].poll() is not None]:
                 running.remove((run, process))
-                results[run.name] = result = _finish(run, process.returncode, unseen)
-                report(f"{len(results)} of {len(runs)}: {run.name}: {result['failed'] or unseen.summary(result)}")
+                results[str(run)] = result = _finish(run, process.returncode, unseen)
+                report(f"{len(results)} of {len(runs)}: {run}: {result['failed'] or unseen.summary(result)}")
             time.sleep(_PAUSE)
     finally:
         for _, process in running:
@@ -214,11 +203,7 @@ def train_all(
         for _, process in running:
             process.wait()
         signal.signal(signal.SIGTERM, before)
-    return [results[run.name] for run in runs]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return [results[str(run)] for run in runs]
 
 
 def _precision(runs: Sequence[PlannedRun]) -> str:
@@ -238,7 +223,7 @@ def _start(run: PlannedRun, precision: str, threads: int) -> subprocess.Popen[by
     command = [sys.executable, str(SCRIPT), *to_command_line(config)]
     try:
         run.config.output.mkdir(parents=True, exist_ok=True)
-        with run.log.open("ab") as log:
+        with (run.config.output / LOG).open("ab") as log:
             return subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
@@ -252,19 +237,25 @@ def _finish(run: PlannedRun, status: int, unseen: Unseen) -> dict[str, Any]:
     if status == 0 and run.checkpoint.is_dir():
         result |= unseen.measure(run.checkpoint)
     else:
-        lines = [line for line in run.log.read_text(errors="replace").splitlines() if line.startswith("error: ")]
+        lines = [
+            line
+            for line in (run.config.output / LOG).read_text(errors="replace").splitlines()
+            if line.startswith("error: ")
+        ]
         if status != 1 or not lines:
             how = "was stopped" if status == 0 else f"ended with status {status}"
-            return result | {"failed": f"{how}; see {run.log.name} in {run.config.output.name}"}
+            return result | {"failed": f"{how}; see {LOG} in {run.config.output.name}"}
         result["failed"] = lines[-1].removeprefix("error: ")
-    write_json(run.result_file, result)
+    write_json(run.config.output / RESULT, result)
     return result
 
 
 def _finished(run: PlannedRun, unseen: Unseen) -> dict[str, Any] | None:
-    if not run.result_file.is_file():
+    if not (run.config.output / RESULT).is_file():
         return _finish(run, 0, unseen) if run.checkpoint.is_dir() else None
     try:
-        return dict(json.loads(run.result_file.read_text()))
+        return dict(json.loads((run.config.output / RESULT).read_text()))
     except (ValueError, OSError) as error:
-        raise SourceError(f"{run.result_file} cannot be read ({reason(error)}): delete it to measure again") from error
+        raise SourceError(
+            f"{run.config.output / RESULT} cannot be read ({reason(error)}): delete it to measure again"
+        ) from error

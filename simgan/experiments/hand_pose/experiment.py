@@ -177,10 +177,9 @@ def check_hands(name: str, images: Array, joints: Floats, joints_mm: Floats) -> 
             f"{name}: depth crops must be uint16 (N, {SIDE}, {SIDE}) in mm, N ≥ 2, not {images.dtype} {images.shape}"
         )
     for kind, values in (("joints", joints), ("joints_mm", joints_mm)):
-        if values.shape != (len(images), len(JOINTS), 3):
-            raise ImageError(f"{name}: {kind} must be ({len(images)}, {len(JOINTS)}, 3), not {values.shape}")
-        if not np.isfinite(values).all() or values[..., 2].min() <= 0:
-            raise ImageError(f"{name}: {kind} must be finite and in front of the camera")
+        shape = (len(images), len(JOINTS), 3)
+        if values.shape != shape or not np.isfinite(values).all() or values[..., 2].min() <= 0:
+            raise ImageError(f"{name}: {kind} must be {shape}, finite, before the camera, not {values.shape}")
     if np.median(joints_mm[..., 2]) < 50:
         raise ImageError(f"{name}: joints_mm must be millimetres; a hand at {np.median(joints_mm[..., 2]):.2f} is none")
     millimetres_per_pixel(joints, joints_mm)
