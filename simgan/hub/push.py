@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -89,7 +90,7 @@ class BackgroundPushes:
         self.run, self.repo_id, self.every, self.private, self.revision = run, repo_id, every, private, revision
         self.checkpoints = 0
         self.thread: threading.Thread | None = None
-        self._outcome, self._pushed = "", False  # of the last push that has ended
+        self._outcome: Pushed | str = ""  # of the last push that has ended; a text says why it failed
         disable_progress_bars()
         get_session().timeout = SILENCE
         warn_of_refusal(repo_id)
@@ -108,15 +109,8 @@ class BackgroundPushes:
             shutil.copytree(self.run, copy.name, ignore=left_out, dirs_exist_ok=True)
         except OSError as error:
             self._warn(error)
-            return
-
-        def push() -> None:
-            with copy:
-                self._push(Path(copy.name), card=False)
-            if not self._pushed:
-                self._warn(self._outcome)
-
-        self._start(push)
+        else:
+            self._start(copy)
 
     def finish(self, give_up: Callable[[], bool] = lambda: False) -> None:
         """Push the finished run, and print as the last line where it is, or the command that pushes it later.
@@ -125,8 +119,8 @@ class BackgroundPushes:
         """
         deadline = time.monotonic() + PATIENCE
         if self._wait(deadline, give_up):
-            self._start(lambda: self._push(self.run, card=True))
-            if self._wait(deadline, give_up) and self._pushed:
+            self._start(None)
+            if self._wait(deadline, give_up) and isinstance(self._outcome, Pushed):
                 print(self._outcome, flush=True)
                 return
         why = "it took too long" if self.thread and self.thread.is_alive() else self._outcome
@@ -137,17 +131,20 @@ class BackgroundPushes:
             flush=True,
         )
 
-    def _start(self, push: Callable[[], None]) -> None:
-        self.thread = threading.Thread(target=push, daemon=True)
+    def _start(self, copy: "TemporaryDirectory[str] | None") -> None:
+        self.thread = threading.Thread(target=self._push, args=[copy], daemon=True)
         self.thread.start()
 
-    def _push(self, folder: Path, *, card: bool) -> None:
-        self._pushed = False
-        try:
-            pushed = push_model(folder, self.repo_id, card=card, private=self.private, revision=self.revision)
-            self._outcome, self._pushed = str(pushed), True
-        except Exception as error:  # whatever it is, the run goes on
-            self._outcome = str(error) if isinstance(error, PublishError) else f"{type(error).__name__}: {error}"
+    def _push(self, copy: "TemporaryDirectory[str] | None") -> None:
+        """Push the run with its card, or a copy of it without one."""
+        options: dict[str, Any] = {"card": copy is None, "private": self.private, "revision": self.revision}
+        with copy or nullcontext(str(self.run)) as folder:
+            try:
+                self._outcome = push_model(folder, self.repo_id, **options)
+            except Exception as error:  # whatever it is, the run goes on
+                self._outcome = str(error) if isinstance(error, PublishError) else f"{type(error).__name__}: {error}"
+        if copy and isinstance(self._outcome, str):
+            self._warn(self._outcome)
 
     def _wait(self, deadline: float, give_up: Callable[[], bool]) -> bool:
         """Return whether no push is running any more."""
