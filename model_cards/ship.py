@@ -22,8 +22,8 @@ from simgan.hub.cards.model import model_card_data, render_model_card
 from simgan.hub.cards.records import read_records
 from simgan.hub.push import NETWORKS
 from simgan.images.arrays import equalize
-from simgan.training.checkpoints import folder_of
-from simgan.training.sheets import write_sheet
+from simgan.training.checkpoints import FOLDER
+from simgan.training.held_out import write_sheet
 
 HERE = Path(__file__).parent
 SHIPPED = HERE.parent / "simgan" / "pretrained"
@@ -86,7 +86,7 @@ def write_sheets(run: Path, target: Path, domain: Domain) -> None:
     """Write `samples/step-….png` for each checkpoint, and the sheet of what ships to `docs/`, of the same renders."""
     before = Crops(load(f"simulator:{domain.name}", size=domain.size, limit=16, seed=UNSEEN))[:]
     before = before[: max(1, PIXELS // before[0].size)]
-    sheets = {checkpoint: target / "samples" / f"{checkpoint.name}.png" for checkpoint in folder_of(run).glob("step-*")}
+    sheets = {checkpoint: target / "samples" / f"{checkpoint.name}.png" for checkpoint in (run / FOLDER).glob("step-*")}
     for folder, file in (sheets | {run: HERE.parent / "docs" / f"{target.name}.png"}).items():
         refiner = Refiner.from_pretrained(folder)
         codec = refiner.codec

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simgan.domains import DEFAULT, of_preset
+from simgan.domains import DEFAULT
 from simgan.domains.base import PATCHES, Layer
-from simgan.errors import ConfigError
+from simgan.errors import require
 from simgan.hub.pretrained import Pretrained
 from simgan.runtime import adaptive_average
 
@@ -39,32 +39,26 @@ class DiscriminatorConfig:
     slope: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(tuple(layer) for layer in self.layers))  # JSON holds lists
-        if self.scope not in ("local", "global"):
-            raise ConfigError(f"scope must be 'local' or 'global', not {self.scope!r}")
-        if any(len(layer) != 4 or not all(type(number) is int for number in layer[1:]) for layer in self.layers):
-            raise ConfigError("a layer is a kind and three whole numbers: kernel size, stride and maps")
-        if self.channels not in (1, 3):
-            raise ConfigError(f"a discriminator takes 1 or 3 channels, not {self.channels}")
-        kinds = [layer[0] for layer in self.layers]
-        if not {*kinds} <= {"conv", "pool"} or not kinds or kinds[-1] != "conv" or self.layers[-1][3] != 2:
-            raise ConfigError("layers must be 'conv' or 'pool', and the last a 'conv' with 2 maps (real, refined)")
-        if type(self.whole) is not int or self.whole < 0:
-            raise ConfigError(f"whole must be a number of maps, or 0 for no such branch, not {self.whole!r}")
-        if self.whole and (self.scope == "global" or kinds[-2:] != ["conv"] * 2 or "conv" not in kinds[:-2]):
-            raise ConfigError(
-                "a branch that judges the whole image needs scope 'local' and three 'conv' layers, two of them last"
-            )
-        if not 0 <= self.slope < 1:
-            raise ConfigError(f"slope must lie in [0, 1), not {self.slope}")
+        object.__setattr__(self, "layers", tuple(map(tuple, self.layers)))  # JSON holds lists
+        require(self.channels in (1, 3), f"a discriminator takes 1 or 3 channels, not {self.channels}")
+        require(self.scope in ("local", "global"), f"scope must be 'local' or 'global', not {self.scope!r}")
+        require(0 <= self.slope < 1, f"slope must lie in [0, 1), not {self.slope}")
+        kinds = [layer[0] if [*map(type, layer)] == [str, int, int, int] else "" for layer in self.layers]
+        require(
+            {*kinds} <= {"conv", "pool"} and kinds[-1:] == ["conv"] and self.layers[-1][3] == 2,
+            "layers must be lists of 'conv' or 'pool', kernel size, stride and maps; the last is a 'conv' of 2 maps",
+        )
+        can_branch = self.scope == "local" and kinds[-2:] == ["conv"] * 2 and "conv" in kinds[:-2]
+        require(
+            type(self.whole) is int and (self.whole == 0 or (self.whole > 0 and can_branch)),
+            "whole must be a number of maps, or 0 for no branch that judges the whole image; it needs scope 'local' "
+            f"and three 'conv' layers, two of them last; not {self.whole!r}",
+        )
 
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """The receptive field of patch i along either axis: `size` pixels from `first + i * stride` on.
-
-    `first` is negative if the first patch also sees padding.
-    """
+    """The receptive field of patch i along either axis: `size` px from `first + i * stride` on; below 0 is padding."""
 
     first: int
     size: int
@@ -135,23 +129,17 @@ class Discriminator(Pretrained):
     follows each convolution but the last; the losses apply the softmax over the two maps.
     """
 
+    config: DiscriminatorConfig
     config_class = DiscriminatorConfig
     subfolder = "discriminator"
 
     def __init__(self, config: DiscriminatorConfig | None = None) -> None:
-        super().__init__()
-        self.config: DiscriminatorConfig = config or DiscriminatorConfig()
+        super().__init__(config)
         c = self.config
         self.layers = _stacked(c.layers, c.channels, c.slope)
         if c.whole:
             maps = next(width for kind, _, _, width in reversed(c.layers[:-2]) if kind == "conv")
             self.whole = WholeImage(maps, c.whole, c.slope)
-
-    @classmethod
-    def from_preset(cls, name: str, *, channels: int = 1, scope: str = "local") -> "Discriminator":
-        """Build the untrained discriminator of a preset; an unknown name raises `ConfigError`."""
-        domain, recipe = of_preset(name)
-        return cls(DiscriminatorConfig(domain=domain.name, channels=channels, scope=scope, **recipe.discriminator))
 
     def forward(self, x: Tensor, sides: int = 1) -> Tensor:
         """Return the logits of a batch (B, C, H, W) in [−1, 1].

@@ -43,3 +43,9 @@ class PublishError(SimGANError, RuntimeError):
 
 class Stopped(SimGANError, RuntimeError):
     """Work was stopped because the caller asked for it."""
+
+
+def require(fits: object, sentence: str) -> None:
+    """Raise `ConfigError` with the sentence unless settings fit."""
+    if not fits:
+        raise ConfigError(sentence)

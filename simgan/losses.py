@@ -7,21 +7,16 @@ Every loss is a mean over images, patches and pixels, so that λ means the same 
 paper's sum.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from simgan.discriminator import REAL, REFINED
-from simgan.errors import ConfigError
 
-Transform = Callable[[Tensor], tuple[Tensor, ...]]
+TRANSFORMS = ("identity", "channel-mean", "gradients", "identity+gradients")
 
 
 def _reduce(values: Tensor, reduction: str) -> Tensor:
-    if reduction not in ("mean", "sum"):
-        raise ConfigError(f"reduction must be 'mean' or 'sum', not {reduction!r}")
     return values.mean() if reduction == "mean" else values.sum()
 
 
@@ -49,16 +44,30 @@ def gradient_penalty(real_logits: Tensor, real: Tensor, reduction: str = "mean",
     return _reduce((gradient / scale).square().sum((1, 2, 3)), reduction)
 
 
+def features(x: Tensor, transform: str) -> tuple[Tensor, ...]:
+    """ψ(x) of eq. 4: maps of a batch (B, C, H, W) by the name of a transform (section 2.1).
+
+    "channel-mean" lets colours change; "gradients", differences to the right and lower neighbour, any brightness.
+    "identity" alone is an L1 distance that allows a few pixels to change a lot, which makes spots: add the gradients.
+    """
+    if transform == "identity":
+        return (x,)
+    if transform == "channel-mean":
+        return (x.mean(1, keepdim=True),)
+    gradients = x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
+    return gradients if transform == "gradients" else (x, *gradients)
+
+
 def self_regularization(
-    refined: Tensor, synthetic: Tensor, transform: Transform, weight: Tensor | None = None, reduction: str = "mean"
+    refined: Tensor, synthetic: Tensor, transform: str, weight: Tensor | None = None, reduction: str = "mean"
 ) -> Tensor:
-    """ℓ_reg = ‖ψ(R_θ(x)) − ψ(x)‖₁, eq. 4, of two batches (B, C, H, W).
+    """ℓ_reg = ‖ψ(R_θ(x)) − ψ(x)‖₁, eq. 4, of two batches (B, C, H, W); `transform` is one of `TRANSFORMS`.
 
     `weight` (B, 1, H, W), ≥ 0, is higher where the label must not move; it is averaged down to the size of a smaller
     feature map. If ψ returns several maps, their means (or sums) are added.
     """
     total = refined.new_zeros(())
-    for after, before in zip(transform(refined), transform(synthetic), strict=True):
+    for after, before in zip(features(refined, transform), features(synthetic, transform), strict=True):
         difference = (after - before).abs()
         if weight is not None:
             difference = difference * F.adaptive_avg_pool2d(weight, (difference.shape[2], difference.shape[3]))
@@ -69,42 +78,3 @@ def self_regularization(
 def refiner_loss(realism: Tensor, regularization: Tensor, regularization_weight: float) -> Tensor:
     """L_R = ℓ_real + λ ℓ_reg, eq. 1; `regularization_weight` is λ."""
     return realism + regularization_weight * regularization
-
-
-def identity(x: Tensor) -> tuple[Tensor, ...]:
-    """ψ of the paper's experiments: the image itself."""
-    return (x,)
-
-
-def channel_mean(x: Tensor) -> tuple[Tensor, ...]:
-    """ψ = mean of the colour channels (section 2.1): colours may change."""
-    return (x.mean(1, keepdim=True),)
-
-
-def gradients(x: Tensor) -> tuple[Tensor, ...]:
-    """ψ = image derivatives (section 2.1): differences to the right and lower neighbour; brightness may change."""
-    return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
-
-
-def identity_and_gradients(x: Tensor) -> tuple[Tensor, ...]:
-    """ψ = the image and its derivatives (section 2.1 has each of them).
-
-    An L1 distance of pixels allows a few of them to change a lot, which makes spots; derivatives alone allow any
-    brightness.
-    """
-    return (x, *gradients(x))
-
-
-TRANSFORMS: dict[str, Transform] = {
-    "identity": identity,
-    "channel-mean": channel_mean,
-    "gradients": gradients,
-    "identity+gradients": identity_and_gradients,
-}
-
-
-def get_transform(name: str) -> Transform:
-    """Return ψ by name; an unknown one raises `ConfigError` that lists the known ones."""
-    if name not in TRANSFORMS:
-        raise ConfigError(f"unknown feature transform {name!r}: choose one of {', '.join(TRANSFORMS)}")
-    return TRANSFORMS[name]

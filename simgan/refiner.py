@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simgan.domains import DEFAULT, find, of_preset
-from simgan.errors import ConfigError
+from simgan.domains import DEFAULT, find
+from simgan.errors import require
 from simgan.hub.pretrained import Pretrained
 from simgan.images import codecs
 from simgan.images.arrays import MINIMUM_SIZE
@@ -53,24 +53,26 @@ class RefinerConfig:
     def __post_init__(self) -> None:
         if isinstance(self.triangulation, dict):  # as JSON holds it
             object.__setattr__(self, "triangulation", Triangulation(**self.triangulation))
-        if self.channels not in (1, 3):
-            raise ConfigError(f"a refiner takes 1 or 3 channels, not {self.channels}")
-        if not self.codec:
-            object.__setattr__(self, "codec", codecs.fitting(find(self.domain).codec, self.channels))
-        codec = codecs.get(self.codec)
-        if codec.channels != self.channels:
-            raise ConfigError(f"the codec {codec.name} needs channels = {codec.channels}, not {self.channels}")
-        if codec.unit and (self.equalize or self.noise or self.photometry):
-            raise ConfigError(f"equalize, noise and photometry are for brightness: they would change the {codec.unit}")
-        if self.triangulation and codec.unit != "mm":
-            raise ConfigError(f"triangulation is for depth, which images of the codec {codec.name} do not hold")
+        require(self.channels in (1, 3), f"a refiner takes 1 or 3 channels, not {self.channels}")
+        codec = codecs.get(self.codec or codecs.fitting(find(self.domain).codec, self.channels))
+        object.__setattr__(self, "codec", codec.name)
+        require(
+            codec.channels == self.channels,
+            f"the codec {codec.name} needs channels = {codec.channels}, not {self.channels}",
+        )
+        require(
+            not codec.unit or not (self.equalize or self.noise or self.photometry),
+            f"equalize, noise and photometry are for brightness: they would change the {codec.unit}",
+        )
+        require(
+            not self.triangulation or codec.unit == "mm",
+            f"triangulation is for depth, which images of the codec {codec.name} do not hold",
+        )
         for name in ("width", "kernel_size", "blocks"):
-            if type(value := getattr(self, name)) is not int or value < 1:
-                raise ConfigError(f"{name} must be a whole number of at least 1, not {value!r}")
-        if self.kernel_size % 2 == 0:
-            raise ConfigError(f"kernel_size must be odd so that the size is kept, not {self.kernel_size}")
-        if self.padding not in ("zeros", "reflect"):
-            raise ConfigError(f"padding must be zeros or reflect, not {self.padding!r}")
+            value = getattr(self, name)
+            require(type(value) is int and value > 0, f"{name} must be a whole number of at least 1, not {value!r}")
+        require(self.kernel_size % 2, f"kernel_size must be odd so that the size is kept, not {self.kernel_size}")
+        require(self.padding in ("zeros", "reflect"), f"padding must be zeros or reflect, not {self.padding!r}")
 
 
 class ResidualBlock(nn.Module):
@@ -107,12 +109,12 @@ class Refiner(Pretrained):
     shipped name, a folder, or a Hub repository. `refine` takes images of every kind.
     """
 
+    config: RefinerConfig
     config_class = RefinerConfig
     subfolder = ""
 
     def __init__(self, config: RefinerConfig | None = None) -> None:
-        super().__init__()
-        self.config: RefinerConfig = config or RefinerConfig()
+        super().__init__(config)
         c = self.config
         self.photometry = Photometry() if c.photometry else nn.Identity()
         self.stem = _convolution(c.channels + NOISE_MAPS * c.noise, c.width, c.kernel_size, c.padding)
@@ -122,19 +124,13 @@ class Refiner(Pretrained):
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
-    @classmethod
-    def from_preset(cls, name: str, **changes: Any) -> "Refiner":
-        """Build the untrained refiner of a preset, with `changes` of its `RefinerConfig`; `ConfigError` if unknown."""
-        domain, recipe = of_preset(name)
-        return cls(RefinerConfig(**{"domain": domain.name, **recipe.refiner, **changes}))
-
     def forward(self, x: Tensor) -> Tensor:
         """Refine a batch (B, C, H, W) in [−1, 1]; `ConfigError` where C or the size does not fit."""
-        if x.ndim != 4 or x.shape[1] != self.config.channels or min(x.shape[2:]) < MINIMUM_SIZE:
-            raise ConfigError(
-                f"this refiner takes (B, {self.config.channels}, H, W) with H and W of at least {MINIMUM_SIZE}, "
-                f"not {tuple(x.shape)}"
-            )
+        require(
+            x.ndim == 4 and x.shape[1] == self.config.channels and min(x.shape[2:]) >= MINIMUM_SIZE,
+            f"this refiner takes (B, {self.config.channels}, H, W) with H and W of at least {MINIMUM_SIZE}, "
+            f"not {tuple(x.shape)}",
+        )
         return self.convolve(self.prepare(x))
 
     def prepare(self, x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import ctypes
 import functools
 import os
 import sys
-import time
+import timeit
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,7 @@ def keep_freed_pages() -> bool:
 
     Return whether that worked (Linux with glibc); elsewhere nothing changes.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     return bool(mallopt and mallopt(_M_MMAP_THRESHOLD, 1 << 30) and mallopt(_M_TRIM_THRESHOLD, 1 << 30))
 
 
@@ -46,14 +44,9 @@ def use_fast_bfloat16(answer: bool) -> None:
     os.environ[_FAST_BFLOAT16] = str(int(answer))
 
 
+@torch.inference_mode()
 def _seconds(layer: nn.Module, x: Tensor) -> float:
-    best = float("inf")
-    with torch.inference_mode():
-        for _ in range(4):  # the first one compiles the kernel
-            start = time.perf_counter()
-            layer(x)
-            best = min(best, time.perf_counter() - start)
-    return best
+    return min(timeit.repeat(lambda: layer(x), number=1, repeat=4))  # the first one compiles the kernel
 
 
 def use_deterministic_algorithms() -> None:
@@ -74,10 +67,8 @@ def _needs_substitute(x: Tensor) -> bool:
 
 def reflect_pad(x: Tensor, width: int) -> Tensor:
     """Pad (B, C, H, W) by reflection on all four sides."""
-    return _reflect_by_index(x, width) if _needs_substitute(x) else F.pad(x, [width] * 4, mode="reflect")
-
-
-def _reflect_by_index(x: Tensor, width: int) -> Tensor:
+    if not _needs_substitute(x):
+        return F.pad(x, [width] * 4, mode="reflect")
     for axis in (2, 3):
         last = x.shape[axis] - 1
         places = torch.arange(-width, last + 1 + width, device=x.device).abs()
@@ -87,10 +78,8 @@ def _reflect_by_index(x: Tensor, width: int) -> Tensor:
 
 def adaptive_average(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Average (B, C, H, W) to (B, C, *size), as `F.adaptive_avg_pool2d` does."""
-    return _average_by_matrices(x, size) if _needs_substitute(x) else F.adaptive_avg_pool2d(x, size)
-
-
-def _average_by_matrices(x: Tensor, size: tuple[int, int]) -> Tensor:
+    if not _needs_substitute(x):
+        return F.adaptive_avg_pool2d(x, size)
     down, across = (
         F.adaptive_avg_pool1d(torch.eye(length, dtype=x.dtype, device=x.device)[None], places)[0]
         for length, places in zip(x.shape[2:], size, strict=True)

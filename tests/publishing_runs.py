@@ -14,7 +14,7 @@ from simgan.images import codecs
 from simgan.simulators.eyes import renders as eyes
 from simgan.simulators.hands import renders as hands
 from simgan.training.config import preset as preset_of
-from simgan.training.sheets import write_sheet
+from simgan.training.held_out import write_sheet
 
 SECRET = "/home/somebody/secret place"  # of the machine; nothing that is published may tell it
 HEADER = {"simgan_version": "0.1.0", "preset": "eyes", "step": "20", "commit": "abc1234"}
@@ -43,7 +43,8 @@ def make_run(folder: Path, preset: str = "eyes", **settings: object) -> Path:
     for network in (Refiner.from_preset(preset), Discriminator.from_preset(preset)):
         network.save_pretrained(folder, metadata=HEADER | {"preset": preset})
     values = dict(zip(("synthetic", "real"), SOURCES[preset], strict=True)) | {"output": folder} | settings
-    dataclasses.replace(preset_of(preset), **values).save(folder / "training.json")  # type: ignore[arg-type]
+    config = dataclasses.replace(preset_of(preset), **values)  # type: ignore[arg-type]
+    (folder / "training.json").write_text(config.to_json())
     rows = [{"step": 10, "discriminator": 1.3}, *(measure(step) for step in (0, 10, 20, 30))]
     rows[-1]["shift"] = math.nan
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -16,9 +16,8 @@ from simgan.simulators.hands.camera import BASELINE, FOCAL, STEP
 from simgan.training.batches import Batches, generator
 from simgan.training.config import preset as preset_of
 from simgan.training.frames import Frames, depths_of
+from simgan.training.held_out import summarize, write_sheet
 from simgan.training.loop import Run
-from simgan.training.measures import summarize
-from simgan.training.sheets import write_sheet
 from simgan.training.sources import load
 
 

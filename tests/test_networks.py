@@ -134,7 +134,7 @@ def test_layers_that_build_no_discriminator_are_refused(tmp_path, layers):
     Discriminator.from_preset("eyes").save_pretrained(tmp_path)
     file = tmp_path / "discriminator" / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "layers": layers}))
-    with pytest.raises(ModelError, match=r"does not describe a discriminator: (a layer is|layers must be)"):
+    with pytest.raises(ModelError, match=r"does not describe a discriminator: layers must be"):
         Discriminator.from_pretrained(tmp_path)
 
 
@@ -143,7 +143,7 @@ def test_layers_that_build_no_discriminator_are_refused(tmp_path, layers):
     [{"whole": -1}, {"whole": 8, "scope": "global"}, {"whole": 8, "layers": [["conv", 3, 1, 2]]}, {"slope": 1}],
 )
 def test_a_discriminator_that_cannot_judge_as_told_is_refused(changes):
-    with pytest.raises(ConfigError, match=r"whole must be|a branch that judges|slope must lie"):
+    with pytest.raises(ConfigError, match=r"whole must be|slope must lie"):
         DiscriminatorConfig(**changes)
 
 

@@ -75,10 +75,10 @@ def test_the_look_alike_of_a_kinect_has_steps_and_shadows_and_renders_have_none(
         Frames(load(source, size=None, limit=64, seed=seed))
         for source, seed in (("simulator:hands", 3), ("simulator:hands", 5), ("camera:hands", 3))
     )
-    found = learn_triangulation(lambda: renders.depths(64), lambda: recorded.depths(64))
+    found = learn_triangulation(lambda: renders.each(range(64)), lambda: recorded.each(range(64)))
     assert found.scale == pytest.approx(depth_camera.FOCAL * depth_camera.BASELINE / depth_camera.STEP, rel=0.01)
     assert 50 <= found.baseline <= 100
-    assert learn_triangulation(lambda: renders.depths(64), lambda: others.depths(64)) == Triangulation()
+    assert learn_triangulation(lambda: renders.each(range(64)), lambda: others.each(range(64))) == Triangulation()
 
 
 @pytest.mark.parametrize("wrong", [{"scale": -1.0}, {"scale": float("inf")}, {"phase": -1.0}, {"bridged": 0}])

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from typing_extensions import Self  # PyTorch needs it too
 
+from simgan.domains import of_preset
 from simgan.errors import ModelError, SimGANError
 from simgan.hub import VERSION
 from simgan.hub.cards.model import render_model_card
@@ -30,10 +31,13 @@ class Pretrained(nn.Module):
 
     config_class: ClassVar[type]
     subfolder: ClassVar[str]
-    config: Any
     metadata: dict[str, str] | None = None  # of the safetensors header that the weights came with
     origin: str | None = None  # the name that they were loaded by: a folder, a shipped name, an id on the Hub
     revision: str | None = None  # the commit, where they came from the Hub
+
+    def __init__(self, config: Any = None) -> None:
+        super().__init__()
+        self.config = config or self.config_class()
 
     @classmethod
     def from_pretrained(
@@ -96,6 +100,12 @@ class Pretrained(nn.Module):
             if not self.subfolder:
                 (Path(folder) / CARD).write_text(render_model_card(read_records(Path(folder)), repo_id))
             return upload(Path(folder), repo_id, message=commit_message or type(self).__name__, **options)
+
+    @classmethod
+    def from_preset(cls, name: str, **changes: Any) -> "Self":
+        """Build the untrained network of a preset, with `changes` of its configuration; `ConfigError` if unknown."""
+        domain, recipe = of_preset(name)
+        return cls(cls.config_class(**{"domain": domain.name, **getattr(recipe, cls.__name__.lower()), **changes}))
 
     @property
     def number_of_parameters(self) -> int:

@@ -6,9 +6,7 @@ as the gradient passes through the augmentation, the refiner does not learn to a
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.random import Generator
 from torch import Tensor
 
 from simgan.images.depth import THRESHOLD
@@ -18,13 +16,11 @@ BRIGHTNESS, CONTRAST, TRANSLATION = 0.2, 0.2, 3  # of a range of 2; share; pixel
 DISTANCE = 0.5  # of a range of 2: 83 mm
 
 
-def draw(count: int, generator: Generator) -> Tensor:
-    """Draw brightness, contrast, shift in x and shift in y of `count` images: (count, 4) in [−1, 1]."""
-    return torch.from_numpy(generator.uniform(-1, 1, (count, 4)).astype(np.float32))
-
-
 def augment(images: Tensor, draws: Tensor, kinds: Sequence[str]) -> Tensor:
-    """Return a batch (B, C, H, W) in [−1, 1], augmented as `draws` (B, 4) say; differentiable in the images."""
+    """Return a batch (B, C, H, W) in [−1, 1], augmented and differentiable.
+
+    `draws` (B, 4) in [−1, 1]: brightness or distance, contrast, shift in x and shift in y of each image.
+    """
     amount = draws.to(images)[:, :, None, None, None]
     if "brightness" in kinds:
         images = images + BRIGHTNESS * amount[:, 0]

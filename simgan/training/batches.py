@@ -7,14 +7,16 @@ index, window and mirroring follow from (seed, stream, n), so a resumed run need
 import zlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simgan.data.loader import Crops
 from simgan.domains.base import PointsWeight
 from simgan.errors import SourceError
 from simgan.images.arrays import equalize_images
+from simgan.training.frames import Frames
 
 Numbers = NDArray[np.int64]
 _BLOCK = 4096  # images whose mirroring is drawn together
@@ -25,23 +27,6 @@ class Images(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, indices: Numbers, /) -> NDArray[Any]: ...
-
-
-@runtime_checkable
-class ImagesOfAnySize(Images, Protocol):
-    """Images that may differ in size; `windows` returns a window of each, (N, size, size)."""
-
-    def windows(  # noqa: D102
-        self, indices: Numbers, size: int, rngs: Sequence[np.random.Generator], /
-    ) -> NDArray[Any]: ...
-
-
-@runtime_checkable
-class ImagesWithPoints(Images, Protocol):
-    """Images with labelled points: `masks` returns float32 (N, H, W) in [0, 1], 1 where the label must not move."""
-
-    def masks(self, indices: Numbers, weight: PointsWeight, /) -> NDArray[np.float32]:  # noqa: D102
-        ...
 
 
 def generator(seed: int, stream: str, number: int) -> np.random.Generator:
@@ -63,9 +48,8 @@ class Batches:
         flip: bool,
         window: int = 0,
     ) -> None:
-        self.stream, self.sources, self.size = stream, list(sources), size
-        self.seed, self.equalize, self.flip = seed, equalize, flip
-        self.window = window
+        self.stream, self.sources, self.size, self.seed = stream, list(sources), size, seed
+        self.equalize, self.flip, self.window = equalize, flip, window
         smallest = min((len(source) for source in self.sources), default=0)
         share = -(-size // max(1, len(self.sources)))
         if smallest < share:
@@ -73,8 +57,10 @@ class Batches:
                 f"a mini-batch of {size} takes {share} images of each {stream} source, and one has only {smallest}: "
                 "lower --batch-size or add images"
             )
-        self._order = lru_cache(maxsize=2 * len(self.sources))(self._shuffle)
-        self._mirrored = lru_cache(maxsize=2)(self._draw_mirrored)
+        self._order = lru_cache(maxsize=2 * len(self.sources))(
+            lambda source, epoch: self._rng(str(source), epoch).permutation(len(self.sources[source]))
+        )
+        self._mirrored = lru_cache(maxsize=2)(lambda block: self._rng("flip", block).random(_BLOCK) < 0.5)
 
     def indices(self, numbers: Numbers) -> tuple[Numbers, Numbers]:
         """Return the source of each image of the stream and its index there, two arrays like `numbers`."""
@@ -88,43 +74,33 @@ class Batches:
     def draw(self, numbers: Numbers) -> NDArray[Any]:
         """Return images of the stream by number, stored: (N, H, W) or (N, H, W, 3)."""
 
-        def read(images: Images, places: Numbers, index: Numbers) -> NDArray[Any]:
-            if self.window and isinstance(images, ImagesOfAnySize):
-                rngs = [generator(self.seed, f"{self.stream}/window", number) for number in numbers[places].tolist()]
-                return images.windows(index, self.window, rngs)
-            return images[index]
+        def read(images: Images, index: Numbers, numbers: Numbers) -> NDArray[Any]:
+            if self.window and isinstance(images, Frames):
+                return images.windows(index, self.window, [self._rng("window", n) for n in numbers.tolist()])
+            return equalize_images(images[index]) if self.equalize else images[index]
 
-        images = self._collect(numbers, read)
-        if self.equalize:
-            images = equalize_images(images)
-        return self._mirror(images, numbers)
+        return self._collect(numbers, read)
 
     def masks(self, weight: PointsWeight, numbers: Numbers) -> NDArray[np.float32]:
         """Return masks (N, H, W) of images by number, 1 where the label must not move; 0 where a source has none."""
 
-        def read(images: Images, _: Numbers, index: Numbers) -> NDArray[Any]:
-            if isinstance(images, ImagesWithPoints):
+        def read(images: Images, index: Numbers, _: Numbers) -> NDArray[Any]:
+            if isinstance(images, Crops):
                 return images.masks(index, weight)
             return np.zeros((len(index), *images[index[:1]].shape[1:3]), np.float32)
 
-        return self._mirror(self._collect(numbers, read), numbers)
+        return self._collect(numbers, read)
 
     def _collect(self, numbers: Numbers, read: Callable[[Images, Numbers, Numbers], NDArray[Any]]) -> NDArray[Any]:
+        """Read images from all sources and mirror half of them, always the same ones."""
         source, index = self.indices(numbers)
         parts = [np.flatnonzero(source == s) for s in range(len(self.sources))]
-        values = [read(self.sources[s], part, index[part]) for s, part in enumerate(parts) if len(part)]
-        collected: NDArray[Any] = np.concatenate(values)[np.argsort(np.concatenate(parts))]
-        return collected
-
-    def _shuffle(self, source: int, epoch: int) -> Numbers:
-        return generator(self.seed, f"{self.stream}/{source}", epoch).permutation(len(self.sources[source]))
-
-    def _draw_mirrored(self, block: int) -> NDArray[np.bool_]:
-        return generator(self.seed, f"{self.stream}/flip", block).random(_BLOCK) < 0.5
-
-    def _mirror(self, images: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
-        """Mirror half of the images, always the same ones."""
+        values = [read(self.sources[s], index[part], numbers[part]) for s, part in enumerate(parts) if len(part)]
+        images: NDArray[Any] = np.concatenate(values)[np.argsort(np.concatenate(parts))]
         if not self.flip:
             return images
         mirrored = np.array([self._mirrored(number // _BLOCK)[number % _BLOCK] for number in numbers.tolist()])
         return np.where(mirrored.reshape(-1, *(1,) * (images.ndim - 1)), images[:, :, ::-1], images)
+
+    def _rng(self, what: str, number: int) -> np.random.Generator:
+        return generator(self.seed, f"{self.stream}/{what}", number)

@@ -2,174 +2,165 @@
 
 A checkpoint is a model folder that `from_pretrained` reads (the averaged refiner and the discriminator), and beside it
 all else that training needs: `state.safetensors` (weights being trained, Adam's moments, the history) and `state.json`
-(settings, counters, λ, records). It holds no random generator, as every draw follows from the counters. The main
-process writes and reads it.
+(settings, counters, λ, records). It holds no random generator, as every draw follows from the counters.
 """
 
-import dataclasses
+import functools
 import json
 import math
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from simgan import __version__
 from simgan.errors import TrainingError, reason
 from simgan.training.step import Counters, Trainer
 
+FOLDER = "checkpoints"  # of a run
 STATE = "state"
 BEST = ".best"  # where the refiner for the run's root is written aside
 # Settings that a resumed run may change without becoming another run.
-FREE = (
+FREE = {
     *("resume", "keep_checkpoints", "trackers", "output", "steps"),
     *("push_to_hub", "private", "hub_revision", "push_every"),
-)
-_NAME = re.compile(r"step-(\d+)(?:-warm-up-(\d+))?")
-_BROKEN = "checkpoint {} cannot be read ({}): delete it, and the one before is resumed"
+}
 
 
 @dataclass
 class Saved:
-    """What a checkpoint holds."""
+    """What a checkpoint holds: its tensors, and by name what its file of JSON does."""
 
     place: Path
-    settings: dict[str, Any]
-    counters: Counters
+    tensors: dict[str, Tensor]
+    config: dict[str, Any]
+    counters: dict[str, int]
     regularization_weight: float
     records: list[dict[str, Any]]
-    scaler: dict[str, Any] | None
-    tensors: dict[str, Tensor]
-
-
-def folder_of(run: Path) -> Path:
-    """Return where a run keeps its checkpoints."""
-    return run / "checkpoints"
+    scaler: dict[str, Any] | None  # of fp16 gradients
 
 
 def all_of(run: Path) -> list[Path]:
     """Return the checkpoints of a run, oldest first."""
-    named = {place: _NAME.fullmatch(place.name) for place in folder_of(run).glob("step-*")}
-    numbered = {place: (int(name[1]), int(name[2] or 0)) for place, name in named.items() if name}
-    return sorted(numbered, key=numbered.__getitem__)
+    found = (run / FOLDER).glob("step-[0-9]*")
+    return sorted(found, key=lambda place: [int(number) for number in re.findall(r"\d+", place.name)])
 
 
-def newest(run: Path) -> Path:
-    """Return the newest checkpoint of a run; `TrainingError` if there is none."""
-    found = all_of(run)
-    if not found:
-        raise TrainingError(f"nothing to resume in {run}: it has no checkpoint; leave --resume out to start")
-    return found[-1]
-
-
-def save(trainer: Trainer, run: Path, records: list[dict[str, Any]], metadata: dict[str, str]) -> Path:
+def save(trainer: Trainer, records: list[dict[str, Any]]) -> None:
     """Write a checkpoint of the present state and delete the oldest beyond `keep_checkpoints`; main process only.
 
     A full disk raises `TrainingError` and leaves the older checkpoints whole.
     """
-    target = folder_of(run) / _name(trainer.counters)
+    run, counters = trainer.config.output, trainer.counters
+    warm_up = "" if counters.step else f"-warm-up-{counters.refiner_warm_up + counters.discriminator_warm_up:06d}"
+    target = run / FOLDER / f"step-{counters.step:06d}{warm_up}"
     if target.is_dir():  # of the same counters and so the same state
-        return target
-    aside = folder_of(run) / f".{target.name}"
-    for half in [*folder_of(run).glob(".step-*"), run / BEST]:  # left by a run that was killed while writing
+        return
+    for half in [*(run / FOLDER).glob(".step-*"), run / BEST]:  # left by a run that was killed while writing
         shutil.rmtree(half, ignore_errors=True)
-    with writing(f"checkpoint {target}", aside):
-        aside.mkdir(parents=True)
-        trainer.average.save_pretrained(aside, metadata=metadata)
-        trainer.discriminator.save_pretrained(aside, metadata=metadata)
+    with writing(f"checkpoint {target}"), _networks_aside(trainer, target.with_name(f".{target.name}")) as aside:
         save_file(_tensors(trainer), aside / f"{STATE}.safetensors")
-        scaler = trainer.accelerator.scaler  # of fp16 gradients
         facts = {
-            "config": _settings(trainer),
-            "counters": dataclasses.asdict(trainer.counters),
+            "config": json.loads(trainer.config.to_json()),
+            "counters": vars(counters),
             "regularization_weight": trainer.regularization_weight,
             "records": [with_nulls(record) for record in records],
-            "scaler": scaler.state_dict() if scaler else None,
+            "scaler": trainer.accelerator.scaler.state_dict() if trainer.accelerator.scaler else None,
         }
         (aside / f"{STATE}.json").write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n")
         aside.rename(target)
     for old in all_of(run)[: -trainer.config.keep_checkpoints]:
         shutil.rmtree(old, ignore_errors=True)
-    return target
 
 
-@contextmanager
-def writing(what: str, aside: Path | None = None) -> Iterator[None]:
-    """Turn a full disk or a missing permission into a `TrainingError`; delete the folder `aside` in any case."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        raise TrainingError(f"{what} cannot be written ({reason(error)}); older checkpoints are whole") from error
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
-
-
-def keep(trainer: Trainer, run: Path, metadata: dict[str, str]) -> None:
+def keep(trainer: Trainer) -> None:
     """Copy the present refiner and its discriminator to the run's root.
 
     Both are written aside before either is renamed, so that they belong together even if the disk is full.
     """
-    aside = run / BEST
-    shutil.rmtree(aside, ignore_errors=True)
-    with writing(f"the best refiner in {run}", aside):
-        trainer.average.save_pretrained(aside, metadata=metadata)
-        trainer.discriminator.save_pretrained(aside, metadata=metadata)
+    run = trainer.config.output
+    shutil.rmtree(run / BEST, ignore_errors=True)
+    with writing(f"the best refiner in {run}"), _networks_aside(trainer, run / BEST) as aside:
         for file in [path for path in aside.rglob("*") if path.is_file()]:
             place = run / file.relative_to(aside)
             place.parent.mkdir(exist_ok=True)
             file.replace(place)
 
 
-def _name(counters: Counters) -> str:
-    if counters.step:
-        return f"step-{counters.step:06d}"
-    return f"step-000000-warm-up-{counters.refiner_warm_up + counters.discriminator_warm_up:06d}"
+@contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Turn a full disk or a missing permission into a `TrainingError`."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"{what} cannot be written ({reason(error)}); older checkpoints are whole") from error
+
+
+@contextmanager
+def _networks_aside(trainer: Trainer, aside: Path) -> Iterator[Path]:
+    """Write both networks into the folder `aside`, which is deleted in the end unless it was renamed."""
+    metadata = {"simgan_version": __version__, "preset": trainer.config.preset, "commit": commit()}
+    metadata["step"] = str(trainer.counters.step)
+    try:
+        aside.mkdir(parents=True)
+        trainer.average.save_pretrained(aside, metadata=metadata)
+        trainer.discriminator.save_pretrained(aside, metadata=metadata)
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@functools.cache
+def commit() -> str:
+    """Return the commit of the code that trains, "unknown" outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def with_nulls(record: dict[str, Any]) -> dict[str, Any]:
     """Return a record for JSON, which has no NaN and no infinity: None instead."""
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in record.items()
-    }
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
 
 
-def read(checkpoint: Path) -> Saved:
-    """Read a checkpoint; `TrainingError` if it is broken or of another version."""
+def read(run: Path) -> Saved:
+    """Read the newest checkpoint of a run; `TrainingError` if there is none, or it is broken or of another version."""
+    if not (found := all_of(run)):
+        raise TrainingError(f"nothing to resume in {run}: it has no checkpoint; leave --resume out to start")
+    place = found[-1]
     try:
-        facts = json.loads((checkpoint / f"{STATE}.json").read_text())
-        settings = dict(facts["config"])
-        if unknown := set(facts["counters"]) - {field.name for field in dataclasses.fields(Counters)}:
-            raise TrainingError(
-                f"checkpoint {checkpoint} is of another version of simgan (it counts {', '.join(sorted(unknown))}): "
-                "resume with that version, or train again"
-            )
-        return Saved(
-            checkpoint,
-            settings,
-            Counters(**facts["counters"]),
-            float(facts["regularization_weight"]),
-            [{k: math.nan if v is None else v for k, v in record.items()} for record in facts["records"]],
-            facts["scaler"],
-            load_file(checkpoint / f"{STATE}.safetensors"),
+        facts = json.loads((place / f"{STATE}.json").read_text())
+        saved = Saved(place, load_file(place / f"{STATE}.safetensors"), **facts)
+        saved.records = [{k: math.nan if v is None else v for k, v in record.items()} for record in saved.records]
+        unknown = sorted(saved.counters.keys() - vars(Counters()).keys())
+    except (OSError, ValueError, TypeError, AttributeError, SafetensorError) as error:
+        sentence = f"checkpoint {place} cannot be read ({error}): delete it, and the one before is resumed"
+        raise TrainingError(sentence) from error
+    if unknown:
+        raise TrainingError(
+            f"checkpoint {place} is of another version of simgan (it counts {', '.join(unknown)}): "
+            "resume with that version, or train again"
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise TrainingError(_BROKEN.format(checkpoint, error)) from error
+    return saved
 
 
 def restore(trainer: Trainer, saved: Saved) -> None:
-    """Set a trainer to a saved state; `TrainingError` if that is of other settings or other networks."""
-    now = _settings(trainer)
-    changed = [key for key in sorted(now) if key not in FREE and now[key] != saved.settings.get(key)]
-    if changed:
-        changes = ", ".join(f"{key} {saved.settings.get(key)!r} → {now[key]!r}" for key in changed)
+    """Set a new trainer to a saved state; `TrainingError` if that is of other settings or other networks."""
+    now = sorted((key, saved.config.get(key), value) for key, value in json.loads(trainer.config.to_json()).items())
+    changes = ", ".join(f"{key} {old!r} → {new!r}" for key, old, new in now if key not in FREE and old != new)
+    if changes:
         raise TrainingError(f"checkpoint {saved.place} was made with other settings ({changes}): resume with the same")
     for name, network in _networks(trainer).items():
         try:
@@ -177,22 +168,16 @@ def restore(trainer: Trainer, saved: Saved) -> None:
         except RuntimeError as error:
             raise TrainingError(f"checkpoint {saved.place} is of another {name} than the preset's") from error
     for name, optimizer in _optimizers(trainer).items():
-        state = optimizer.state_dict()
-        state["state"] = {}
+        state: dict[int, dict[str, Tensor]] = {}
         for key, value in _below(name, saved.tensors).items():
             index, moment = key.split("/")
-            state["state"].setdefault(int(index), {})[moment] = value
-        optimizer.load_state_dict(state)
+            state.setdefault(int(index), {})[moment] = value
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     if trainer.history is not None and "history" in saved.tensors:
-        trainer.history.restore(saved.tensors["history"].numpy())
-    trainer.counters, trainer.regularization_weight = saved.counters, saved.regularization_weight
+        trainer.history.replace(saved.tensors["history"].numpy(), np.random.default_rng())  # appends, draws nothing
+    trainer.counters, trainer.regularization_weight = Counters(**saved.counters), saved.regularization_weight
     if trainer.accelerator.scaler and saved.scaler:
         trainer.accelerator.scaler.load_state_dict(saved.scaler)
-
-
-def _settings(trainer: Trainer) -> dict[str, Any]:
-    settings: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(trainer.config), default=str))
-    return settings
 
 
 def _networks(trainer: Trainer) -> dict[str, nn.Module]:

@@ -1,50 +1,45 @@
 """The settings of a run: one frozen dataclass; a preset is an instance of it and says why it leaves the paper."""
 
+import argparse
 import dataclasses
 import json
 import math
 import re
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from simgan.domains import DEFAULT_PRESET, of_preset
-from simgan.errors import ConfigError
+from simgan.errors import require
 from simgan.images import codecs
-from simgan.losses import get_transform
+from simgan.losses import TRANSFORMS
 
 AUGMENTATIONS = ("brightness", "contrast", "translation", "distance")
-HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-_BOUNDS = {
-    1: (
-        "steps",
-        "refiner_updates",
-        "discriminator_updates",
-        "gradient_accumulation_steps",
-        "evaluate_every",
-        "keep_checkpoints",
-    ),
-    0: (
-        "seed",
-        "refiner_warm_up",
-        "discriminator_warm_up",
-        "history_size",
-        "regularization_weight",
-        "label_weight",
-        "gradient_penalty",
-        "max_grad_norm",
-        "push_every",
-    ),
-}
-_CHOICES: dict[str, tuple[object, ...]] = {
-    "channels": (1, 3),
-    "reduction": ("mean", "sum"),
-    "scope": ("local", "global"),
-    "mixed_precision": ("auto", "no", "bf16", "fp16"),
-}
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+# Names of settings, whether a value is right, and what it must be
+_RULES: tuple[tuple[str, Callable[[Any], object], str], ...] = (
+    ("steps refiner_updates discriminator_updates gradient_accumulation_steps", lambda n: n >= 1, "at least 1"),
+    ("evaluate_every keep_checkpoints", lambda n: n >= 1, "at least 1"),
+    ("seed refiner_warm_up discriminator_warm_up history_size push_every", lambda n: n >= 0, "at least 0"),
+    ("regularization_weight label_weight gradient_penalty max_grad_norm", lambda x: x >= 0, "at least 0"),
+    ("learning_rate max_shift max_median_shift", lambda x: 0 < x < math.inf, "greater than 0"),
+    ("holdout", lambda share: 0 < share < 1, "a share between 0 and 1"),
+    ("decay", lambda share: 0 <= share <= 1, "in [0, 1]"),
+    ("ema_decay", lambda share: 0 <= share < 1, "in [0, 1)"),
+    ("betas", lambda shares: all(0 <= share < 1 for share in shares), "in [0, 1)"),
+    ("batch_size", lambda n: n >= 2 and n % 2 == 0, "even, as half of it comes from the history"),
+    ("window", lambda n: n == 0 or n >= 16, "0 (whole images) or at least 16 pixels"),
+    ("channels", (1, 3).__contains__, "1 or 3"),
+    ("transform", TRANSFORMS.__contains__, f"one of {', '.join(TRANSFORMS)}"),
+    ("reduction", ("mean", "sum").__contains__, "mean or sum"),
+    ("scope", ("local", "global").__contains__, "local or global"),
+    ("mixed_precision", ("auto", "no", "bf16", "fp16").__contains__, "auto, no, bf16 or fp16"),
+    ("augment", set(AUGMENTATIONS).issuperset, f"of {', '.join(AUGMENTATIONS)}"),
+    ("push_to_hub", lambda name: name is None or _HUB_ID.fullmatch(name), "the id of a Hub repository (org/name)"),
+)
 
 
 @dataclass(frozen=True)
@@ -150,44 +145,22 @@ class TrainingConfig:
         domain, recipe = of_preset(self.preset)
         for side in ("synthetic", "real"):
             object.__setattr__(self, side, tuple(getattr(self, side) or recipe.training.get(side, ())))
-        get_transform(self.transform)
-        for bound, names in _BOUNDS.items():
-            for name in names:
-                if not getattr(self, name) >= bound:
-                    raise ConfigError(f"{name} must be at least {bound}, not {getattr(self, name)}")
-        for name in ("learning_rate", "max_shift", "max_median_shift"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must be greater than 0, not {getattr(self, name)}")
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ConfigError(f"{name} must be one of {', '.join(map(str, choices))}, not {getattr(self, name)!r}")
-        if not all(0 <= share < 1 for share in (*self.betas, self.ema_decay)) or not 0 <= self.decay <= 1:
-            raise ConfigError(
-                f"betas {self.betas} and ema_decay {self.ema_decay} must lie in [0, 1), decay {self.decay} in [0, 1]"
-            )
-        if self.batch_size < 2 or self.batch_size % 2:
-            raise ConfigError(f"batch_size must be even, as half of it comes from the history, not {self.batch_size}")
-        if 0 < self.history_size < self.batch_size // 2:
-            raise ConfigError(
-                f"history_size {self.history_size} is less than half of batch_size {self.batch_size}, which comes from "
-                f"the history: make it at least {self.batch_size // 2}, or 0 for no history"
-            )
-        if unknown := sorted(set(self.augment) - set(AUGMENTATIONS)):
-            raise ConfigError(f"unknown augmentation {', '.join(unknown)}: choose of {', '.join(AUGMENTATIONS)}")
-        if self.window and not self.window >= 16:
-            raise ConfigError(f"window must be 0 (whole images) or at least 16 pixels, not {self.window}")
-        if self.window and not codecs.get(domain.codec).is_depth:
-            raise ConfigError(f"window is for depth, and {domain.name} are no depth: leave it 0")
-        if self.push_to_hub is not None and not HUB_ID.fullmatch(self.push_to_hub):
-            raise ConfigError(f"push_to_hub must be the id of a Hub repository (org/name), not {self.push_to_hub!r}")
-        if self.push_every and self.push_to_hub is None:
-            raise ConfigError("push_every counts checkpoints and needs --push-to-hub")
-        if not 0 < self.holdout < 1:
-            raise ConfigError(f"holdout must be a share between 0 and 1, not {self.holdout}")
+        for names, is_right, must_be in _RULES:
+            for name in names.split():
+                value = getattr(self, name)
+                require(is_right(value), f"{name} must be {must_be}, not {value!r}")
+        require(
+            self.history_size == 0 or self.history_size >= self.batch_size // 2,
+            f"history_size {self.history_size} is less than half of batch_size {self.batch_size}, which comes from "
+            f"the history: make it at least {self.batch_size // 2}, or 0 for no history",
+        )
+        is_depth = codecs.get(domain.codec).is_depth
+        require(is_depth or not self.window, f"window is for depth, and {domain.name} are no depth: leave it 0")
+        require(self.push_to_hub or not self.push_every, "push_every counts checkpoints and needs --push-to-hub")
 
-    def save(self, file: Path) -> None:
-        """Write the settings as JSON."""
-        file.write_text(json.dumps(dataclasses.asdict(self), indent=2, default=str) + "\n")
+    def to_json(self) -> str:
+        """Return the settings as JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=2, default=str) + "\n"
 
 
 def preset(name: str) -> TrainingConfig:
@@ -199,26 +172,18 @@ def preset(name: str) -> TrainingConfig:
 
 def from_command_line(arguments: Sequence[str] | None = None) -> TrainingConfig:
     """Read `--preset NAME` and the options that change its values; `ConfigError` where they do not fit."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    name = DEFAULT_PRESET
-    for i, argument in enumerate(arguments):
-        if argument == "--preset" and i + 1 < len(arguments):
-            name = arguments[i + 1]
-        elif argument.startswith("--preset="):
-            name = argument.split("=", 1)[1]
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", default=DEFAULT_PRESET)
+    name = parser.parse_known_args(arguments)[0].preset
     return tyro.cli(TrainingConfig, default=preset(name), args=arguments)
 
 
 def to_command_line(config: TrainingConfig) -> list[str]:
     """Give the options that `from_command_line` reads as these settings: the preset, and what differs from it."""
-    options = ["--preset", config.preset]
-    default = preset(config.preset)
+    default, options = vars(preset(config.preset)), ["--preset", config.preset]
     for name, value in vars(config).items():
-        if value == getattr(default, name):
-            continue
-        option = name.replace("_", "-")
-        if isinstance(value, bool):
-            options.append(f"--{option}" if value else f"--no-{option}")
-        else:
-            options += [f"--{option}", *map(str, value if isinstance(value, tuple) else (value,))]
+        if value != default[name]:
+            options.append(("--no-" if value is False else "--") + name.replace("_", "-"))
+            if not isinstance(value, bool):
+                options += map(str, value if isinstance(value, tuple) else (value,))
     return options

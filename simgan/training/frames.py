@@ -1,6 +1,6 @@
 """Depth frames of a source as a network sees them, whole or as windows about a random reading."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from datasets import Dataset
@@ -12,50 +12,27 @@ from simgan.errors import SourceError
 from simgan.images.arrays import Array, to_array
 from simgan.images.depth import Window, find_window, to_tensor
 from simgan.preparation.triangulation import Triangulation
-from simgan.training.batches import generator
 
 Values = NDArray[np.uint16]
 
 
-class Frames:
+class Frames(Crops):
     """Depth images, uint16 in mm, as stored values: uint16 that spread [−1, 1] of `simgan.images.depth.to_tensor`.
 
     In this form they are mixed, mirrored and kept in the history as any image. A reading changes by 0.003 mm at most.
+    Readings in the shadows of `triangulation` are removed.
     """
 
     def __init__(self, dataset: Dataset, triangulation: Triangulation | None = None) -> None:
-        """Read a data set of depth images; readings in the shadows of `triangulation` are removed."""
-        self._crops = Crops(dataset)
+        super().__init__(dataset)
         self._triangulation = triangulation or Triangulation()
 
-    def __len__(self) -> int:
-        return len(self._crops)
-
-    def __getitem__(self, indices: NDArray[np.int64]) -> Values:
+    def __getitem__(self, indices: Sequence[int] | Array | slice) -> Values:
         """Return whole frames (N, H, W), which must be of one size."""
-        frames = np.stack([self._triangulation.shade(frame) for frame in self._crops[indices]])
-        values: Values = to_array(to_tensor(frames), np.uint16)
-        return values
+        frames = [self._triangulation.shade(frame) for frame in super().__getitem__(indices)]
+        return to_array(to_tensor(np.stack(frames)), np.uint16)
 
-    def depths(self, count: int) -> Iterator[Array]:
-        """Return so many frames, or all there are, evenly spread over the source, uint16 (H, W) in mm."""
-        for index in self._spread(count):
-            yield self._frame(index)
-
-    def spread(self, count: int, window: int) -> Values:
-        """Return as many as stored values: a window of each (N, window, window), or where that is 0, whole ones."""
-        chosen = self._spread(count)
-        if not window:
-            return self[chosen]
-        return self.windows(chosen, window, [generator(0, "held out", int(index)) for index in chosen])
-
-    def _spread(self, count: int) -> NDArray[np.int64]:
-        return np.linspace(0, len(self) - 1, min(count, len(self))).astype(int)
-
-    def _frame(self, index: int) -> Array:
-        return self._triangulation.shade(self._crops.each([index])[0])
-
-    def windows(self, indices: Sequence[int] | NDArray[np.int64], size: int, rngs: Sequence[Generator]) -> Values:
+    def windows(self, indices: Sequence[int] | Array, size: int, rngs: Sequence[Generator]) -> Values:
         """Return a window of each frame, (N, size, size), about a random reading; frames may differ in size.
 
         Readings are a small part of a frame, and local losses (section 2.2) need no whole one. `SourceError`
@@ -63,7 +40,7 @@ class Frames:
         """
         windows = np.empty((len(indices), size, size), np.uint16)
         for place, (index, rng) in enumerate(zip(indices, rngs, strict=True)):
-            frame = self._frame(int(index))
+            frame = self._triangulation.shade(self.each([index])[0])
             (height, width), depths = frame.shape, find_window(frame)
             if size > min(height, width):
                 raise SourceError(
@@ -80,5 +57,4 @@ class Frames:
 
 def depths_of(values: Values) -> NDArray[np.uint16]:
     """Return stored values (N, H, W) as depth images in mm whose windows all begin at 500 mm."""
-    window = Window(500.0)
-    return np.stack([window.to_depth(frame * np.float32(2 / 65535) - 1) for frame in values])
+    return np.stack([Window(500.0).to_depth(frame * np.float32(2 / 65535) - 1) for frame in values])

@@ -1,91 +1,98 @@
 """What a run measures on held-out images: realism, annotation shift, and a sample sheet."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from simgan.domains.base import Floats, Images
 from simgan.images.arrays import equalize_images, to_array, to_tensor
-from simgan.training.measures import as_measured, summarize
+from simgan.images.codecs import Codec
+from simgan.measures.shift import trimmed_mean
+from simgan.training.frames import depths_of
 from simgan.training.selection import Record
-from simgan.training.sheets import write_sheet
 from simgan.training.step import Trainer
 
 MEASURED = 192  # held-out images of either side that are measured
 SHEET = 12  # of them shown on a sheet
 BATCH = 32
+_SCALE, _SMALL = 3, 100  # images of at most 100 rows are three times as large on a sheet
 
 
-class HeldOut:
-    """The held-out images of a run, as the refiner takes them."""
+class ShiftSummary(NamedTuple):
+    """Annotation shift over some images, in the domain's unit; NaN where no image could be measured."""
 
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer, self.domain = trainer, trainer.domain
-        equalize = trainer.average.config.equalize
-        self.synthetic, self.real = (
-            [equalize_images(images) if equalize else images for images in sources]
-            for sources in (trainer.data.held_out_synthetic, trainer.data.held_out_real)
-        )
+    trimmed_mean: float  # of the images' 90th percentiles, without the largest 5 %
+    median: float  # of the images' medians
+    failed: float  # share of images that could not be measured
 
-    @torch.inference_mode()
-    def measure(self, sheet: Path) -> Record:
-        """Return the record of the present step, and write its sample sheet.
 
-        Realism is the mean over the synthetic sources and shift that of the worst one: each source has to become real
-        and keep its labels, not their mixture.
-        """
-        trainer = self.trainer
-        before, real = (_mixed(sources, MEASURED) for sources in (self.synthetic, self.real))
-        after, prepared = (self._map(f, before) for f in (trainer.average, trainer.average.photometry))
-        maps = [
-            trainer.discriminator.probability_real(to_tensor(images)).float().cpu().numpy() for images in (after, real)
-        ]
-        shifts = [summarize(shift) for shift in self._shifts(before, after)]
-        halves = [_mixed([images[k::2] for images in self.real], MEASURED // 2) for k in (0, 1)]
-        shown = np.linspace(0, len(before) - 1, min(SHEET, len(before))).astype(int)
-        write_sheet(sheet, self._seen(before[shown]), self._seen(after[shown]), maps[0][shown], trainer.average.codec)
-        return {
-            "step": trainer.counters.step,
-            "realism": float(np.mean([self._distance(after[part], real) for part in self._sources()])),
-            "realism_raw": float(np.mean([self._distance(before[part], real) for part in self._sources()])),
-            "realism_floor": self._distance(*halves),
-            "shift": float(np.max([shift.trimmed_mean for shift in shifts])),
-            "shift_median": float(np.max([shift.median for shift in shifts])),
-            "shift_failed": float(np.mean([shift.failed for shift in shifts])),
-            "accuracy_refined": float((maps[0].mean((1, 2)) < 0.5).mean()),
-            "accuracy_real": float((maps[1].mean((1, 2)) >= 0.5).mean()),
-            "map_spread": float(np.concatenate([m.ravel() for m in maps]).std()),
-            "change": float(np.abs(after.astype(float) - prepared).mean() / (np.iinfo(after.dtype).max / 2)),
-            "contrast": float(after.std() / max(before.std(), 1e-6)),
-            "regularization_weight": trainer.regularization_weight,
-        }
+def summarize(shift: Floats) -> ShiftSummary:
+    """Sum up what `Domain.shift` returns, (N, 2)."""
+    measured = shift[np.isfinite(shift[:, 0])]
+    found = (trimmed_mean(measured[:, 1]), float(np.median(measured[:, 0]))) if len(measured) else (np.nan, np.nan)
+    return ShiftSummary(*found, failed=1 - len(measured) / len(shift))
 
-    def _map(self, function: Callable[[Tensor], Tensor], images: Images) -> Images:
-        parts = np.array_split(images, max(1, len(images) // BATCH))
-        like = next(self.trainer.average.parameters())
-        return np.concatenate([to_array(function(to_tensor(part).to(like)), part.dtype) for part in parts])
 
-    def _distance(self, images: Images, real: Images) -> float:
-        return self.domain.realism(self._seen(images), self._seen(real))
+@torch.inference_mode()
+def measure(trainer: Trainer, sheet: Path) -> Record:
+    """Return the record of the present step, and write its sample sheet.
 
-    def _seen(self, images: Images) -> Images:
-        return as_measured(self.domain, images)
+    Realism is the mean over the synthetic sources and shift that of the worst one: each source has to become real
+    and keep its labels, not their mixture.
+    """
+    domain, average, data = trainer.domain, trainer.average, trainer.data
+    synthetic, real_sources = (
+        [equalize_images(images) if average.config.equalize else images for images in sources]
+        for sources in (data.held_out_synthetic, data.held_out_real)
+    )
+    before, real = _mixed(synthetic, MEASURED), _mixed(real_sources, MEASURED)
+    after, prepared = (_map(function, before, trainer) for function in (average, average.photometry))
+    maps = [trainer.discriminator.probability_real(to_tensor(x)).float().cpu().numpy() for x in (after, real)]
 
-    def _shifts(self, before: Images, after: Images) -> Iterator[Floats]:
-        """Return how far the labelled parts of the images of each synthetic source moved, (N, 2)."""
-        labels = self.trainer.data.held_out_labels or [{}] * len(self.synthetic)
-        for part, images, known in zip(self._sources(), self.synthetic, labels, strict=True):
-            chosen = _evenly(len(images), len(before) // len(self.synthetic))
-            of_these = {name: [values[i] for i in chosen] for name, values in known.items()}
-            yield self.domain.shift(self._seen(before[part]), self._seen(after[part]), of_these)
+    def seen(images: Images) -> Images:
+        """As people and measures see stored values: 8 bits, or depth in mm."""
+        return depths_of(images) if average.codec.is_depth else images
 
-    def _sources(self) -> list[slice]:
-        """Return which images of the mixture are of each synthetic source."""
-        return [slice(k, None, len(self.synthetic)) for k in range(len(self.synthetic))]
+    def distance(images: Images, real: Images) -> float:
+        return domain.realism(seen(images), seen(real))
+
+    parts = [slice(k, None, len(synthetic)) for k in range(len(synthetic))]  # of the mixture, by source
+    shifts = []
+    for part, images, known in zip(parts, synthetic, data.held_out_labels or [{}] * len(parts), strict=True):
+        chosen = _evenly(len(images), len(before) // len(parts))
+        labels = {name: [values[i] for i in chosen] for name, values in known.items()}
+        shifts.append(summarize(domain.shift(seen(before[part]), seen(after[part]), labels)))
+    halves = [_mixed([images[k::2] for images in real_sources], MEASURED // 2) for k in (0, 1)]
+    shown = np.linspace(0, len(before) - 1, min(SHEET, len(before))).astype(int)
+    write_sheet(sheet, seen(before[shown]), seen(after[shown]), maps[0][shown], average.codec)
+    return {
+        "step": trainer.counters.step,
+        "realism": float(np.mean([distance(after[part], real) for part in parts])),
+        "realism_raw": float(np.mean([distance(before[part], real) for part in parts])),
+        "realism_floor": distance(*halves),
+        "shift": float(np.max([shift.trimmed_mean for shift in shifts])),
+        "shift_median": float(np.max([shift.median for shift in shifts])),
+        "shift_failed": float(np.mean([shift.failed for shift in shifts])),
+        "accuracy_refined": float((maps[0].mean((1, 2)) < 0.5).mean()),
+        "accuracy_real": float((maps[1].mean((1, 2)) >= 0.5).mean()),
+        "map_spread": float(np.concatenate([m.ravel() for m in maps]).std()),
+        "change": float(np.abs(after.astype(float) - prepared).mean() / (np.iinfo(after.dtype).max / 2)),
+        "contrast": float(after.std() / max(before.std(), 1e-6)),
+        "regularization_weight": trainer.regularization_weight,
+    }
+
+
+def _map(function: Callable[[Tensor], Tensor], images: Images, trainer: Trainer) -> Images:
+    parts = np.array_split(images, max(1, len(images) // BATCH))
+    like = next(trainer.average.parameters())
+    return np.concatenate([to_array(function(to_tensor(part).to(like)), part.dtype) for part in parts])
 
 
 def _mixed(sources: Sequence[Images], count: int) -> Images:
@@ -97,3 +104,28 @@ def _mixed(sources: Sequence[Images], count: int) -> Images:
 
 def _evenly(length: int, count: int) -> NDArray[np.int64]:
     return np.linspace(0, length, count, endpoint=False).astype(np.int64)
+
+
+def write_sheet(
+    file: Path, before: NDArray[Any], after: NDArray[Any], probability_real: NDArray[np.float32], codec: Codec
+) -> None:
+    """Write a PNG of stored images before and after refining, (N, H, W) or (N, H, W, 3), one column an image.
+
+    Rows, as the codec shows them: input; refined; difference (grey where nothing changed); the discriminator's map
+    (N, h, w) of the refined images, from blue (looks refined, 0) to yellow (looks real, 1).
+    """
+    size = (before.shape[2], before.shape[1])
+    columns = []
+    for first, second, probability in zip(before, after, probability_real, strict=True):
+        map_ = cv2.resize((255 * probability).round().astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        heat = cv2.applyColorMap(map_, cv2.COLORMAP_CIVIDIS)[..., ::-1]
+        cells = [*codec.show(first, second), codec.difference(first, second), heat]
+        columns.append(np.concatenate([np.pad(cell, ((0, 1), (0, 1), (0, 0))) for cell in cells]))
+    sheet = Image.fromarray(np.concatenate(columns, axis=1))
+    scale = _SCALE if size[1] <= _SMALL else 1
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_suffix(".part")
+    sheet.resize((sheet.width * scale, sheet.height * scale), Image.Resampling.NEAREST).save(
+        aside, "PNG", optimize=True
+    )
+    aside.replace(file)

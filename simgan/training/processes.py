@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed.nn  # before there is a process group, or default arguments in it keep the group alive
@@ -18,26 +18,23 @@ T = TypeVar("T")
 
 
 def from_main(make: Callable[[], T]) -> T:
-    """Call `make` in the main process alone and return its result in every process.
+    """Call `make` in the main process alone and return its result, which is pickled, in every process.
 
-    All processes must call this. A `SimGANError` of the main process is raised in all of them. The result is pickled,
-    so no shared file system is needed.
+    All processes must call this. A `SimGANError` of the main process is raised in all of them.
     """
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))  # as `Accelerator` makes it
     if state.num_processes == 1:
         return make()
-    outcome: list[Any] = [None, None]
+    outcome: list[Any] = [None]
     if state.is_main_process:
         try:
-            outcome[0] = make()
+            outcome = [make()]
         except SimGANError as error:
-            outcome[1] = error
-    broadcast_object_list(outcome)
-    result, failure = outcome
-    if failure is not None:
-        raise failure
-    made: T = result
-    return made
+            outcome = [error]
+    (result,) = broadcast_object_list(outcome)
+    if isinstance(result, SimGANError):
+        raise result
+    return cast(T, result)
 
 
 def average_gradients(accelerator: Accelerator, parameters: Iterable[nn.Parameter]) -> None:
@@ -79,6 +76,5 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
 
 def _fastest_precision() -> str:
     launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")  # `accelerate launch` sets "no" by default
-    if launched != "no":
-        return launched
-    return "bf16" if has_fast_bfloat16("cuda" if torch.cuda.is_available() else "cpu") else "no"
+    fast = launched == "no" and has_fast_bfloat16("cuda" if torch.cuda.is_available() else "cpu")
+    return "bf16" if fast else launched

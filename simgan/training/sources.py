@@ -1,6 +1,6 @@
 """The images of a run: its sources loaded, a part of each held out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from simgan.data.loader import Crops
 from simgan.data.sources import load as load_source
 from simgan.data.splits import hold_out
-from simgan.domains import Domain, of_preset
+from simgan.domains import of_preset
 from simgan.domains.base import PointsWeight
 from simgan.errors import SourceError
 from simgan.images import codecs
 from simgan.images.arrays import Array
+from simgan.preparation.triangulation import Triangulation
 from simgan.simulators import SIMULATORS
+from simgan.training.batches import generator
 from simgan.training.config import TrainingConfig
 from simgan.training.frames import Frames
 from simgan.training.processes import from_main
@@ -36,31 +38,37 @@ def load(config: TrainingConfig) -> TrainingData:
     if not config.synthetic or not config.real:
         raise SourceError("give at least one source to --synthetic and one to --real")
     domain, _ = of_preset(config.preset)
+    depth, weight = codecs.get(domain.codec).is_depth, domain.weight
     synthetic = {name: split(name, config, SYNTHETIC_SEED) for name in config.synthetic}
     real = {name: split(name, config, REAL_SEED) for name in config.real}
-    learned: Mapping[str, Any] = {}
+    learned: dict[str, Any] = {}
     if domain.learn_triangulation and config.preparation:
         frames = [partial(_frames, [data for data, _ in side.values()]) for side in (synthetic, real)]
         learned = {"triangulation": from_main(partial(domain.learn_triangulation, *frames))}
-    if codecs.get(domain.codec).is_depth:
-        shadows = learned.get("triangulation")
-        return TrainingData(
-            [Frames(synthetic[name][0], shadows) for name in config.synthetic],
-            [Frames(real[name][0]) for name in config.real],
-            [Frames(synthetic[name][1], shadows).spread(MEASURED, config.window) for name in config.synthetic],
-            [Frames(real[name][1]).spread(MEASURED, config.window) for name in config.real],
-            learned=learned,
-        )
-    weight = domain.weight
     if config.label_weight and isinstance(weight, PointsWeight):
         synthetic = {name: (_with_points(training, weight), rest) for name, (training, rest) in synthetic.items()}
+
+    def images(data: Dataset, shadows: Triangulation | None = None) -> Crops:
+        return Frames(data, shadows) if depth else Crops(data, channels=config.channels)
+
+    def measured(images: Crops) -> Array:
+        chosen = _evenly(images, MEASURED)
+        if config.window and isinstance(images, Frames):
+            return images.windows(chosen, config.window, [generator(0, "held out", int(index)) for index in chosen])
+        return images[chosen]
+
+    def labels(data: Dataset) -> dict[str, Any]:
+        some = data.select(_evenly(data, MEASURED))
+        return {name: some[name][:] for name in domain.labels if name in data.column_names and not depth}
+
+    shadows = learned.get("triangulation")
     return TrainingData(
-        [Crops(synthetic[name][0], channels=config.channels) for name in config.synthetic],
-        [Crops(real[name][0], channels=config.channels) for name in config.real],
-        [_spread(synthetic[name][1], config.channels) for name in config.synthetic],
-        [_spread(real[name][1], config.channels) for name in config.real],
-        held_out_labels=[_labels(synthetic[name][1], domain) for name in config.synthetic],
-        learned=learned,
+        [images(synthetic[name][0], shadows) for name in config.synthetic],
+        [images(real[name][0]) for name in config.real],
+        [measured(images(synthetic[name][1], shadows)) for name in config.synthetic],
+        [measured(images(real[name][1])) for name in config.real],
+        [labels(synthetic[name][1]) for name in config.synthetic],
+        learned,
     )
 
 
@@ -69,8 +77,7 @@ def split(source: str, config: TrainingConfig, seed: int) -> tuple[Dataset, Data
 
     The same images whatever the run's own seed; `SourceError` where the source is unknown or too small.
     """
-    domain, _ = of_preset(config.preset)
-    size = None if config.window else domain.size  # windows are cut from frames of any size
+    size = None if config.window else of_preset(config.preset)[0].size  # windows are cut from frames of any size
     load_it = partial(load_source, source, size=size, channels=config.channels, limit=config.limit, seed=seed)
     rendered = source.removeprefix("shuffled:") in SIMULATORS  # by the main process, for all; files are read by each
     data = from_main(load_it) if rendered else load_it()
@@ -79,23 +86,15 @@ def split(source: str, config: TrainingConfig, seed: int) -> tuple[Dataset, Data
     return hold_out(data, config.holdout)
 
 
+def _evenly(images: Dataset | Crops, count: int) -> NDArray[np.int64]:
+    """Return the numbers of so many images, or all there are, evenly spread over a source."""
+    return np.linspace(0, len(images) - 1, min(count, len(images))).astype(np.int64)
+
+
 def _frames(sources: Sequence[Dataset]) -> Iterator[Array]:
-    return (frame for data in sources for frame in Frames(data).depths(LEARNED_FROM // len(sources)))
-
-
-def _measured(data: Dataset) -> NDArray[np.int64]:
-    """Return the numbers of images evenly spread over a source, `MEASURED` or all there are."""
-    return np.linspace(0, len(data) - 1, min(MEASURED, len(data))).astype(np.int64)
-
-
-def _spread(data: Dataset, channels: int) -> NDArray[np.uint8]:
-    return Crops(data, channels=channels)[_measured(data)]
-
-
-def _labels(data: Dataset, domain: Domain) -> dict[str, Any]:
-    """Return the labels of the images that are measured, by column."""
-    some = data.select(_measured(data))
-    return {name: some[name][:] for name in domain.labels if name in data.column_names}
+    for crops in map(Crops, sources):
+        for index in _evenly(crops, LEARNED_FROM // len(sources)):
+            yield crops.each([index])[0]
 
 
 def _with_points(data: Dataset, weight: PointsWeight) -> Dataset:

@@ -1,17 +1,14 @@
 """The state of a run and the two updates of Algorithm 1, on Accelerate.
 
-Every process holds the same networks, optimizers and history. A mini-batch is drawn for all processes together, and
-each computes its share of it. So two processes with b/2 images each compute what one does with b, history included, and
-a run can be resumed on any number of processes. On the same number the results are the same bit for bit; on another
-number sums have another order, so weights differ by rounding (within 1e-6 in float64).
-
-Bit for bit holds on a CPU. On a GPU several backward passes (reflection padding, gather, adaptive pooling, cuDNN's
-convolutions) add in any order; with `TrainingConfig.deterministic` they do not, and results are the same on one kind
-of GPU and one version of PyTorch.
+Every process holds the same networks, optimizers and history, and computes its share of a mini-batch that is drawn for
+all of them. So a run can be resumed on any number of processes. On the same number the results are the same bit for
+bit; on another one sums have another order, and weights differ by rounding (within 1e-6 in float64). On a GPU several
+backward passes add in any order; with `TrainingConfig.deterministic` they do not, on one kind of GPU and one PyTorch.
 """
 
 import gc
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,22 +23,15 @@ from torch import Tensor, nn
 from simgan.discriminator import GROUP, REFINED, Discriminator
 from simgan.domains import of_preset
 from simgan.domains.base import SurfaceWeight
-from simgan.errors import ConfigError
+from simgan.errors import require
 from simgan.history import History
 from simgan.images import codecs
 from simgan.images.arrays import to_array, to_tensor
-from simgan.losses import (
-    discriminator_loss,
-    get_transform,
-    gradient_penalty,
-    realism_loss,
-    refiner_loss,
-    self_regularization,
-)
+from simgan.losses import discriminator_loss, gradient_penalty, realism_loss, refiner_loss, self_regularization
 from simgan.preparation.photometry import LIGHTS
 from simgan.refiner import Refiner
 from simgan.runtime import keep_freed_pages
-from simgan.training.augmentation import augment, draw
+from simgan.training.augmentation import augment
 from simgan.training.batches import Batches, Images, generator
 from simgan.training.config import TrainingConfig
 from simgan.training.processes import average_gradients, from_main
@@ -80,69 +70,60 @@ class Trainer:
         self.config, self.data, self.accelerator = config, data, accelerator
         keep_freed_pages()
         set_seed(config.seed)
-        layout: Any = {"memory_format": torch.channels_last}
         self.domain, _ = of_preset(config.preset)
         fit = self.domain.fit_photometry if config.preparation else None
         prepared = {**data.learned, **({"photometry": True} if fit else {})}
         refiner = Refiner.from_preset(config.preset, channels=config.channels, **prepared)
         discriminator = Discriminator.from_preset(config.preset, channels=config.channels, scope=config.scope)
-        self._check_batch_size(bool(discriminator.config.whole))
-        equalize = refiner.config.equalize
-        drawn: Any = {"seed": config.seed, "equalize": equalize, "flip": config.flip, "window": config.window}
+        self._check_batch_size(in_groups=bool(discriminator.config.whole))
+        drawn: Any = {"seed": config.seed, "equalize": refiner.config.equalize}
+        drawn |= {"flip": config.flip, "window": config.window}
         self.synthetic = Batches("synthetic", data.synthetic, config.batch_size, **drawn)
         self.real = Batches("real", data.real, config.batch_size, **drawn)
 
         def initial() -> list[dict[str, Tensor]]:
             if fit:
-                fit(refiner.photometry, *_spread(self.synthetic, self.real))  # type: ignore[arg-type]
+                photometry: Any = refiner.photometry
+                fit(photometry, _spread(self.synthetic, 2 * LIGHTS), _spread(self.real, LIGHTS))
             return [refiner.state_dict(), discriminator.state_dict()]
 
         for network, weights in zip((refiner, discriminator), from_main(initial), strict=True):
             network.load_state_dict(weights)
+        layout: Any = {"memory_format": torch.channels_last}
         self.average = Refiner(refiner.config).to(accelerator.device, **layout).eval().requires_grad_(False)
         self.average.load_state_dict(refiner.state_dict())
-        # Not wrapped in DistributedDataParallel: `average_gradients` adds up in one fixed order.
-        self.refiner, self.discriminator = (
-            accelerator.prepare_model(network.to(**layout), evaluation_mode=True)
-            for network in (refiner, discriminator)
-        )
-        self.refiner_optimizer, self.discriminator_optimizer = (
-            accelerator.prepare_optimizer(
-                torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=config.betas)
-            )
-            for network in (self.refiner, self.discriminator)
-        )
-        self.transform = get_transform(config.transform)
+
+        def prepare(network: nn.Module) -> tuple[Any, Any]:
+            # Not wrapped in DistributedDataParallel: `average_gradients` adds up in one fixed order.
+            network = accelerator.prepare_model(network.to(**layout), evaluation_mode=True)
+            adam = torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=config.betas)
+            return network, accelerator.prepare_optimizer(adam)
+
+        self.refiner, self.refiner_optimizer = prepare(refiner)
+        self.discriminator, self.discriminator_optimizer = prepare(discriminator)
         self.regularization_weight = config.regularization_weight
-        self.stored = codecs.get(self.domain.codec).dtype
         self.history = History(config.history_size) if config.history_size else None
         self.counters = Counters()
-        self.sums: dict[str, Tensor] = {}
-        self.numbers: dict[str, int] = {}
+        self.logged: defaultdict[str, list[Tensor]] = defaultdict(list)
 
     def _check_batch_size(self, in_groups: bool) -> None:
-        """Refuse a batch that cannot be cut alike for processes, micro-batches, history and groups."""
         processes, micro = self.accelerator.num_processes, self.config.gradient_accumulation_steps
         unit = 2 * processes * micro
         if in_groups:
             unit = GROUP * processes * (math.lcm(2, micro) if self.config.history_size else micro)
-        if self.config.batch_size % unit == 0:
-            return
-        parts = f"{processes} processes, {micro} micro-batches"
-        if in_groups:
-            reason = f"its discriminator compares images in groups of {GROUP}, and {parts}"
-            reason += (
-                " and the history each hold whole groups" if self.config.history_size else " each hold whole groups"
-            )
-        else:
-            reason = f"half of it comes from the history, for {parts}"
-        raise ConfigError(f"batch_size {self.config.batch_size} must be a multiple of {unit}: {reason}")
+        compared = f"its discriminator compares images in groups of {GROUP}, " if in_groups else ""
+        require(
+            self.config.batch_size % unit == 0,
+            f"batch_size {self.config.batch_size} must be a multiple of {unit}: {compared}half of it may come from the "
+            f"history, and {processes} processes and {micro} micro-batches share it",
+        )
 
     # Algorithm 1: the two updates
 
     def update_refiner(self, adversarial: bool = True) -> None:
         """One update of θ on L_R (eq. 1), φ fixed, on the next synthetic mini-batch; warm-up: ℓ_reg alone."""
-        _train_only(self.refiner, self.discriminator)
+        self.refiner.requires_grad_(True)
+        self.discriminator.requires_grad_(False)
         size, reduction = self.config.batch_size, self.config.reduction
         numbers = self.counters.synthetic + self._share(size)
         synthetic = self._to_device(to_tensor(self.synthetic.draw(numbers)))
@@ -152,7 +133,7 @@ class Trainer:
             refined = self.refiner(synthetic[part])
             prepared = self.average.photometry(synthetic[part])
             of_part = None if weight is None else weight[part]
-            loss = regularization = self_regularization(refined, prepared, self.transform, of_part, reduction)
+            loss = regularization = self_regularization(refined, prepared, self.config.transform, of_part, reduction)
             if adversarial:
                 logits = self.discriminator(augment(refined, draws[part], self.config.augment))
                 realism = realism_loss(logits, reduction)
@@ -167,7 +148,8 @@ class Trainer:
 
     def update_discriminator(self) -> None:
         """One update of φ on L_D (eq. 2), θ fixed; half of the refined mini-batch from the history (section 2.3)."""
-        _train_only(self.discriminator, self.refiner)
+        self.discriminator.requires_grad_(True)
+        self.refiner.requires_grad_(False)
         number, size = self.counters.discriminator_updates, self.config.batch_size
         rng = generator(self.config.seed, "history", number)
         past = self.history.sample(size // 2, rng) if self.history is not None else np.empty(0)
@@ -177,7 +159,9 @@ class Trainer:
             synthetic = self._to_device(to_tensor(self.synthetic.draw(numbers)))
             shown = refined = self.refiner(synthetic).to(synthetic)
         if len(past):
-            shown = torch.cat([refined, self._to_device(from_stored(past[self._share(len(past))]))])
+            stored = past[self._share(len(past))]
+            earlier = to_tensor(stored.reshape(-1, *stored.shape[2:])).reshape(stored.shape)
+            shown = torch.cat([refined, self._to_device(earlier)])
         real = self._to_device(to_tensor(self.real.draw(number * size + self._share(size))))
         # A process has a share of the new and of the past images, so it takes the same shares of their draws.
         draws = self._draws("refined", number, current, len(past)), self._draws("real", number, size)
@@ -193,7 +177,9 @@ class Trainer:
             )
         self._step(self.discriminator, self.discriminator_optimizer)
         if self.history is not None:
-            self.history.replace(to_stored(self.accelerator.gather(refined.contiguous()), self.stored), rng)
+            new = self.accelerator.gather(refined.contiguous())
+            planes = to_array(new.flatten(0, 1)[:, None], codecs.get(self.domain.codec).dtype)
+            self.history.replace(planes.reshape(new.shape), rng)
         self.counters.synthetic += current
         self.counters.discriminator_updates += 1
 
@@ -229,7 +215,8 @@ class Trainer:
     def _draws(self, stream: str, number: int, *counts: int) -> Tensor:
         """Return the draws of the augmentation for this process' share of each of `counts` images."""
         rng = generator(self.config.seed, f"augment/{stream}", number)
-        return torch.cat([draw(count, rng)[self._share(count)] for count in counts])
+        drawn = [rng.uniform(-1, 1, (count, 4)).astype(np.float32)[self._share(count)] for count in counts]
+        return torch.from_numpy(np.concatenate(drawn))
 
     def _micro_batches(self, count: int) -> Iterator[slice]:
         parts = self.config.gradient_accumulation_steps
@@ -237,26 +224,22 @@ class Trainer:
 
     def _of_batch(self, loss: Tensor) -> Tensor:
         """Scale a micro-batch's loss so that the mean over micro-batches and processes is that of the mini-batch."""
-        if self.config.reduction == "mean":
-            return loss
-        return loss * (self.config.gradient_accumulation_steps * self.accelerator.num_processes)
+        parts = self.config.gradient_accumulation_steps * self.accelerator.num_processes
+        return loss if self.config.reduction == "mean" else loss * parts
 
     def _backward(self, loss: Tensor) -> None:
         self.accelerator.backward(self._of_batch(loss) / self.config.gradient_accumulation_steps)
 
     def _step(self, network: nn.Module, optimizer: Any) -> None:
         average_gradients(self.accelerator, network.parameters())
+        left = 1 - self.counters.step / self.config.steps
+        rate = min(1.0, left / self.config.decay) if self.config.decay else 1.0
         for group in optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * self._rate()
+            group["lr"] = self.config.learning_rate * rate
         if self.config.max_grad_norm:
             self.accelerator.clip_grad_norm_(network.parameters(), self.config.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-
-    def _rate(self) -> float:
-        """Constant, then linear to 0 over the last share `decay` of the steps."""
-        left = 1 - self.counters.step / self.config.steps
-        return min(1.0, left / self.config.decay) if self.config.decay else 1.0
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -266,52 +249,28 @@ class Trainer:
             average.lerp_(value, 1 - decay)
 
     def _log(self, **values: Tensor) -> None:
-        """Add up values, on the device, until the next `take_log`."""
+        """Keep values, on the device, until the next `take_log`."""
         for name, value in values.items():
-            self.sums[name] = self.sums.get(name, torch.zeros((), device=value.device)) + value.detach().float()
-            self.numbers[name] = self.numbers.get(name, 0) + 1
+            self.logged[name].append(value.detach().float())
 
     def take_log(self) -> dict[str, float]:
         """Return the means of what was logged since the last call, over all processes."""
-        names = sorted(self.sums)
-        if not names:
+        if not self.logged:
             return {}
-        means = torch.stack([self.sums[name] / self.numbers[name] for name in names])
-        self.sums, self.numbers = {}, {}
+        names = sorted(self.logged)
+        means = torch.stack([sum(self.logged[name], torch.zeros(())) / len(self.logged[name]) for name in names])
+        self.logged.clear()
         values: list[float] = self.accelerator.reduce(means, reduction="mean").tolist()
         return dict(zip(names, values, strict=True))
 
     def end(self) -> None:
-        """Leave the other processes; the networks stay.
-
-        The threads of the process group end with the last object that holds it. One that outlives Python may abort the
-        process as it exits.
-        """
+        """Leave the other processes; the networks stay."""
         self.accelerator.free_memory()
-        gc.collect()
+        gc.collect()  # the process group's threads end with its last holder; one that outlives Python may abort it
         self.accelerator.end_training()
 
 
-def _train_only(learning: nn.Module, fixed: nn.Module) -> None:
-    learning.requires_grad_(True)
-    fixed.requires_grad_(False)
-
-
-def _spread(synthetic: Batches, real: Batches) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return images of all sources of both sides to learn photometry from: `LIGHTS` real ones or a few more."""
-    drawn = []
-    for batches, most in ((synthetic, 2 * LIGHTS), (real, LIGHTS)):
-        count = min(most, len(batches.sources) * max(map(len, batches.sources)))  # no image again and again
-        drawn.append(batches.draw(np.arange(-(-count // batches.size) * batches.size)))
-    return drawn[0], drawn[1]
-
-
-def to_stored(images: Tensor, dtype: Any = "uint8") -> NDArray[np.generic]:
-    """Return images (B, C, H, W) in [−1, 1] as stored values of the same shape."""
-    planes: NDArray[np.generic] = to_array(images.flatten(0, 1)[:, None], dtype)
-    return planes.reshape(images.shape)
-
-
-def from_stored(values: NDArray[Any]) -> Tensor:
-    """Return stored values (B, C, H, W) as images in [−1, 1]."""
-    return to_tensor(values.reshape(-1, *values.shape[2:])).reshape(values.shape)
+def _spread(batches: Batches, most: int) -> NDArray[Any]:
+    """Return images of all sources to learn photometry from: `most` or a few more."""
+    count = min(most, len(batches.sources) * max(map(len, batches.sources)))  # no image again and again
+    return batches.draw(np.arange(-(-count // batches.size) * batches.size))

@@ -20,7 +20,7 @@ from simgan.images.arrays import equalize_images
 from simgan.refiner import Refiner
 from simgan.simulators import SIMULATORS
 from simgan.training.config import TrainingConfig
-from simgan.training.measures import summarize
+from simgan.training.held_out import summarize
 from simgan.training.sources import REAL_SEED, SYNTHETIC_SEED, split
 
 MEASURED = 400  # images of a source
@@ -71,7 +71,7 @@ class Unseen:
 
         `distance` of the refined images from the real ones, mean over the synthetic sources; `closed`, the share of the
         gap between `raw` and `floor`. `shift`, `shift_median` and `shift_failed`: see
-        `simgan.training.measures.ShiftSummary`, of the source for which they are worst. `accuracy`: share of patches
+        `simgan.training.held_out.ShiftSummary`, of the source for which they are worst. `accuracy`: share of patches
         that the discriminator classifies correctly, mean of refined and real ones (of images where its loss is global).
         `commit` of the code that trained.
         """

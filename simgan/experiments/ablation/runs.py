@@ -30,7 +30,7 @@ from simgan.errors import ConfigError, SourceError, reason
 from simgan.experiments.ablation.measures import Unseen
 from simgan.experiments.files import write_json
 from simgan.runtime import count_cores, has_fast_bfloat16
-from simgan.training.checkpoints import folder_of
+from simgan.training.checkpoints import FOLDER
 from simgan.training.config import TrainingConfig, to_command_line
 from simgan.training.config import preset as preset_of
 
@@ -115,7 +115,7 @@ class PlannedRun:
     @property
     def checkpoint(self) -> Path:
         """The checkpoint at the end of the budget."""
-        return folder_of(self.config.output) / f"step-{self.config.steps:06d}"
+        return self.config.output / FOLDER / f"step-{self.config.steps:06d}"
 
     def __str__(self) -> str:
         return f"{self.variant.name}, seed {self.config.seed}"
@@ -216,7 +216,7 @@ def _precision(runs: Sequence[PlannedRun]) -> str:
 
 
 def _start(run: PlannedRun, precision: str, threads: int) -> subprocess.Popen[bytes]:
-    resume = any(folder_of(run.config.output).glob("step-*"))
+    resume = any((run.config.output / FOLDER).glob("step-*"))
     config = replace(run.config, resume=resume, mixed_precision=precision)
     # The second variable is what `accelerate launch` sets: with it a run ends with the process that started it.
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "ACCELERATE_MIXED_PRECISION": "no"}
