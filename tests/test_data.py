@@ -110,7 +110,7 @@ def test_syntheseyes_landmarks_stay_on_what_is_drawn(tmp_path):
 def test_a_pickle_that_asks_for_more_than_plain_values_is_refused(tmp_path):
     write(tmp_path / "f01/a.png", dot(55, 38))
     (tmp_path / "f01/a.pkl").write_bytes(pickle.dumps({"ldmks": np.zeros(3)}))
-    with pytest.raises(SourceError, match=r"a\.pkl cannot be read as plain labels"):
+    with pytest.raises(SourceError, match=r"a\.pkl is not laid out as .* which plain labels do not need"):
         load(f"syntheseyes:{tmp_path}")
 
 

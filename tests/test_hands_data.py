@@ -10,9 +10,7 @@ from scipy.io import savemat
 
 from simgan import ConfigError, ImageError, SourceError
 from simgan.data import Crops, load
-from simgan.data.adapters.hands import Pinhole, crop_hand
-from simgan.data.adapters.icvl import CORRESPONDING as ICVL
-from simgan.data.adapters.msra import CORRESPONDING as MSRA
+from simgan.data.adapters.hands import CORRESPONDING, Pinhole, crop_hand
 from simgan.data.columns import as_dataset, features, image_cell, mirrored
 from simgan.data.crop import Crop
 from simgan.data.prepare import prepare
@@ -121,7 +119,8 @@ def test_icvl(tmp_path):
 
 
 def test_own_joints_that_correspond_are_told_by_name():
-    for table, count, missing in ((MSRA, 21, 3), (ICVL, 16, 2)):
+    for source, count, missing in (("msra", 21, 3), ("icvl", 16, 2)):
+        table = CORRESPONDING[source]
         assert set(table) < set(JOINTS) and len(table) == len(JOINTS) - missing
         assert len(set(table.values())) == len(table) and max(table.values()) < count
 
@@ -144,7 +143,7 @@ def test_what_is_broken_gets_a_sentence(tmp_path):
     with pytest.raises(SourceError, match=r"joint_data\.mat is not laid out as NYU's joints are"):
         load(f"nyu:{tmp_path}/n", size=SIZE)
     (tmp_path / "n/joint_data.mat").unlink()
-    with pytest.raises(SourceError, match=r"has no joint_data\.mat; it is distributed with the frames"):
+    with pytest.raises(SourceError, match=r"has no labels: joint_data\.mat is missing beside it"):
         load(f"nyu:{tmp_path}/n", size=SIZE)
 
     write_msra(tmp_path / "m")
@@ -153,7 +152,7 @@ def test_what_is_broken_gets_a_sentence(tmp_path):
     with pytest.raises(ImageError, match=r"000001_depth\.bin is no depth of MSRA's"):
         load(f"msra:{tmp_path}/m", size=SIZE)
     labels.write_text("1\n" + " ".join(["1"] * 48) + "\n")
-    with pytest.raises(SourceError, match=r"joint\.txt has 48 numbers for frame 0, where 21 joints × 3 are due"):
+    with pytest.raises(SourceError, match=r"joint\.txt has 48 numbers a frame, where 21 joints × 3 are due"):
         load(f"msra:{tmp_path}/m", size=SIZE)
 
     write_icvl(tmp_path / "i")
@@ -161,7 +160,7 @@ def test_what_is_broken_gets_a_sentence(tmp_path):
     with pytest.raises(ImageError, match=r"image_0001\.png does not exist"):
         load(f"icvl:{tmp_path}/i", size=SIZE)
     (tmp_path / "i/labels.txt").write_text("a/image_0000.png 1 2 3\n")
-    with pytest.raises(SourceError, match=r"has 3 numbers for a/image_0000\.png, where 16 joints × 3 are due"):
+    with pytest.raises(SourceError, match=r"labels\.txt has 3 numbers a frame, where 16 joints × 3 are due"):
         load(f"icvl:{tmp_path}/i", size=SIZE)
 
 
@@ -213,7 +212,7 @@ def test_prepared_depth_keeps_16_bits_through_load_and_crops(tmp_path):
 
 def test_8_and_16_bits_do_not_mix():
     rows = [{"image": image_cell(np.full((20, 20), 5, kind))} for kind in (np.uint16, np.uint8)]
-    with pytest.raises(ImageError, match="image 1 is uint8 and the first uint16"):
+    with pytest.raises(ImageError, match="image 1 is 20×20 pixels of uint8 and the first 20×20 of uint16"):
         Crops(as_dataset(rows, features("image")))[:]
 
 

@@ -82,7 +82,7 @@ def test_one_image_a_day_and_the_evaluation_lists_are_read(tmp_path):
     write_mpiigaze(tmp_path, "p00", "day01")
     write_mpiigaze(tmp_path, "p01", "day02", count=1)
     assert load(f"mpiigaze:{tmp_path}")["person"] == ["p00"] * 6 + ["p01"] * 2
-    with pytest.raises(SourceError, match="has no lists"):
+    with pytest.raises(SourceError, match=r"has no Evaluation Subset/.*/p00\.txt …; take the whole set"):
         load(f"mpiigaze:{tmp_path}@evaluation")
     lists = tmp_path / "Evaluation Subset" / "sample list for eye image"
     lists.mkdir(parents=True)

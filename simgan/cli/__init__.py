@@ -1,4 +1,4 @@
-"""The command `simgan`: one file a command, imported when the command is called."""
+"""The command `simgan`; what a command needs is imported when it is called."""
 
 from __future__ import annotations
 
@@ -37,39 +37,27 @@ SimGAN: make labelled synthetic images look real without losing their labels.
 
 def load(command: str) -> Function | Mapping[str, Function]:
     """Import and return the function of a command, or the functions of its subcommands by name."""
+    found: Any
     match command:
         case "refine":
-            from simgan.cli import refine
-
-            return refine.refine
+            from simgan.cli.refine import refine as found
         case "prepare":
-            from simgan.cli import prepare
-
-            return prepare.prepare
+            from simgan.cli.data import prepare as found
         case "simulate":
-            from simgan.cli import simulate
-
-            return simulate.simulate
+            from simgan.cli.data import simulate as found
         case "evaluate":
-            from simgan.cli import evaluate
-
-            return evaluate.MEASURES
+            from simgan.cli.evaluate import MEASURES as found
         case "ablate":
-            from simgan.cli import ablate
-
-            return ablate.ablate
+            from simgan.cli.ablate import ablate as found
         case "report":
-            from simgan.cli import report
-
-            return report.report
+            from simgan.cli.report import report as found
         case "push":
-            from simgan.cli import push
-
-            return push.push
+            from simgan.cli.push import push as found
         case _:
-            from simgan.cli import space
+            from simgan.cli.push import push_space
 
-            return space.SPACES
+            found = {"push": push_space}
+    return found
 
 
 def main(arguments: list[str] | None = None) -> None:

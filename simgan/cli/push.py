@@ -1,4 +1,4 @@
-"""The command `simgan push`."""
+"""The commands `simgan push` and `simgan space push`."""
 
 from typing import Annotated, Any
 
@@ -31,3 +31,19 @@ def push(
     """
     where: dict[str, Any] = {"revision": revision, "create_pr": create_pr, "private": private or None, "token": token}
     print(push_model(run, repository, replace_card=replace_card, **where))
+
+
+def push_space(
+    repository: Repository, /, models: tuple[str, ...] = (), private: bool = False, token: str | None = None
+) -> None:
+    """Push the demo as a Space of your own: app.py, this package, and what it needs. Again: only changes.
+
+    Args:
+        repository: org/name; made if it does not exist.
+        models: Hub ids that the Space offers.
+        private: make a new Space private.
+        token: of the Hub; if not given HF_TOKEN, or that of `hf auth login`.
+    """
+    from simgan.space.push import push_space  # needs Gradio
+
+    print(push_space(repository, models=models, private=private or None, token=token))

@@ -1,6 +1,7 @@
 """The command `simgan refine`."""
 
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -50,15 +51,8 @@ def refine(
     if push_to_hub is not None and is_refined(output, facts):
         print(f"{output} was refined before")
     else:
-        done = refine_path(
-            refiner,
-            Path(source),
-            output,
-            strength=strength,
-            batch_size=batch_size,
-            skip_bad=skip_bad,
-            copy=copy,
-        )
+        options: dict[str, Any] = {"batch_size": batch_size, "skip_bad": skip_bad, "copy": copy}
+        done = refine_path(refiner, Path(source), output, strength=strength, **options)
         already = f", {done.already} were done before" if done.already else ""
         copied = f", {done.copied} other files copied" if done.copied else ""
         print(f"{done.images} images refined into {output}{already}{copied}")

@@ -3,7 +3,7 @@
 What a label is, is said by the domains: `labels` of each `simgan.Domain`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import cv2
@@ -34,10 +34,8 @@ def column_types() -> dict[str, Any]:
 
 def _type(shape: tuple[int, ...]) -> Any:
     kind: Any = Value("float32")
-    if shape:
-        kind = Sequence(kind, length=shape[-1])
-    for _ in shape[:-1]:
-        kind = Sequence(kind)
+    for axis, size in enumerate(reversed(shape)):
+        kind = Sequence(kind, length=-1 if axis else size)
     return kind
 
 
@@ -55,17 +53,12 @@ def image_cell(array: np.ndarray) -> dict[str, Any]:
     return {"bytes": cv2.imencode(".png", array, settings)[1].tobytes(), "path": None}
 
 
-def as_table(rows: Iterable[Row], columns: Features) -> pa.Table:
-    """Return rows as an Arrow table in memory; a label that a row lacks becomes None."""
-    try:
-        return pa.Table.from_pylist(list(rows), schema=columns.arrow_schema)
-    except pa.ArrowException as error:
-        raise SourceError(f"a column holds values of several kinds ({error}): make them one") from error
-
-
 def as_dataset(rows: Iterable[Row], columns: Features) -> Dataset:
     """Return rows as a data set in memory; a label that a row lacks becomes None."""
-    return Dataset(as_table(rows, columns))
+    try:
+        return Dataset(pa.Table.from_pylist(list(rows), schema=columns.arrow_schema))
+    except pa.ArrowException as error:
+        raise SourceError(f"a column holds values of several kinds ({error}): make them one") from error
 
 
 def known(label: Any) -> bool:
@@ -83,33 +76,25 @@ def check_labels(row: Row) -> Row:
                 found: np.ndarray = np.asarray(value, np.float32)
         except (TypeError, ValueError):
             found = np.empty(0)
-        shape = label.shape
-        fits = found.ndim == len(shape) and all(
-            want in (-1, size) for want, size in zip(shape, found.shape, strict=True)
-        )
-        if not fits or not np.isfinite(found).all():
-            wanted = "a number" if not shape else f"{' × '.join('N' if n < 0 else str(n) for n in shape)} numbers"
+        shape = tuple(size if want < 0 else want for want, size in zip(label.shape, found.shape, strict=False))
+        if found.shape != shape or found.ndim != len(label.shape) or not np.isfinite(found).all():
+            wanted = " × ".join("N" if n < 0 else str(n) for n in label.shape)
+            wanted = f"{wanted} numbers" if wanted else "a number"
             raise SourceError(f"{row.get('file_name')} has a label {name} that is not {wanted}: {str(value)[:80]}")
     return row
 
 
-def derivable(columns: Iterable[str]) -> dict[str, Label]:
-    """Return the labels that are missing among these columns and can be computed from them."""
+def derivable(columns: Iterable[str]) -> dict[str, tuple[tuple[str, ...], Callable[..., Any]]]:
+    """Return how labels that are missing among these columns can be computed from them: `Label.derive` by name."""
     given = set(columns)
-    return {
-        name: label
-        for name, label in labels().items()
-        if name not in given and label.derive and given.issuperset(label.derive[0])
-    }
+    how = {name: label.derive for name, label in labels().items() if label.derive and name not in given}
+    return {name: derive for name, derive in how.items() if given.issuperset(derive[0])}
 
 
 def derive(row: Row) -> Row:
     """Return the row with the labels that can be computed from those that are known."""
-    for name, label in derivable(name for name, value in row.items() if known(value)).items():
-        if label.derive:
-            names, function = label.derive
-            row = row | {name: function(*(row[one] for one in names))}
-    return row
+    how = derivable(name for name, value in row.items() if known(value))
+    return row | {name: function(*(row[one] for one in names)) for name, (names, function) in how.items()}
 
 
 def mirrored(row: Mapping[str, Any], width: int) -> Row:

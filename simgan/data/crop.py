@@ -33,30 +33,37 @@ class Correction:
         return Correction(self.scale * other.scale, self.x + self.scale * other.x, self.y + self.scale * other.y)
 
 
-NONE = Correction()
-
-
 @dataclass(frozen=True)
-class Format:
-    """Format of crops: width and height (None: as their images are), 1 (grey) or 3 channels, and a correction."""
+class Wanted:
+    """What is wanted of a source.
+
+    Width and height of the crops (None: as their images are), 1 (grey) or 3 channels, the largest number of images,
+    drawn by `seed`, and a correction of the crops.
+    """
 
     size: Size | None = None
     channels: int = 1
-    correction: Correction = NONE
+    limit: int | None = None
+    seed: int = 0
+    correction: Correction | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None and min(self.size) < 16:
             raise ConfigError(f"a crop of {self.size[0]}×{self.size[1]} pixels is too small: at least 16×16 are needed")
         if self.channels not in (1, 3):
             raise ConfigError(f"a crop has 1 (grey) or 3 (colour) channels, not {self.channels}")
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(f"a limit of {self.limit} leaves nothing: give at least 1, or none")
+        if self.seed < 0:
+            raise ConfigError(f"a seed is a whole number from 0 on, not {self.seed}")
 
     def to_channels(self, array: np.ndarray) -> np.ndarray:
-        """Return a stored image without alpha, as (H, W) luminance or as (H, W, 3)."""
-        if array.ndim == 3 and array.shape[2] in (2, 4):
-            array = np.ascontiguousarray(array[..., :-1])
-        if array.ndim == 3 and array.shape[2] == 1:
-            array = array[..., 0]
+        """Return a stored image without alpha, as (H, W) luminance or as (H, W, 3), `ConfigError` for one of depth."""
+        if array.ndim == 3:
+            array = np.ascontiguousarray(array[..., :3] if array.shape[2] > 2 else array[..., 0])
         if self.channels == 3:
+            if array.dtype == np.uint16:
+                raise ConfigError("depth has 1 channel: leave the channels at 1")
             return array if array.ndim == 3 else np.repeat(array[..., None], 3, -1)
         return array if array.ndim == 2 else cv2.cvtColor(array, cv2.COLOR_RGB2GRAY)
 
@@ -86,9 +93,9 @@ class Crop:
         width, height = size[0] * scale, size[1] * scale
         return cls((frame[0] - width) / 2, (frame[1] - height) / 2, width, height, size)
 
-    def corrected(self, correction: Correction) -> Crop:
+    def corrected(self, correction: Correction | None) -> Crop:
         """Return the box changed by a correction."""
-        if correction == NONE:
+        if correction is None:
             return self
         width, height = self.width * correction.scale, self.height * correction.scale
         x = self.left + self.width / 2 + correction.x * self.width / self.size[0]
@@ -100,33 +107,24 @@ class Crop:
 
         Depth, uint16 (H, W), is not interpolated: each pixel is its nearest one, and 0, no reading, outside.
         """
-        box = np.array([self.left, self.top, self.left + self.width, self.top + self.height])
         high, wide = frame.shape[:2]
-        inside = bool(box[0] >= 0 and box[1] >= 0 and box[2] <= wide and box[3] <= high)
-        if inside and (self.width, self.height) == self.size and np.all(box == box.round()):
-            x, y = int(self.left), int(self.top)
-            return np.ascontiguousarray(frame[y : y + self.size[1], x : x + self.size[0]])
         if frame.dtype == np.uint16:
-            return self._nearest(frame)
-        if not inside:
-            reach = np.maximum(box[2:], [wide, high]) - np.minimum(box[:2], 0)
-            if not reach.prod() < MAXIMUM_PIXELS:  # also refuses NaN
-                raise ValueError(f"the crop would be {box.round(1).tolist()} of a frame of {wide}×{high} pixels")
-            before = np.ceil(np.maximum(-box[:2], 0)).astype(int)
-            after = np.ceil(np.maximum(box[2:] - [wide, high], 0)).astype(int)
-            frame = cv2.copyMakeBorder(frame, before[1], after[1], before[0], after[0], cv2.BORDER_REPLICATE)
-            box += np.tile(before, 2)
+            sides = (self.top, self.height, self.size[1], high), (self.left, self.width, self.size[0], wide)
+            nearest = [
+                np.floor(start + (np.arange(count) + 0.5) * side / count).clip(-1, end).astype(int) + 1
+                for start, side, count, end in sides
+            ]
+            return cv2.copyMakeBorder(frame, 1, 1, 1, 1, cv2.BORDER_CONSTANT)[np.ix_(*nearest)]
+        box = np.array([self.left, self.top, self.left + self.width, self.top + self.height])
+        reach = np.maximum(box[2:], [wide, high]) - np.minimum(box[:2], 0)
+        if not reach.prod() < MAXIMUM_PIXELS:  # also refuses NaN
+            raise ValueError(f"the crop would be {box.round(1).tolist()} of a frame of {wide}×{high} pixels")
+        left, top = np.ceil(np.maximum(-box[:2], 0)).astype(int)
+        right, bottom = np.ceil(np.maximum(box[2:] - [wide, high], 0)).astype(int)
+        if left or top or right or bottom:
+            frame = cv2.copyMakeBorder(frame, top, bottom, left, right, cv2.BORDER_REPLICATE)
+        box += [left, top, left, top]
         return np.array(Image.fromarray(frame).resize(self.size, Image.Resampling.BICUBIC, box=tuple(box)))
-
-    def _nearest(self, frame: np.ndarray) -> np.ndarray:
-        starts, sides = (self.left, self.top), (self.width, self.height)
-        columns, rows = (
-            np.floor(start + (np.arange(size) + 0.5) * side / size)
-            for start, side, size in zip(starts, sides, self.size, strict=True)
-        )
-        inside = np.outer((rows >= 0) & (rows < frame.shape[0]), (columns >= 0) & (columns < frame.shape[1]))
-        places = np.ix_(rows.clip(0, frame.shape[0] - 1).astype(int), columns.clip(0, frame.shape[1] - 1).astype(int))
-        return np.where(inside, frame[places], 0).astype(frame.dtype)
 
     def move(self, points: np.ndarray) -> np.ndarray:
         """Return points (..., 2 or more) of the frame in px of the crop (whole numbers are pixel centres).

@@ -2,21 +2,24 @@
 
 import multiprocessing
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pyarrow as pa
-from datasets import Dataset, Image
+import tyro
+from datasets import Dataset
 from tqdm import tqdm
 
 from simgan.data.alignment import Alignment, Mean, align, mean_image, write_means
-from simgan.data.columns import Row, as_dataset, as_table
-from simgan.data.crop import NONE, Correction
+from simgan.data.columns import as_dataset
+from simgan.data.crop import Correction, Wanted
 from simgan.data.loader import Crops
-from simgan.data.source import Source, Task, draw, written_aside
-from simgan.data.sources import load, open_source
+from simgan.data.simulated import Output
+from simgan.data.source import Source, draw, written_aside
+from simgan.data.sources import open_source, read
 from simgan.data.tables import is_prepared
 from simgan.domains import DEFAULT
 from simgan.domains.base import Size
@@ -26,8 +29,7 @@ CHUNK = 64  # tasks that a process reads at a time
 ROUNDS = 3  # of alignment
 MEANS = 1000  # crops of either side from which the alignment computes means
 SHARD = "200MB"
-
-Chunk = tuple[pa.Table, list[str]]  # rows, and errors of broken files
+Input = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
 
 
 @dataclass
@@ -40,38 +42,56 @@ class Prepared:
 
 
 def prepare(
-    source: str,
-    output: Path,
+    source: Input,
+    output: Output,
+    /,
     *,
     align: str | None = None,
     size: Size | None = DEFAULT.size,
-    channels: int = 1,
+    channels: Literal[1, 3] = 1,
     limit: int | None = None,
     seed: int = 0,
     skip_bad: bool = False,
     processes: int | None = None,
     overwrite: bool = False,
 ) -> Prepared:
-    """Write a source to a folder that `load` and `datasets.load_from_disk` map; memory does not grow with it.
+    """Write a source once as Arrow shards of crops with their labels, for training.
 
-    `align` names a source of real crops to whose scale and centre these are fitted, labels included; the means are
-    shown in `OUTPUT-alignment.png`. `processes` (all cores if not given) read at a time. They are spawned, so a script
-    that calls this with more than one does so under `if __name__ == "__main__":`. `overwrite` replaces what was
-    prepared before. Other arguments as for `simgan.data.load`. The folder is written aside and renamed: a killed run
-    leaves nothing under `output`, and the next one removes what it left.
+    Memory does not grow with the source. The folder is written aside and renamed: a run that is killed leaves nothing
+    there, and the next one removes what it left.
+
+    Args:
+        source: such as folder:DIR, hub:org/name, the name of a simulator, or an adapter's NAME:DIR.
+        output: a new folder; training takes it as a source by its path.
+        align: a source of real images; scale and centre of the crops are fitted to theirs, without labels; look at the
+            means in OUT-alignment.png.
+        size: width and height of a crop; None keeps the size of each image.
+        channels: 1 for grey crops, 3 to keep their colours.
+        limit: at most so many images.
+        seed: of the choice among them.
+        skip_bad: leave broken files out and list them at the end.
+        processes: number of processes that read; all cores if not given. A script that calls this with more than one
+            does so under `if __name__ == "__main__":`.
+        overwrite: replace what was prepared in the output before.
 
     Raises:
-        SourceError: the source, or one of its files (with `skip_bad` it is left out and listed); the folder exists, or
-            cannot be written. ImageError: a broken image. ConfigError: what is aligned is not cut from frames.
+        SourceError: the source, or one of its files; the folder exists, or cannot be written. ImageError: a broken
+            image. ConfigError: what is aligned is not cut from frames.
     """
     output = Path(output).expanduser()
-    _check(output, overwrite, processes)
+    if processes is not None and processes < 1:
+        raise ConfigError(f"{processes} processes cannot read: give at least 1, or none")
+    if output.exists() and not overwrite:
+        raise SourceError(f"{output} exists: give another output, overwrite it, or delete it")
+    if output.exists() and not is_prepared(output):
+        raise SourceError(f"{output} holds something else than prepared crops and is left as it is: delete it yourself")
+    wanted, alignment = Wanted(size, channels, limit, seed), None
     broken: list[str] | None = [] if skip_bad else None
     with written_aside(output) as aside:
-        alignment = None if align is None else _align(source, align, size, seed, aside / "means.png")
-        correction = NONE if alignment is None else alignment.correction
-        found = _open(source, size, channels, limit, seed, correction)
-        _write(found, aside / "rows.arrow", limit, seed, broken, processes)
+        if align is not None:
+            alignment = _align(source, align, wanted, aside / "means.png")
+            wanted = replace(wanted, correction=alignment.correction)
+        _write(open_source(source, wanted), aside / "rows.arrow", broken, processes or len(os.sched_getaffinity(0)))
         dataset = Dataset.from_file(str(aside / "rows.arrow"))
         dataset = dataset.select(draw(range(len(dataset)), limit, seed))
         if not len(dataset):
@@ -85,78 +105,44 @@ def prepare(
     return Prepared(len(dataset), broken or [], alignment)
 
 
-def _open(
-    source: str, size: Size | None, channels: int, limit: int | None, seed: int, correction: Correction
-) -> Source:
-    found = open_source(
-        source, size=size, channels=channels, limit=limit, seed=seed, correction=correction, mapped=False
-    )
-    if isinstance(found, Source):
-        return found
-    stored = found.cast_column("image", Image(decode=False))
-    return Source(source, range(len(found)), partial(_row, stored), found.features)
-
-
-def _row(stored: Dataset, number: int) -> list[Row]:
-    return [stored[number]]
-
-
-def _check(output: Path, overwrite: bool, processes: int | None) -> None:
-    if processes is not None and processes < 1:
-        raise ConfigError(f"{processes} processes cannot read: give at least 1, or none")
-    if output.exists() and not overwrite:
-        raise SourceError(f"{output} exists: give another output, overwrite it, or delete it")
-    if output.exists() and not is_prepared(output):
-        raise SourceError(f"{output} holds something else than prepared crops and is left as it is: delete it yourself")
-
-
-def _align(source: str, real: str, size: Size | None, seed: int, picture: Path) -> Alignment:
+def _align(source: str, real: str, wanted: Wanted, picture: Path) -> Alignment:
     """Fit the means, cut the crops again, and repeat: the borders of the first crops distort the fit a little."""
-    target = mean_image(Crops(load(real, size=size, limit=MEANS, seed=seed))[:])
-    means = [_mean(source, size, seed, NONE)]
-    steps = []
-    correction = NONE
+    wanted = replace(wanted, channels=1, limit=MEANS)
+    target = _mean(real, wanted)
+    means, steps, correction = [_mean(source, wanted)], [], Correction()
     for _ in range(ROUNDS):
         steps.append(align(means[-1], target))
         correction = correction.then(steps[-1].correction)
-        means.append(_mean(source, size, seed, correction))
+        means.append(_mean(source, replace(wanted, correction=correction)))
     write_means(picture, means[0], means[-1], target)
     return Alignment(correction, steps[0].before, steps[-1].after)
 
 
-def _mean(source: str, size: Size | None, seed: int, correction: Correction) -> Mean:
-    found = _open(source, size, 1, MEANS, seed, correction)
-    return mean_image(Crops(as_dataset(found.rows(found.drawn(MEANS, seed)), found.features))[:])
+def _mean(source: str, wanted: Wanted) -> Mean:
+    return mean_image(Crops(read(source, wanted))[:])
 
 
-def _write(
-    source: Source, file: Path, limit: int | None, seed: int, broken: list[str] | None, processes: int | None
-) -> None:
+def _write(source: Source, file: Path, broken: list[str] | None, processes: int) -> None:
     """Read all tasks, some in each process, and write their rows in order."""
-    tasks = list(source.drawn(limit, seed))
-    chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
-    read = partial(_read, source, broken is not None)
+    starts = range(0, len(source.tasks), CHUNK)
+    parts = [replace(source, tasks=source.tasks[start : start + CHUNK], table=None) for start in starts]
+    processes = min(processes, len(parts))
     with (
         pa.OSFile(str(file), "wb") as sink,
         pa.ipc.new_stream(sink, source.features.arrow_schema) as writer,
-        tqdm(total=len(tasks), desc="preparing") as bar,
+        multiprocessing.get_context("spawn").Pool(processes) if processes > 1 else nullcontext() as pool,
+        tqdm(total=len(source.tasks), desc="preparing") as bar,
     ):
-        count = min(processes or len(os.sched_getaffinity(0)), len(chunks))
-        for (table, bad), chunk in zip(_in_order(read, chunks, count), chunks, strict=True):
+        read_part = partial(_read, skip_bad=broken is not None)
+        done = pool.imap(read_part, parts) if pool else map(read_part, parts)
+        for part, (table, bad) in zip(parts, done, strict=True):
             writer.write_table(table)
             if broken is not None:
                 broken.extend(bad)
-            bar.update(len(chunk))
+            bar.update(len(part.tasks))
 
 
-def _in_order(read: partial[Chunk], chunks: list[list[Task]], processes: int) -> Iterator[Chunk]:
-    if processes <= 1:
-        yield from map(read, chunks)
-        return
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        yield from pool.imap(read, chunks)
-
-
-def _read(source: Source, skip_bad: bool, tasks: list[Task]) -> Chunk:
+def _read(source: Source, skip_bad: bool) -> tuple[pa.Table, list[str]]:
+    """Return rows, and errors of broken files."""
     broken: list[str] | None = [] if skip_bad else None
-    return as_table(source.rows(tasks, broken), source.features), broken or []
+    return as_dataset(source.rows(broken), source.features).data.table, broken or []

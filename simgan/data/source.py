@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
-from datasets import Features
+from datasets import Dataset, Features
 
 from simgan.data.columns import Row, check_labels
-from simgan.data.crop import Format
+from simgan.data.crop import Wanted
 from simgan.errors import SimGANError, SourceError, reason
 
 Task = Any
 Item = TypeVar("Item")
-Read = Callable[[Task], Iterable[Row]]
 
 
 @dataclass(frozen=True)
@@ -25,18 +23,19 @@ class Source:
     """Where rows come from. Tasks and `read` can be pickled, so that other processes can read.
 
     A task results in one row, or in several where `single` is False. `read` raises a `SimGANError` that names the
-    broken file.
+    broken file. `table` holds the same rows where they need not be read.
     """
 
     name: str
     tasks: Sequence[Task]
-    read: Read
+    read: Callable[[Task], Iterable[Row]]
     features: Features
     single: bool = True
+    table: Dataset | None = None
 
-    def rows(self, tasks: Iterable[Task], broken: list[str] | None = None) -> Iterator[Row]:
-        """Yield the rows of tasks, in order. Errors are appended to the list `broken`; without one they are raised."""
-        for task in tasks:
+    def rows(self, broken: list[str] | None = None) -> Iterator[Row]:
+        """Yield the rows of all tasks. Errors are appended to the list `broken`; without one they are raised."""
+        for task in self.tasks:
             try:
                 rows = [check_labels(row) for row in self.read(task)]
             except SimGANError as error:
@@ -46,38 +45,27 @@ class Source:
                 continue
             yield from rows
 
-    def drawn(self, limit: int | None, seed: int) -> Sequence[Task]:
-        """Return the tasks of at most `limit` images; all tasks where one may have several images."""
-        return [self.tasks[number] for number in pick(len(self.tasks), limit if self.single else None, seed)]
-
 
 @dataclass(frozen=True)
 class Adapter:
     """A kind of source: how it is opened, what follows its name and the colon, and whether it is cut from frames."""
 
-    open: Callable[[str, Format], Source]
+    open: Callable[[str, Wanted], Source]
     usage: str
     from_frames: bool = False
 
 
 @contextmanager
 def parsing(file: Path | str, what: str) -> Iterator[None]:
-    """Turn any error of parsing labels, within this context, into a `SourceError` that names the file."""
+    """Turn any error within this context into a `SourceError` that names the file: what is broken can raise anything.
+
+    A `SimGANError`, and an import that fails, stay as they are.
+    """
     try:
         yield
-    except SimGANError:
+    except (SimGANError, ImportError):
         raise
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError, cv2.error) as error:
-        raise SourceError(f"{file} is not laid out as {what} are: {error!r}") from error
-
-
-def read_mat(file: Path, what: str, **options: Any) -> dict[str, Any]:
-    """Read a MATLAB file (options of `scipy.io.loadmat`); `SourceError` where it is broken."""
-    from scipy.io import loadmat
-
-    try:
-        return loadmat(file, **options)
-    except Exception as error:  # scipy raises all kinds for a broken file
+    except Exception as error:
         raise SourceError(f"{file} is not laid out as {what} are: {error!r}") from error
 
 
@@ -98,12 +86,23 @@ def written_aside(output: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def folder_of(path: str, source: str) -> Path:
-    """Return an existing folder; `SourceError` where there is none."""
+def files_of(path: str, source: str, patterns: Iterable[str], missing: str) -> tuple[Path, list[Path]]:
+    """Return a folder and its files, sorted; `SourceError` without a folder, or without files ("has no {missing}")."""
     folder = Path(path).expanduser()
     if not path or not folder.is_dir():
         raise SourceError(f"{source}: there is no folder {path!r}; give the path of one")
-    return folder
+    files = sorted(file for pattern in patterns for file in folder.glob(pattern) if file.is_file())
+    if not files:
+        raise SourceError(f"{source}: {folder} has no {missing}")
+    return folder, files
+
+
+def labels_beside(file: Path, name: str) -> Path:
+    """Return the file of labels of that name beside an image; `SourceError` where it is missing."""
+    beside = file.with_name(name)
+    if not beside.is_file():
+        raise SourceError(f"{file} has no labels: {name} is missing beside it")
+    return beside
 
 
 def draw(items: Iterable[Item], limit: int | None, seed: int) -> list[Item]:

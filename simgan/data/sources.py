@@ -1,75 +1,24 @@
 """Sources by name: the one place that knows which adapter reads what."""
 
 import warnings
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from datasets import Dataset
 
 from simgan.data.adapters import ADAPTERS
-from simgan.data.columns import as_dataset
-from simgan.data.crop import NONE, Correction, Format
-from simgan.data.folder import open_folder
-from simgan.data.shuffled import shuffled
+from simgan.data.columns import Row, as_dataset, features, image_cell
+from simgan.data.crop import Wanted
+from simgan.data.loader import Crops
 from simgan.data.simulated import open_simulator
 from simgan.data.source import Adapter, Source, draw, pick
-from simgan.data.tables import is_prepared, open_table
+from simgan.data.tables import is_prepared, open_folder, open_table
 from simgan.domains import DEFAULT
 from simgan.domains.base import Size
 from simgan.errors import ConfigError, SourceError
 from simgan.simulators import SIMULATORS
-
-_ADAPTERS = {"folder": Adapter(open_folder, "DIR", from_frames=True)} | ADAPTERS
-_SIMULATED = {name.partition(":")[0] for name in SIMULATORS}
-_KINDS = {*_ADAPTERS, *_SIMULATED, "hub", "shuffled"}
-
-
-def open_source(
-    source: str,
-    *,
-    size: Size | None = DEFAULT.size,
-    channels: int = 1,
-    limit: int | None = None,
-    seed: int = 0,
-    correction: Correction = NONE,
-    mapped: bool = True,
-) -> Dataset | Source:
-    """Open a source and list what it holds, without reading its images; arguments as for `load`.
-
-    `correction` changes every crop of a source that is cut from frames; `ConfigError` for other sources. Not `mapped`:
-    a table whose images have the size already is returned as a `Source`, too, so that each row is read.
-    """
-    if limit is not None and limit < 1:
-        raise ConfigError(f"a limit of {limit} leaves nothing: give at least 1, or none")
-    if seed < 0:
-        raise ConfigError(f"a seed is a whole number from 0 on, not {seed}")
-    form = Format(size, channels, correction)
-    kind, place = _kind(source)
-    adapter = _ADAPTERS.get(kind)
-    if correction != NONE and not (adapter and adapter.from_frames):
-        those = ", ".join(name for name, one in _ADAPTERS.items() if one.from_frames)
-        raise ConfigError(f"{source} is not cut from frames, so its crop cannot be corrected ({those} can)")
-    if adapter:
-        return adapter.open(place, form)
-    if kind == "shuffled":
-        return shuffled(load(place, size=size, channels=channels, limit=limit, seed=seed), channels=channels, seed=seed)
-    if kind == "hub":
-        return open_table(place, form, mapped=mapped)
-    return open_simulator(source, form, limit, seed)
-
-
-def _kind(source: str) -> tuple[str, str]:
-    """Return a source's kind and place; a path without a kind is a folder of images, or a table."""
-    kind, colon, place = source.partition(":")
-    if colon and kind in _KINDS:
-        return kind, place
-    path = Path(source).expanduser()
-    if source and path.is_dir():
-        return "hub" if is_prepared(path) else "folder", source
-    if path.suffix == ".parquet" and path.is_file():
-        return "hub", source
-    usage = [f"{name}:{adapter.usage}" for name, adapter in _ADAPTERS.items()]
-    usage += ["hub:ORG/NAME, ORG/NAME@SPLIT or a folder saved to disk", *SIMULATORS, "shuffled: and any of these"]
-    raise SourceError(f"{source!r} is neither a folder, a .parquet file nor a known source ({', '.join(usage)})")
 
 
 def load(
@@ -103,13 +52,78 @@ def load(
     Raises:
         SourceError: the source is unknown, empty, or a label is broken. ImageError: an image is broken.
     """
-    found = open_source(source, size=size, channels=channels, limit=limit, seed=seed)
-    if isinstance(found, Dataset):
-        return found if limit is None or limit >= len(found) else found.select(pick(len(found), limit, seed))
     broken: list[str] | None = [] if skip_bad else None
-    rows = draw(found.rows(found.drawn(limit, seed), broken), limit, seed)
-    if not rows:
-        raise SourceError(f"{found.name}: not one image could be read" + (f"; {broken[0]}" if broken else ""))
+    data = read(source, Wanted(size, channels, limit, seed), broken)
     if broken:
-        warnings.warn(f"{found.name}: left out {len(broken)}: " + "; ".join(broken), stacklevel=2)
+        warnings.warn(f"{source}: left out {len(broken)}: " + "; ".join(broken), stacklevel=2)
+    return data
+
+
+def read(source: str, wanted: Wanted, broken: list[str] | None = None) -> Dataset:
+    """Return what is wanted of a source, mapped or in memory; errors of broken files go to the list if there is one."""
+    found = open_source(source, wanted)
+    if found.table is not None:
+        return found.table if len(found.tasks) == len(found.table) else found.table.select(found.tasks)
+    rows = draw(found.rows(broken), wanted.limit, wanted.seed)
+    if not rows:
+        raise SourceError(f"{source}: not one image could be read" + (f"; {broken[0]}" if broken else ""))
     return as_dataset(rows, found.features)
+
+
+def open_source(source: str, wanted: Wanted) -> Source:
+    """Open a source and list what it holds, without reading its images; a task that has one image is drawn already.
+
+    `SourceError` for an unknown source; `ConfigError` where the crops of one that is not cut from frames are corrected.
+    """
+    kind, place = _kind(source)
+    adapter = _ADAPTERS.get(kind)
+    if wanted.correction and not (adapter and adapter.from_frames):
+        those = ", ".join(name for name, one in _ADAPTERS.items() if one.from_frames)
+        raise ConfigError(f"{source} is not cut from frames, so its crop cannot be corrected ({those} can)")
+    found = adapter.open(place, wanted) if adapter else open_simulator(source, wanted)
+    if found.single and wanted.limit is not None:
+        drawn = pick(len(found.tasks), wanted.limit, wanted.seed)
+        return replace(found, tasks=[found.tasks[number] for number in drawn])
+    return found
+
+
+def _kind(source: str) -> tuple[str, str]:
+    """Return a source's kind and place; a path without a kind is a folder of images, or a table."""
+    kind, colon, place = source.partition(":")
+    if colon and (kind in _ADAPTERS or any(name.startswith(f"{kind}:") for name in SIMULATORS)):
+        return kind, place
+    path = Path(source).expanduser()
+    if source and path.is_dir():
+        return "hub" if is_prepared(path) else "folder", source
+    if path.suffix == ".parquet" and path.is_file():
+        return "hub", source
+    usage = ", ".join([*(f"{name}:{adapter.usage}" for name, adapter in _ADAPTERS.items()), *SIMULATORS])
+    raise SourceError(f"{source!r} is neither a folder, a .parquet file nor a known source ({usage})")
+
+
+def _open_shuffled(place: str, wanted: Wanted) -> Source:
+    """Open the images of another source with their pixels in random order: a control for the gain of a refiner.
+
+    They have no labels, which would no longer fit.
+    """
+    data = read(place, wanted)
+    kept = [name for name in ("file_name", "person") if name in data.column_names]
+    others: Iterable[Row] = data.select_columns(kept) if kept else [{}] * len(data)
+    generator = np.random.default_rng(wanted.seed)
+    rows = []
+    for image, row in zip(Crops(data, channels=wanted.channels)[:], others, strict=True):
+        pixels = image.reshape(image.shape[0] * image.shape[1], -1)
+        rows.append(row | {"image": image_cell(generator.permutation(pixels).reshape(image.shape))})
+    return Source(f"shuffled:{place}", rows, _as_it_is, features("image", *kept))
+
+
+def _as_it_is(row: Row) -> list[Row]:
+    return [row]
+
+
+_ADAPTERS = {
+    "folder": Adapter(open_folder, "DIR", from_frames=True),
+    **ADAPTERS,
+    "hub": Adapter(open_table, "ORG/NAME, ORG/NAME@SPLIT or a folder saved to disk"),
+    "shuffled": Adapter(_open_shuffled, "SOURCE"),
+}

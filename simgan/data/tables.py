@@ -1,20 +1,89 @@
-"""Data sets that are tables already: prepared folders, the Hub, `.parquet` files."""
+"""Folders of images with metadata, and data sets that are tables: prepared folders, the Hub, `.parquet` files."""
 
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, DatasetDict, Features, Image, load_dataset, load_from_disk
+from datasets import Dataset, Features, Image, load_dataset, load_from_disk
 from datasets.exceptions import DatasetNotFoundError
 
-from simgan.data.columns import Row, column_types, derivable
-from simgan.data.crop import Format
-from simgan.data.folder import crop_row
-from simgan.data.source import Source
+from simgan.data.columns import Row, column_types, derivable, derive, image_cell, known, labels
+from simgan.data.crop import Crop, Wanted
+from simgan.data.source import Source, files_of, parsing
 from simgan.errors import ImageError, SourceError
-from simgan.images.files import decode as decode_image
+from simgan.images.files import SUFFIXES, decode, pictures
+
+METADATA = ("metadata.csv", "metadata.jsonl")
+
+
+def open_folder(path: str, wanted: Wanted) -> Source:
+    """List images of any kind below a folder; hidden files are left out, and `.npy` files if there are any others.
+
+    Their names relative to the folder, with "/", become `file_name`, by which a metadata.csv or metadata.jsonl beside
+    them gives labels. uint16 is depth in mm, which is never interpolated. Images at most 20 % larger than the size are
+    cut from the centre, others resized with the crop's aspect; without a size they stay as they are.
+    """
+    missing = f"images below it; their names end in {', '.join(sorted(SUFFIXES))}"
+    folder, files = files_of(path, "folder", ["**/*"], missing)
+    parts = [file.relative_to(folder) for file in files]
+    names = pictures(part.as_posix() for part in parts if not any(name.startswith(".") for name in part.parts))
+    if not names:
+        raise SourceError(f"folder: {folder} has no {missing}")
+    rows: dict[str, Row] = {}
+    columns: dict[str, Any] = {}
+    for file in files:
+        if file.name in METADATA:
+            types, content = _metadata(file)
+            columns |= types
+            within = file.parent.relative_to(folder)
+            for row in content:
+                row["file_name"] = (within / str(row["file_name"])).as_posix()
+                rows[row["file_name"]] = row
+    columns.pop("file_name", None)  # it is the last one
+    columns = {"image": None} | dict.fromkeys(derivable(columns)) | columns
+    tasks = [(name, rows.get(name, {"file_name": name})) for name in names]
+    return Source(f"folder:{folder}", tasks, partial(_read_file, folder, wanted), _features(columns))
+
+
+def _metadata(file: Path) -> tuple[dict[str, Any], list[Row]]:
+    """Return the types of the columns and the rows of a file of metadata."""
+    with parsing(file, "metadata of images"):
+        csv = file.suffix == ".csv"
+        table = pd.read_csv(file, dtype={"file_name": str, "person": str}) if csv else pd.read_json(file, lines=True)
+        if "file_name" not in table:
+            raise SourceError(f"{file} has no column file_name: it must name each image relative to {file.parent}")
+        content = pa.Table.from_pandas(table.drop(columns="image", errors="ignore"), preserve_index=False)
+        return dict(Features.from_arrow_schema(content.schema)), content.to_pylist()
+
+
+def _features(columns: dict[str, Any]) -> Features:
+    """Return the types of columns and of those that are added; labels have those of their domains."""
+    types = column_types()
+    columns = columns | dict.fromkeys((*derivable(columns), "file_name"))
+    return Features({name: types.get(name, kind) for name, kind in columns.items()})
+
+
+def _read_file(folder: Path, wanted: Wanted, task: tuple[str, Row]) -> list[Row]:
+    path = folder / task[0]
+    return [_crop_row(decode(path), task[1], wanted, f"the metadata of {path}")]
+
+
+def _crop_row(array: np.ndarray, row: Row, wanted: Wanted, name: str) -> Row:
+    """Fit an image and its labels to what is wanted, and add labels that can be computed; `name` is that in errors."""
+    known_labels = labels()
+    row = {key: value if key not in known_labels or known(value) else None for key, value in row.items()}
+    if row.get("person") is not None:
+        row["person"] = str(row["person"])  # a name that looks like a number
+    with parsing(name, "labels of images"):
+        if wanted.size is not None:
+            array = wanted.to_channels(array)
+            crop = Crop.fitting((array.shape[1], array.shape[0]), wanted.size).corrected(wanted.correction)
+            array, row = crop.cut(array), crop.move_labels(row)
+        return derive(row) | {"image": image_cell(array)}
 
 
 def is_prepared(path: Path) -> bool:
@@ -22,44 +91,39 @@ def is_prepared(path: Path) -> bool:
     return (path / "state.json").is_file() or (path / "dataset_dict.json").is_file()
 
 
-def open_table(name: str, form: Format, *, mapped: bool) -> Dataset | Source:
+def open_table(name: str, wanted: Wanted) -> Source:
     """Open a folder saved to disk, a `.parquet` file, or a repository of the Hub (`org/name` or `org/name@split`).
 
-    One whose images have the size already is returned as it is, mapped from its files, unless not `mapped`. Others
-    become a source that reads every row, crops it as `folder:` does, and moves the labels along.
+    Rows are cropped as those of a folder. A table whose images have the size already can be used as it is.
     """
     dataset = _open(name)
     if "image" not in dataset.column_names:
         raise SourceError(f"{name} has no column image: it has {', '.join(dataset.column_names)}")
     if not len(dataset):
         raise SourceError(f"{name} is empty")
-    types, columns = column_types(), dict(dataset.features)
-    derived = derivable(columns)
+    columns = dict(dataset.features)
     dataset = dataset.cast_column("image", Image(decode=False))
-    if mapped and not derived and _fits(dataset[0]["image"], form):
-        return dataset.cast_column("image", Image())
-    columns = {key: types.get(key, kind) for key, kind in columns.items()}
-    columns |= {key: types[key] for key in (*derived, "file_name") if key not in columns}
-    return Source(name, range(len(dataset)), partial(_read, dataset, form, name), Features(columns))
+    fits = not derivable(columns) and _fits(dataset[0]["image"], wanted)
+    table = dataset.cast_column("image", Image()) if fits else None
+    read = partial(_read_row, dataset, wanted, name)
+    return Source(name, range(len(dataset)), read, _features(columns), table=table)
 
 
-def _fits(cell: dict[str, Any] | None, form: Format) -> bool:
+def _fits(cell: dict[str, Any] | None, wanted: Wanted) -> bool:
     """Return whether an image is stored as training reads it: as bytes, not a path, and with the size."""
-    if cell is None or cell["bytes"] is None:
-        return False
     try:
-        return form.size in (None, decode(cell, "").shape[1::-1])
+        return bool(cell and cell["bytes"]) and wanted.size in (None, decode_cell(cell, "").shape[1::-1])
     except ImageError:  # raised again, with its name, when the rows are read
         return False
 
 
-def decode(cell: dict[str, Any] | None, name: str) -> np.ndarray:
+def decode_cell(cell: dict[str, Any] | None, name: str) -> np.ndarray:
     """Return what an image column holds as a stored image; `ImageError` names a broken one."""
     if cell is None or (cell["bytes"] is None and cell["path"] is None):
         raise ImageError(f"{name} holds no image")
     if cell["bytes"] is None:
-        return decode_image(cell["path"], f"{cell['path']} ({name})")
-    return decode_image(cell["bytes"], name)
+        return decode(cell["path"], f"{cell['path']} ({name})")
+    return decode(cell["bytes"], name)
 
 
 def _open(name: str) -> Dataset:
@@ -70,9 +134,6 @@ def _open(name: str) -> Dataset:
         where, _, split = name.partition("@")
         saved = Path(where).expanduser()
         found = load_from_disk(str(saved)) if saved.is_dir() and is_prepared(saved) else load_dataset(where)
-        return _split(found, where, split) if isinstance(found, DatasetDict) else found
-    except SourceError:
-        raise
     except DatasetNotFoundError as error:  # gated ones are among them
         raise SourceError(
             f"{name} is no folder or file here, and no data set of the Hub that you may read: check the name; for a "
@@ -81,19 +142,17 @@ def _open(name: str) -> Dataset:
     except Exception as error:  # broken files and connections raise errors of many libraries
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise SourceError(f"{name} cannot be opened, neither as a folder or file nor on the Hub: {reason}") from error
+    if isinstance(found, Dataset):
+        return found
+    split = split or (next(iter(found)) if len(found) == 1 else "train")
+    if split not in found:
+        raise SourceError(f"{where} has splits {', '.join(map(str, found))}: name one as {where}@SPLIT")
+    return found[split]
 
 
-def _split(splits: DatasetDict, name: str, wanted: str) -> Dataset:
-    if not wanted and len(splits) == 1:
-        return next(iter(splits.values()))
-    if (wanted or "train") in splits:
-        return splits[wanted or "train"]
-    raise SourceError(f"{name} has splits {', '.join(map(str, splits))}: name one as {name}@SPLIT")
-
-
-def _read(dataset: Dataset, form: Format, source: str, number: int) -> list[Row]:
+def _read_row(dataset: Dataset, wanted: Wanted, source: str, number: int) -> list[Row]:
     row = dataset[number]
     path = (row["image"] or {}).get("path")
     name = row.get("file_name") or Path(path or f"{number:06}.png").name
     where = f"{name} (row {number} of {source})"
-    return [crop_row(decode(row["image"], where), row | {"file_name": name}, form, where)]
+    return [_crop_row(decode_cell(row["image"], where), row | {"file_name": name}, wanted, where)]
