@@ -1,8 +1,7 @@
 """Stored images: PIL images and arrays become tensors, and come back with their size, mode and bit depth.
 
 A *stored* image is uint8 or uint16, (H, W) or (H, W, 3), or either with alpha; a tensor is (B, C, H, W) float32 in
-[−1, 1]. Other modes of Pillow that hold the same (grey palettes, 16 bits in 32 or big-endian) are taken and come back;
-modes that would lose something (colour palettes, 1 bit, CMYK, floats of unknown range) are refused.
+[−1, 1]. Modes of Pillow that hold the same are taken and come back; those that would lose something are refused.
 """
 
 from typing import Any
@@ -16,9 +15,7 @@ from torch import Tensor
 from simgan.errors import ImageError
 
 Array = NDArray[Any]
-MINIMUM_SIZE = 16
-"""Pixels of the shorter side of an image that a refiner takes."""
-_PIECE = 2**20  # pixels
+MINIMUM_SIZE = 16  # px of the shorter side of an image that a refiner takes
 MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 REMEDIES = {
     "P": "it has a colour palette, which refined colours do not fit: convert it to RGB",
@@ -61,41 +58,31 @@ def check_size(array: Array, name: str) -> None:
 
 
 def equalize(array: Array) -> Array:
-    """Return (..., H, W), uint8 or uint16, each plane with its histogram equalized.
+    """Return (..., H, W), uint8 or uint16, each plane with its histogram equalized over the whole range of its type.
 
-    8 bits become what `cv2.equalizeHist` returns; 16 bits are spread over all of their range, and keep their order.
+    8 bits become what `cv2.equalizeHist` returns; it is in single precision, and 16 bits need double.
     """
     planes = array.reshape(-1, array.shape[-2] * array.shape[-1])
-    if array.dtype != np.uint8:
-        return np.stack([_equalize_deep(plane) for plane in planes]).reshape(array.shape)
-    counts = np.stack([_histogram(plane) for plane in planes])
+    top = np.iinfo(array.dtype).max
+    precision: Any = np.float32 if top == 255 else np.float64
+    counts = np.zeros((len(planes), top + 1), np.int64)
+    for count, plane in zip(counts, planes, strict=True):
+        for start in range(0, plane.size, 2**20):  # as bincount needs 8 bytes for each pixel
+            count += np.bincount(plane[start : start + 2**20], minlength=top + 1)
     rank = counts.cumsum(1)
     rank -= np.take_along_axis(counts, (counts > 0).argmax(1)[:, None], 1)  # of the darkest level
-    scale = np.float32(255) / rank[:, -1:].clip(1).astype(np.float32)
-    tables = np.rint(rank.astype(np.float32) * scale).clip(0).astype(np.uint8)
-    tables[rank[:, -1] == 0] = np.arange(256)  # a plane of one level stays as it is
+    scale = precision(top) / rank[:, -1:].clip(1).astype(precision)
+    tables = np.rint(rank.astype(precision) * scale).clip(0).astype(array.dtype)
+    tables[rank[:, -1] == 0] = np.arange(top + 1)  # a plane of one level stays as it is
+    if top > 255:
+        return np.stack([table[plane] for plane, table in zip(planes, tables, strict=True)]).reshape(array.shape)
     mapped = b"".join(plane.tobytes().translate(table.tobytes()) for plane, table in zip(planes, tables, strict=True))
     return np.frombuffer(bytearray(mapped), np.uint8).reshape(array.shape)
 
 
 def equalize_images(images: Array) -> Array:
-    """Return images (N, H, W) or (N, H, W, C) with each channel equalized, faster than one by one."""
+    """Return images (N, H, W) or (N, H, W, C) with each channel equalized."""
     return equalize(images) if images.ndim == 3 else np.moveaxis(equalize(np.moveaxis(images, -1, 1)), 1, -1)
-
-
-def _histogram(plane: Array) -> Array:
-    counts = np.zeros(256, np.int64)
-    for start in range(0, plane.size, _PIECE):  # as bincount needs 8 bytes for each pixel
-        counts += np.bincount(plane[start : start + _PIECE], minlength=256)
-    return counts
-
-
-def _equalize_deep(values: Array) -> Array:
-    found, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    if len(found) == 1:
-        return values.copy()
-    rank = np.cumsum(counts) - counts[0]
-    return (rank * (65535 / rank[-1])).round().astype(values.dtype)[inverse]
 
 
 def luminance(colours: Array) -> Array:

@@ -1,8 +1,7 @@
 """Codecs: how one kind of image is checked, stored, turned into a tensor and back, blended, and shown to people.
 
-A refiner's config.json names its codec. The rest of simgan asks the codec and knows no other difference between kinds
-of images. A *stored* image is uint8 or uint16, (H, W) or (H, W, C), alpha included, as `simgan.images.arrays` and
-`simgan.images.depth` describe it; its *planes* are what a network takes, without alpha and in the codec's channels.
+The rest of simgan asks the codec and knows no other difference between kinds of images. *Stored* images are described
+in `simgan.images.arrays` and `depth`; their *planes* are what a network takes, without alpha, in the codec's channels.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,8 +19,7 @@ from simgan.images.depth import Window, find_window, is_packed, pack, unpack
 Windows = Sequence[Window] | None
 Finish = Callable[[Array], Array] | None
 LOST, WON = (230, 159, 0), (86, 180, 233)  # of readings: orange and sky blue of Okabe and Ito
-# Viridis, whose lightness is perceptually uniform and which colour-blind people can read, at 33 evenly spaced values;
-# linear in between, it is at most 2 of 255 off.
+# Viridis at 33 evenly spaced values; linear in between, it is at most 2 of 255 off.
 _ANCHORS = np.frombuffer(
     bytes.fromhex(
         "440154470d6048186a482374472d7b4537814240863e49893b528b375b8d33638d2f6b8e2c728e297a8e26828e23898e21918c"
@@ -29,7 +27,7 @@ _ANCHORS = np.frombuffer(
     ),
     np.uint8,
 ).reshape(-1, 3)
-_LEVELS = np.rint(np.linspace(0, 255, len(_ANCHORS)))
+_LEVELS = np.linspace(0, 255, len(_ANCHORS)).round()
 _VIRIDIS = np.stack([np.interp(np.arange(256), _LEVELS, channel) for channel in _ANCHORS.T], 1).round().astype(np.uint8)
 
 
@@ -80,10 +78,9 @@ class Codec:
         return to_tensor(planes)
 
     def blend(self, images: Array, refined: Tensor, strength: float, windows: Windows, finish: Finish = None) -> Array:
-        """Return x + strength · (R(x) − x) as stored images of the type and shape of `images`, alpha kept.
+        """Return x + strength · (R(x) − x) of stored images x, (B, H, W) or (B, H, W, C), as such; alpha is kept.
 
-        `images`: stored, (B, H, W) or (B, H, W, C). `refined`: R of them, (B, channels, H, W) in [−1, 1], in `windows`.
-        `finish` is applied to refined depth in mm before it is blended.
+        `refined`: R(x), (B, channels, H, W) in [−1, 1], in `windows`. `finish` is applied to refined depth in mm first.
         """
         visible, alpha = _split_alpha(images)
         x = to_tensor(self.planes(images))
@@ -94,10 +91,7 @@ class Codec:
         return np.concatenate([blended.reshape(visible.shape), alpha], -1).reshape(images.shape)
 
     def show(self, *images: Array) -> list[Array]:
-        """Return stored images of one scene as RGB, uint8 (H, W, 3), without alpha, on a common scale.
-
-        16 bits are scaled from the least to the greatest value of all of them.
-        """
+        """Return stored images of one scene as RGB, uint8 (H, W, 3); 16 bits from least to greatest value."""
         shown = [_split_alpha(image[None])[0][0] for image in images]
         if shown[0].dtype != np.uint8:
             least, greatest = (float(f([f(image) for image in shown])) for f in (np.min, np.max))
@@ -106,10 +100,7 @@ class Codec:
         return [np.repeat(image, 3 // image.shape[-1], -1) for image in shown]
 
     def difference(self, before: Array, after: Array) -> Array:
-        """Return the difference of two stored images as RGB, uint8 (H, W, 3): grey where there is none.
-
-        White is the codec's `change` or more above `before`, black as much below.
-        """
+        """Return the difference as RGB, uint8 (H, W, 3): grey none, white `change` or more above, black below."""
         first, second = (image.astype(np.float64) for image in self.show(before, after))
         return ((second - first) * (127 / self.change) + 128).round().clip(0, 255).astype(np.uint8)
 
@@ -122,9 +113,8 @@ class Codec:
 class Depth(Codec):
     """Depth images, uint16 (H, W) in mm, 0 = no reading; see `simgan.images.depth` for their tensors.
 
-    Each image has a window of depths. A strength between 0 and 1 blends the depths where input and refined image both
-    have one. Whether a pixel has a depth cannot be blended: below strength 0.5 the input decides, above it the refined
-    image. Readings in front of the window or behind it stay, unless R(x) has a reading there.
+    A strength between 0 and 1 blends the depths where input and refined image both have one. Below 0.5 the input
+    decides which pixels have a depth, above it the refined image. Readings outside the window stay, unless R(x) has one there.
     """
 
     dtype = np.uint16
@@ -163,17 +153,12 @@ class Depth(Codec):
             after = finish(after) if finish else after
             found = after > 0
             mixed = np.rint(image + strength * (after.astype(np.float64) - image))
-            if strength < 0.5:
-                out[:] = np.where(seen & found, mixed, image)
-            else:
-                out[:] = np.where(found, np.where(seen, mixed, after), np.where(seen, 0, image))
+            other = image if strength < 0.5 else np.where(seen | found, after, image)
+            out[:] = np.where(seen & found, mixed, other)
         return blended
 
     def show(self, *images: Array) -> list[Array]:
-        """Return depth in viridis, from the nearest reading of the first image's window (bright) to the farthest.
-
-        Depths beyond have the darkest colour, and no reading is black.
-        """
+        """Return depth in viridis: the first image's nearest reading bright, its window's farthest dark, holes black."""
         inside = images[0][find_window(images[0]).holds(images[0])]
         near, far = int(inside.min()), int(inside.max())
         reach = max(1.0, 1.15 * (far - near))  # some colours are left for refined depth behind the farthest
@@ -182,11 +167,7 @@ class Depth(Codec):
         return [np.where(image[..., None] > 0, colours, 0) for image, colours in zip(images, shown, strict=True)]
 
     def difference(self, before: Array, after: Array) -> Array:
-        """Return how far the surface moved as RGB, uint8 (H, W, 3).
-
-        Grey: not at all. White: `change` mm or more farther. Black: as much nearer. Orange: the reading was lost. Blue:
-        a reading was gained.
-        """
+        """Return how far the surface moved, as `Codec.difference`; orange: the reading was lost, blue: one was won."""
         moved = (after.astype(np.float64) - before).clip(-self.change, self.change) * (127 / self.change) + 128
         shown = np.repeat(moved.round().astype(np.uint8)[..., None], 3, -1)
         shown[(before > 0) & (after == 0)] = LOST

@@ -19,8 +19,6 @@ CUBE = 300.0  # mm, the depth of a window
 BACKGROUND = 1.0  # the value of pixels without a reading in the window
 FAR = 0.8  # the value of the window's far end
 THRESHOLD = 0.9  # refined values above it are background
-_MARGIN = 20.0  # mm between the start of a window and its nearest readings
-_METRES = 20  # if no reading is larger, the image is probably in metres
 
 
 @dataclass(frozen=True)
@@ -46,18 +44,16 @@ class Window:
 
 
 def find_window(image: Array) -> Window:
-    """Return the window of the nearest object in a depth image, uint16 (H, W).
+    """Return the window of the nearest object in a depth image, uint16 (H, W); `ImageError` where it is none.
 
-    It begins 20 mm before the 0.5th percentile of the readings, so that a few stray ones do not move it. Two passes:
-    the second drops readings beyond the first window, so that a large wall cannot shift the percentile. `ImageError`
-    for what is no depth image.
+    It begins 20 mm before the 0.5th percentile of the readings, so that a few stray ones do not move it.
     """
     check_depth(image)
     readings = image[image > 0]
-    for _ in range(2):
+    for _ in range(2):  # the second time without readings beyond the window, so that a large wall shifts nothing
         nearest = float(np.percentile(readings, 0.5, method="lower"))
         readings = readings[readings <= nearest + CUBE]
-    return Window(max(nearest - _MARGIN, 1.0))
+    return Window(max(nearest - 20, 1.0))
 
 
 def to_tensor(images: Array, windows: Sequence[Window] | None = None) -> Tensor:
@@ -79,7 +75,7 @@ def check_depth(array: Array, name: str = "the image") -> None:
     farthest = int(array.max())
     if farthest == 0:
         raise ImageError(f"{name} has no reading, all of its pixels are 0: leave it out")
-    if farthest <= _METRES:
+    if farthest <= 20:
         raise ImageError(f"{name} has no depth beyond {farthest}, as if in metres: multiply by 1000 to millimetres")
 
 

@@ -1,8 +1,4 @@
-"""Image files: read whole as PIL images or arrays, and written in the format that they came in.
-
-Whatever a file holds, it is read or it raises `ImageError`. Decoders raise any exception on broken bytes, so this
-module catches them all.
-"""
+"""Image files: read whole as PIL images or arrays, or refused by `ImageError`; written in the format they came in."""
 
 import io
 import math
@@ -28,7 +24,6 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".jp2", ".pgm", ".
 ARRAYS = ".npy"
 # The formats that Pillow decodes by itself. Others start programs (EPS), or are no images that a refiner takes.
 FORMATS = ("PNG", "JPEG", "JPEG2000", "BMP", "GIF", "PPM", "TGA", "TIFF", "WEBP")
-_INFO = ("icc_profile", "exif", "dpi", "compression", "transparency")  # of an image's `info`, what is used here
 Source = str | Path | bytes | IO[bytes]
 
 
@@ -52,10 +47,7 @@ def open_image(source: Source, name: str | None = None) -> Image.Image:
 
 
 def read(source: str | Path | bytes, name: str | None = None) -> Image.Image | Array:
-    """Read a file or its bytes: a NumPy file as an array, any other as a PIL image; `ImageError` where it is neither.
-
-    A NumPy file is known by its suffix, bytes by their first ones.
-    """
+    """Read a file or its bytes: a NumPy file as an array, others as PIL images; `ImageError` where it is neither."""
     is_array = source[:6] == npy.MAGIC_PREFIX if isinstance(source, bytes) else Path(source).suffix.lower() == ARRAYS
     if not is_array:
         return open_image(source, name)
@@ -95,19 +87,15 @@ def _decoding(source: Source, name: str | None, kind: str) -> Iterator[tuple[IO[
     """Open a file, or its bytes, and tell its name; all that a decoder raises becomes an `ImageError` that has it."""
     path = name or ("the image" if isinstance(source, bytes) else str(source))
     try:
-        with _open(source) as file:
+        if isinstance(source, bytes):
+            source = io.BytesIO(source)
+        with Path(source).open("rb") if isinstance(source, str | Path) else source as file:
             yield file, path
     except ImageError:
         raise
     except Exception as error:  # TypeError, OverflowError, struct.error and others, by format
         other = f"cannot be read as {kind}: {str(error) or type(error).__name__}"
         raise ImageError(f"{path} {next((told for t, told in _REASONS if isinstance(error, t)), other)}") from error
-
-
-def _open(source: Source) -> IO[bytes]:
-    if isinstance(source, str | Path):
-        return Path(source).open("rb")
-    return io.BytesIO(source) if isinstance(source, bytes) else source
 
 
 def _count_frames(image: Image.Image) -> int:
@@ -133,10 +121,7 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 
 def pictures(names: Iterable[str]) -> list[str]:
-    """Return those file names whose suffix is an image's; names of NumPy files only if there are no others.
-
-    So arrays beside images may be labels. Hidden files are left out.
-    """
+    """Return the images that are not hidden; NumPy files, which may be labels, only if there are no others."""
     paths = [(name, PurePosixPath(name)) for name in names]
     suffixes = {name: path.suffix.lower() for name, path in paths if not path.name.startswith(".")}
     images = [name for name, suffix in suffixes.items() if suffix in SUFFIXES]
@@ -162,7 +147,8 @@ def encode_png(array: Array) -> bytes:
 def detach(image: Image.Image) -> tuple[Image.Image, dict[str, Any]]:
     """Return an image without its file, which can be pickled, and the attributes that `encode_like` needs beside it."""
     plain = image.copy()
-    plain.info = {key: value for key, value in image.info.items() if key in _INFO}
+    used = ("icc_profile", "exif", "dpi", "compression", "transparency")
+    plain.info = {key: value for key, value in image.info.items() if key in used}
     attributes = {key: getattr(image, key, None) for key in ("format", "quantization", "text")}
     return plain, attributes | {"subsampling": get_sampling(image)}
 
@@ -176,10 +162,7 @@ def attach(image: Image.Image, attributes: dict[str, Any]) -> Image.Image:
 
 
 def encode_like(image: Image.Image | Array, source: Image.Image | Array, kind: str | None = None) -> bytes:
-    """Return the bytes of `image` in the format `kind`, by default that of `source`; those of an array as a NumPy file.
-
-    Profile, EXIF, texts, and the tables of a JPEG file are those of `source`.
-    """
+    """Return the bytes of a file as `source`, with its profile, EXIF, texts and JPEG tables, or of another `kind`."""
     if not isinstance(image, Image.Image) or not isinstance(source, Image.Image):
         file = io.BytesIO()
         np.save(file, np.asarray(image))
