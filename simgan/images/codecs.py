@@ -114,7 +114,7 @@ class Depth(Codec):
     """Depth images, uint16 (H, W) in mm, 0 = no reading; see `simgan.images.depth` for their tensors.
 
     A strength between 0 and 1 blends the depths where input and refined image both have one. Below 0.5 the input
-    decides which pixels have a depth, above it the refined image. Readings outside the window stay, unless R(x) has one there.
+    decides which pixels have a depth, above it R(x). Readings outside the window stay, unless R(x) has one there.
     """
 
     dtype = np.uint16
@@ -158,7 +158,7 @@ class Depth(Codec):
         return blended
 
     def show(self, *images: Array) -> list[Array]:
-        """Return depth in viridis: the first image's nearest reading bright, its window's farthest dark, holes black."""
+        """Return depth in viridis: the first image's nearest reading bright, its window's farthest dark; 0 is black."""
         inside = images[0][find_window(images[0]).holds(images[0])]
         near, far = int(inside.min()), int(inside.max())
         reach = max(1.0, 1.15 * (far - near))  # some colours are left for refined depth behind the farthest

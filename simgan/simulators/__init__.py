@@ -11,10 +11,9 @@ from simgan.simulators.hands import renders as _hands
 
 __all__ = ["SIMULATORS", "Simulator"]
 
-SIMULATORS: dict[str, Simulator] = {
+SIMULATORS: dict[str, Simulator] = {  # by the name of the source
     "simulator:eyes": _eyes.SIMULATOR,
     "camera:eyes": _webcam.SIMULATOR,
     "simulator:hands": _hands.SIMULATOR,
     "camera:hands": _depth_camera.SIMULATOR,
 }
-"""By the name of the source."""

@@ -1,13 +1,10 @@
-"""What simulators share: how they are described, persons, random numbers, noise.
-
-Random numbers are made by hashing: those of image i are the same in any batch, and no generator is set up for an image.
-"""
+"""What simulators share: how they are described, persons, random numbers, noise."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -16,11 +13,10 @@ from simgan.errors import ConfigError
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 Rendered = tuple[np.ndarray, dict[str, np.ndarray]]  # images and labels
-B = TypeVar("B", bound="Batch")
 
 
 class RandomNumbers:
-    """Independent random numbers for each of N keys, such as image numbers, in a fixed order of calls.
+    """Random numbers for each of N keys, such as image numbers: hashes, so those of a key are the same in any batch.
 
     Every call returns one number for each key, (N,) float32 unless said otherwise. `stream` separates draws that share
     a seed, such as those of persons and of images.
@@ -41,7 +37,7 @@ class RandomNumbers:
 
     def normal(self, mean: float, deviation: float) -> np.ndarray:
         """About normal (Irwin-Hall, a sum of four), never further than 3.5 deviations from the mean."""
-        total = self.uniform() + self.uniform() + self.uniform() + self.uniform() - 2
+        total = sum(self.uniform() for _ in range(4)) - 2
         return np.float32(mean) + np.float32(deviation * 3**0.5) * total
 
     def happens(self, probability: float) -> np.ndarray:
@@ -107,9 +103,14 @@ class Batch(dict[str, np.ndarray]):
     def __getattr__(self, name: str) -> np.ndarray:
         return self[name]
 
-    def part(self: B, rows: slice) -> B:
+    def part(self, rows: slice) -> "Batch":
         """Return some of the rows."""
-        return type(self)({name: value[rows] for name, value in self.items()})
+        return Batch({name: value[rows] for name, value in self.items()})
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors (..., 3) with length 1."""
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
 def matrices(*rows: tuple[np.ndarray, ...]) -> np.ndarray:

@@ -1,17 +1,15 @@
 """Geometry of eyeball, iris, lids and face: what each pixel of a 55×35 crop sees, and where landmarks project.
 
-Camera coordinates in mm: x right, y down, z away from the camera. The camera is MPIIGaze's virtual one (Zhang et al.
-2015: focal length 960 px for 60 px of width, 600 mm away). The head's frame is parallel to it when the face looks at
-the camera. The eye is a left one, its nasal corner on the left of the image; right eyes would have to be mirrored.
+The camera is MPIIGaze's virtual one (Zhang et al. 2015: focal length 960 px for 60 px of width, 600 mm away); x right,
+y down, z away from it, in mm. A face that looks at it has its axes. The eye is a left one, its nasal corner left.
 """
 
 import numpy as np
 
 from simgan.domains.eyes import HEIGHT, WIDTH
-from simgan.simulators.base import Batch, matrices
+from simgan.simulators.base import Batch, matrices, unit
 
-FOCAL = 960.0 * WIDTH / 60
-DISTANCE = 600.0
+FOCAL, DISTANCE = 960.0 * WIDTH / 60, 600.0
 EYEBALL, IRIS = 12.0, 5.85  # radii; an iris of 11.7 mm is 17 px wide in the crop
 IRIS_DEPTH = (EYEBALL**2 - IRIS**2) ** 0.5  # from the eyeball's centre to the plane of iris and pupil
 CENTRE = np.array([(WIDTH - 1) / 2, (HEIGHT - 1) / 2], np.float32)
@@ -51,12 +49,11 @@ def _lid_points(scene: Batch, across: np.ndarray, upper: bool) -> np.ndarray:
 
 
 def _lid_rows(scene: Batch, upper: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find where a lid's margin crosses each column (Newton): rows (N, 55) and positions along the lid (N, 55).
+    """Find where a lid's margin crosses each column (Newton): rows and positions along the lid, (N, 55).
 
     The third result are factors (N, 55) that turn vertical distances from the margin into perpendicular ones.
     """
-    turn = scene.head_rotation
-    size = scene.half_width[:, None]
+    turn, size = scene.head_rotation, scene.half_width[:, None]
     across = (COLUMNS - project(scene.eyeball)[:, :1]) / (PX_PER_MM * size * turn[:, :1, 0])
     for _ in range(3):
         across = np.clip(across, -1.4, 1.4)
@@ -68,10 +65,9 @@ def _lid_rows(scene: Batch, upper: bool) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def look(scene: Batch) -> Batch:
-    """Cast each pixel's ray: what it sees, (N, 35, 55) float32 unless said otherwise.
+    """Cast each pixel's ray: what it sees, (N, 35, 55) float32 unless said otherwise, with anti-aliased edges.
 
-    Edges are anti-aliased by their distance from the pixel's centre. Distances from lids are in px and positive between
-    the lids.
+    Distances from lids are in px and positive between the lids.
     """
     upper, across, steepness = _lid_rows(scene, upper=True)
     below_upper = (ROWS - upper[:, None]) * steepness[:, None]
@@ -80,8 +76,7 @@ def look(scene: Batch) -> Batch:
 
     dx, dy = (COLUMNS - CENTRE[0]) / np.float32(FOCAL), (ROWS - CENTRE[1]) / np.float32(FOCAL)
     gaze, eyeball = (vectors.T[:, :, None, None] for vectors in (scene.gaze, scene.eyeball))
-    gx, gy, gz = gaze
-    cx, cy, cz = eyeball + IRIS_DEPTH * gaze
+    (gx, gy, gz), (cx, cy, cz) = gaze, eyeball + IRIS_DEPTH * gaze
     depth = (gx * cx + gy * cy + gz * cz) / (gx * dx + (gy * dy + gz))
     px, py, pz = depth * dx - cx, depth * dy - cy, depth - cz
     level = np.sqrt(gx**2 + gz**2)
@@ -108,14 +103,10 @@ def look(scene: Batch) -> Batch:
 
 
 def landmarks(scene: Batch) -> dict[str, np.ndarray]:
-    """Return the labels of `Eyes` by projection, float32.
-
-    `iris` begins at its left and goes clockwise, `lids` at the nasal corner, along the upper lid, and back.
-    """
+    """Return the labels of `Eyes`: `iris` from its left clockwise, `lids` from the nasal corner along the upper lid."""
     gaze = scene.gaze
     centre = scene.eyeball + IRIS_DEPTH * gaze
-    level = np.stack([-gaze[:, 2], np.zeros_like(gaze[:, 0]), gaze[:, 0]], -1)
-    level /= np.linalg.norm(level, axis=-1, keepdims=True)
+    level = unit(np.stack([-gaze[:, 2], np.zeros_like(gaze[:, 0]), gaze[:, 0]], -1))
     down = np.cross(level, gaze)
     angle = np.arange(8, dtype=np.float32)[:, None] * np.float32(np.pi / 4)
     ring = -np.cos(angle) * level[:, None] - np.sin(angle) * down[:, None]

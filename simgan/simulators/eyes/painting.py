@@ -2,12 +2,11 @@
 
 import numpy as np
 
-from simgan.simulators.base import Batch
+from simgan.simulators.base import Batch, unit
 from simgan.simulators.eyes.geometry import CENTRE, COLUMNS, IRIS, ROWS, place, project
 
 _CORNEA, _CORNEA_DEPTH = 7.8, 5.4  # mm: its radius, and the distance of its centre in front of the eyeball's
-# Bumps of a face: eyeball, nose, brow ridge, cheek, in mm of the head's frame, and the person's own four. Their widths
-# in px of the crop.
+# Bumps of a face: eyeball, nose, brow ridge, cheek (mm of the head's frame), the person's own four; all widths in px.
 _PLACES = np.array([[0, 0, -12], [-29, 6, -16], [0, -17, -14], [6, 24, -8]], np.float32)
 _HEIGHTS = np.array([3, 11, 5, 4], np.float32)
 _WIDE = np.array([15, 11, 40, 30, 7, 7, 7, 7], np.float32)[:, None]
@@ -26,10 +25,7 @@ def _gaussian(distance: np.ndarray, width: np.ndarray | float) -> np.ndarray:
 
 
 def _relief(scene: Batch, face: Batch) -> np.ndarray:
-    """Return how much the face's slopes turn to the light, (N, 35, 55).
-
-    A bump is a product of two Gaussians, so its slopes are outer products: two matrix products for all bumps.
-    """
+    """Return how much the face's slopes turn to the light, (N, 35, 55). A bump is a product of two Gaussians."""
     own = scene.bumps.reshape(-1, 4, 3) * np.array([18, 12, 1.2], np.float32)
     middle = np.concatenate([project(place(scene, _PLACES)), CENTRE + own[..., :2]], 1)[..., None]
     height = np.concatenate([np.broadcast_to(_HEIGHTS, (len(own), 4)), own[..., 2]], 1)[..., None]
@@ -77,8 +73,8 @@ def _eyeball(scene: Batch, face: Batch, view: Batch) -> np.ndarray:
     ring = np.clip((view.radius * (1 / IRIS) - 0.72) * 3, 0, 1)
     iris = face.iris * (1.05 - 0.55 * ring) + 0.02
     # Fibres are waves around the pupil: cos and sin of 2, 4, 8 and 16 times the angle, by the double-angle formula.
-    unit = 1 / np.maximum(view.radius, 0.05)
-    c, s = view.iris_x * unit, view.iris_y * unit
+    inverse = 1 / np.maximum(view.radius, 0.05)
+    c, s = view.iris_x * inverse, view.iris_y * inverse
     waves = np.float32(0)
     for order in range(1, 5):
         c, s = c * c - s * s, 2 * c * s
@@ -91,10 +87,8 @@ def _eyeball(scene: Batch, face: Batch, view: Batch) -> np.ndarray:
     eye *= shadow * (1 - 0.2 * np.exp(np.minimum(-view.above_lower, 0) * 0.9))
 
     # The glint: the light's reflection on the cornea, as a small spot.
-    light = np.stack([face.light_x, face.light_y, np.full_like(face.light_x, -1)], -1)
-    light /= np.linalg.norm(light, axis=-1, keepdims=True)
-    half = light + np.array([0, 0, -1], np.float32)
-    half /= np.linalg.norm(half, axis=-1, keepdims=True)
+    light = unit(np.stack([face.light_x, face.light_y, np.full_like(face.light_x, -1)], -1))
+    half = unit(light + np.array([0, 0, -1], np.float32))
     cornea = (scene.eyeball + _CORNEA_DEPTH * scene.gaze)[:, None, None]
     x, y = np.moveaxis(project(cornea + _CORNEA * half), -1, 0)
     return eye + face.glint * (np.exp(-np.square((ROWS - y) * 0.9)) * np.exp(-np.square((COLUMNS - x) * 0.9)))

@@ -1,12 +1,12 @@
 """Clean grey renders of eyes, 55×35 as MPIIGaze crops them, with labels that are exact by geometry."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from simgan.domains.eyes import HEIGHT, WIDTH
+from simgan.runtime import count_cores
 from simgan.simulators.base import Batch, RandomNumbers, Rendered, Simulator
 from simgan.simulators.eyes.geometry import DISTANCE, IRIS_DEPTH, head_rotation, landmarks, look
 from simgan.simulators.eyes.painting import paint
@@ -103,8 +103,7 @@ class Eyes(Simulator):
                 tones = paint(scene.part(part), face.part(part), view, taken.tint(part, view))
                 images[part] = [taken.develop(number, tone) for number, tone in enumerate(tones, start)]
 
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        with ThreadPoolExecutor(min(cores, 8)) as pool:  # array code releases the interpreter's lock
+        with ThreadPoolExecutor(min(count_cores(), 8)) as pool:  # array code releases the interpreter's lock
             list(pool.map(work, range(0, len(images), _PART)))
         return images, landmarks(scene)
 

@@ -1,14 +1,13 @@
-"""Poses of a hand: joint angles with priors and limits, forward kinematics, and the rotation to the camera.
+"""Poses of a hand: joint angles in degrees with priors and limits, forward kinematics, and the rotation to the camera.
 
-Angles in degrees. A finger has flexion at the knuckle (MCP), sideways swing to the thumb's side, and flexion at its
-middle joint (PIP). Its last joint (DIP) flexes by 2/3 of the middle one, because the tendons couple them. The thumb's
-metacarpal has elevation out of the palm and a swing in its plane, and its two other joints flex.
+A finger has flexion at the knuckle (MCP), swing to the thumb's side, and flexion at its middle joint (PIP); its last
+one (DIP) flexes by 2/3 of that, as tendons couple them. The thumb has elevation out of the palm, swing, two flexions.
 """
 
 import numpy as np
 
-from simgan.simulators.base import Batch, RandomNumbers, matrices
-from simgan.simulators.hands.shape import FINGERS, PLACE
+from simgan.simulators.base import Batch, RandomNumbers, matrices, unit
+from simgan.simulators.hands.shape import FINGERS, PLACE, of_fingers
 
 FOREARM = 230.0  # mm, enough to reach the border of every crop
 KNUCKLE, SWING, MIDDLE = (-20.0, 90.0), (-20.0, 20.0), (0.0, 105.0)  # limits of a finger's joints
@@ -18,8 +17,7 @@ WRIST = ((-35.0, 45.0), (-20.0, 12.0))  # flexion to the palm, swing to the thum
 _O, _F = (0, 0, 5), (82, 0, 98)  # an open finger, a closed one: knuckle, swing, middle
 _HALF, _HOOK, _BENT = (35, 0, 45), (8, 0, 95), (65, 0, 12)
 _IN, _SIDE, _OUT = (38, 8, 40, 45), (15, 12, 8, 10), (18, 50, -3, -6)  # the thumb: over fingers, beside, away
-# (relative frequency, (index, middle, ring, little, thumb)): what people show to depth cameras, such as numbers,
-# letters of sign language and grips.
+# (relative frequency, (index, middle, ring, little, thumb)): numbers, letters of sign language, grips and the like.
 _SHAPES: tuple[tuple[float, tuple[tuple[float, ...], ...]], ...] = (
     (9, ((0, 12, 4), (0, 2, 4), (0, -8, 4), (0, -18, 4), _OUT)),  # spread
     (3, ((4, -1, 4), (4, 0, 4), (4, 1, 4), (4, 4, 4), _SIDE)),  # flat
@@ -50,11 +48,7 @@ _SHAPES: tuple[tuple[float, tuple[tuple[float, ...], ...]], ...] = (
 
 
 def draw_pose(draw: RandomNumbers, deviation: float) -> Batch:
-    """Draw shapes or mixtures of two; joints deviate from them by `deviation` degrees, within their limits.
-
-    Returns angles in degrees, float32: `fingers` (N, 4, 3) as knuckle, swing, middle; `thumb` (N, 4), and `wrist`
-    (N, 2) as flexion, swing.
-    """
+    """Draw shapes or mixtures of two, joints `deviation` degrees off: angles of fingers (N, 4, 3), thumb, wrist."""
     often = np.cumsum([share for share, _ in _SHAPES])
     table = np.array([[*np.ravel(shape[:4]), *shape[4]] for _, shape in _SHAPES], np.float32)
     first, second = (np.searchsorted(often, draw.uniform() * often[-1], side="right") for _ in range(2))
@@ -73,17 +67,12 @@ def draw_pose(draw: RandomNumbers, deviation: float) -> Batch:
 
 
 def _limit(angles: np.ndarray, *limits: tuple[float, float]) -> np.ndarray:
-    """Clip angles (..., K) to K limits."""
     return np.clip(angles, *np.array(limits, np.float32).T)
 
 
 def _cos_sin(degrees: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     radians = degrees * (np.pi / 180)
     return np.cos(radians), np.sin(radians)
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / np.linalg.norm(vector, axis=-1, keepdims=True)
 
 
 _REST = np.array([3, 0, -4, -9], np.float32)  # swing of fingers that lie beside each other
@@ -95,7 +84,7 @@ def place_fingers(hands: Batch, pose: Batch) -> np.ndarray:
     bend, swing, middle = np.moveaxis(pose.fingers, -1, 0)
     c, s = _cos_sin(swing * _cos_sin(np.maximum(bend, 0))[0] + _REST)  # a bent knuckle locks its swing
     along = np.stack([s, c, np.zeros_like(c)], -1)
-    palm = _unit(_TILT * np.stack([c, -s, np.zeros_like(c)], -1) + np.array([0, 0, 1], np.float32))
+    palm = unit(_TILT * np.stack([c, -s, np.zeros_like(c)], -1) + np.array([0, 0, 1], np.float32))
     return _chain(hands.knuckles, hands.phalanges, along, palm, (bend, bend + middle, bend + middle * (1 + 2 / 3)))
 
 
@@ -106,7 +95,7 @@ def place_thumb(hands: Batch, pose: Batch) -> np.ndarray:
     along = np.stack([cr * ss, cr * cs, sr], -1)
     # It flexes across the palm; the more it is elevated, the more its pad faces the fingers.
     inward = np.stack([np.full_like(sr, -1), np.full_like(sr, 0.25), np.float32(0.1) - sr * 0.5], -1)
-    inward = _unit(inward - (inward * along).sum(-1, keepdims=True) * along)
+    inward = unit(inward - (inward * along).sum(-1, keepdims=True) * along)
     return _chain(hands.thumb_root, hands.thumb, along, inward, (np.zeros_like(base), base, base + middle))
 
 
@@ -121,15 +110,10 @@ def _chain(
     return np.stack(joints, -2)
 
 
-def _between(start: np.ndarray, end: np.ndarray, share: float) -> np.ndarray:
-    return start + share * (end - start)
-
-
 def settle(hands: Batch, pose: Batch) -> Batch:
     """Change a pose so that its fingers do not enter the palm and its thumb does not enter the fingers; return it."""
     shift = 1.5 * hands.scale
-    girth = hands.radii[:, [PLACE[f"{f} {part}"] for f in FINGERS for part in ("knuckle", "middle", "end", "tip")]]
-    girth = girth.reshape(-1, 4, 4)
+    girth = of_fingers(hands.radii)[..., 1:5]
     palm, tips = girth[..., 0], girth[..., 3]
     for _ in range(12):
         joints = place_fingers(hands, pose)
@@ -144,7 +128,7 @@ def settle(hands: Batch, pose: Batch) -> Batch:
         thumb = place_thumb(hands, pose)
         close = np.zeros(len(girth), bool)
         for k, share in ((1, 0.6), (2, 0.0), (2, 0.5), (2, 1.0)):  # points on the thumb's last two bones
-            point, radius = (_between(ends[:, k], ends[:, k + 1], share) for ends in (thumb, thick))
+            point, radius = (ends[:, k] + share * (ends[:, k + 1] - ends[:, k]) for ends in (thumb, thick))
             close |= (_gap(point, fingers, girth) < (radius - shift * 2)[:, None, None]).any((1, 2))
         if not close.any():
             break
@@ -156,8 +140,7 @@ def settle(hands: Batch, pose: Batch) -> Batch:
 def _gap(point: np.ndarray, fingers: np.ndarray, girth: np.ndarray) -> np.ndarray:
     """Return distances (N, 4, 3) of a point (N, 3) from the surfaces around the fingers' bones."""
     start, bone = fingers[:, :, :-1], np.diff(fingers, axis=2)
-    share = ((point[:, None, None] - start) * bone).sum(-1) / (bone * bone).sum(-1)
-    share = np.clip(share, 0, 1)
+    share = np.clip(((point[:, None, None] - start) * bone).sum(-1) / (bone * bone).sum(-1), 0, 1)
     distance = np.linalg.norm(start + share[..., None] * bone - point[:, None, None], axis=-1)
     return distance - girth[:, :, :-1] - share * np.diff(girth, axis=2)
 
@@ -176,16 +159,12 @@ _FLESH = {
 def spheres(hands: Batch, pose: Batch) -> np.ndarray:
     """Return centres (N, P, 3) of all spheres in the hand's frame in mm, in the order of `PLACE`."""
     centres = np.empty((*hands.radii.shape, 3), np.float32)
-    scale, fingers = hands.scale[:, None], place_fingers(hands, pose)
-    for number, finger in enumerate(FINGERS):
-        base = PLACE[f"{finger} root"]
-        centres[:, base] = hands.roots[:, number]
-        centres[:, base + 1 : base + 5] = fingers[:, number]
-    base = PLACE["thumb root"]
-    centres[:, base : base + 4] = place_thumb(hands, pose)
+    scale, fingers, thumb = hands.scale[:, None], of_fingers(centres), PLACE["thumb root"]
+    fingers[:, :, 0], fingers[:, :, 1:5] = hands.roots, place_fingers(hands, pose)
+    centres[:, thumb : thumb + 4] = place_thumb(hands, pose)
     for name, (start, end, share, shift) in _FLESH.items():
-        way = _between(centres[:, PLACE[start]], centres[:, PLACE[end]], share)
-        centres[:, PLACE[name]] = way + scale * np.array(shift, np.float32)
+        first, second = centres[:, PLACE[start]], centres[:, PLACE[end]]
+        centres[:, PLACE[name]] = first + share * (second - first) + scale * np.array(shift, np.float32)
 
     cf, cs, sf, ss = (angle for pair in _cos_sin(pose.wrist) for angle in pair.T)
     # The forearm goes away from the fingers, and to the side of the palm where the hand bends to it.
@@ -199,10 +178,7 @@ def spheres(hands: Batch, pose: Batch) -> np.ndarray:
 
 
 def draw_view(draw: RandomNumbers, roll: tuple[float, float]) -> np.ndarray:
-    """Draw rotations (N, 3, 3) from the hand's frame to the camera's (x right, y down, z away).
-
-    `roll`: mean and deviation of the angle about the line of sight in degrees, 0 = fingers up.
-    """
+    """Draw rotations (N, 3, 3) from the hand's frame to the camera's (x right, y down, z away); `roll` as `Hands`'."""
     turn = draw.normal(8, 26) + 180 * draw.happens(0.15)  # the back to the camera instead of the palm
     turn = np.where(draw.happens(0.18) > 0, draw.uniform(-180, 180), turn)  # about the forearm by any angle
     tip = draw.normal(23, 22)  # fingers slant towards the camera

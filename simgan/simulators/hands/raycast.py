@@ -83,10 +83,10 @@ def _cone(x: np.ndarray, y: np.ndarray, centres: np.ndarray, radii: np.ndarray) 
 
 
 def _touch(centres: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find the plane on the camera's side that touches three spheres, for T triangles: (T, 3, 3) and (T, 3).
+    """Find the planes on the camera's side that touch three spheres, for T triangles.
 
-    Returns `planes` float32 (T, 3, 3), normals of the planes through the camera and each side, positive for rays that
-    hit the triangle, and `faces` float32 (T, 3): f with f·p = 1 for points p of the plane; 0 where there is none.
+    Returns normals (T, 3, 3) of the planes through the camera and each side, positive for rays that hit the triangle,
+    and faces (T, 3): f with f·p = 1 for points p of the touching plane; 0 where there is none.
     """
     ends, size = centres.astype(np.float64), radii.astype(np.float64)
     first, second = ends[:, 1] - ends[:, 0], ends[:, 2] - ends[:, 0]
@@ -108,7 +108,6 @@ def _touch(centres: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _plate(x: np.ndarray, y: np.ndarray, planes: np.ndarray, face: np.ndarray) -> Found:
-    """Intersect rays with a triangle of `_touch`."""
     inverse = (x * face[0] + face[2]) + y * face[1]
     inside = [(x * px + pz) + y * py >= 0 for px, py, pz in planes]
     return 1 / inverse, (inverse > 0) & inside[0] & inside[1] & inside[2]

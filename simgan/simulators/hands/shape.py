@@ -1,10 +1,9 @@
-"""Shapes of hands: bones, the flesh around them, and the sphere mesh of both; our own geometry.
+"""Shapes of right hands: bones (adults' lengths by Buryanov and Kotiuk, 2010), flesh, and the sphere mesh of both.
 
-The hand's frame in mm: x to the thumb's side (radial), y to the fingers (distal), z out of the palm, origin at the
-wrist. It is a right hand, as in NYU's data. Lengths of bones are those of adults by Buryanov and Kotiuk (2010).
+The hand's frame in mm: x to the thumb's side (radial), y to the fingers (distal), z out of the palm, from the wrist.
 """
 
-from itertools import combinations, pairwise
+from itertools import chain, combinations, pairwise
 
 import numpy as np
 
@@ -25,9 +24,7 @@ _FINGER_RADII = (
     (12.5, 10.8, 7.7, 6.8, 5.9, 8.7),
 )  # the web is 0.9 times as thick
 _RADII = {
-    **{
-        f"{FINGERS[k]} {part}": radius for k in range(4) for part, radius in zip(_FINGER, _FINGER_RADII[k], strict=True)
-    },
+    **dict(zip((f"{finger} {part}" for finger in FINGERS for part in _FINGER), chain(*_FINGER_RADII), strict=True)),
     **{"thumb root": 13.0, "thumb base": 11.6, "thumb middle": 9.8, "thumb tip": 8.0},
     **{"thumb mount": 14.5, "thumb web": 8.5, "index side": 9.5, "hollow": 13.0, "heel": 15.0},
     **{"wrist radial": 16.5, "wrist ulnar": 15.5, "arm radial": 25.0, "arm ulnar": 23.0},
@@ -48,37 +45,28 @@ _PLATES = (
     *(f"{a} knuckle, {b} knuckle, {a} web" for a, b in pairwise(FINGERS)),
     *(f"{a} web, {b} web, {b} knuckle" for a, b in pairwise(FINGERS)),
     # The thumb's mount, and the skin between thumb and index.
-    "thumb root, thumb mount, hollow",
-    "thumb mount, index side, hollow",
-    "thumb root, thumb mount, thumb web",
-    "thumb mount, thumb web, index side",
-    "thumb root, index root, index side",
-    "thumb root, thumb web, index side",
+    "thumb root, thumb mount, hollow", "thumb mount, index side, hollow", "thumb root, thumb mount, thumb web",
+    "thumb mount, thumb web, index side", "thumb root, index root, index side", "thumb root, thumb web, index side",
     # The little finger's side, the wrist, the forearm.
-    "heel, little knuckle, little root",
-    "heel, hollow, little knuckle",
-    "heel, hollow, wrist ulnar",
-    "hollow, thumb root, wrist radial",
-    "hollow, wrist radial, wrist ulnar",
-    "wrist radial, thumb root, index root",
-    "wrist radial, index root, little root",
-    "wrist radial, wrist ulnar, little root",
-    "wrist radial, wrist ulnar, arm radial",
-    "wrist ulnar, arm radial, arm ulnar",
-    "arm radial, arm ulnar, elbow radial",
-    "arm ulnar, elbow radial, elbow ulnar",
-)
+    "heel, little knuckle, little root", "heel, hollow, little knuckle", "heel, hollow, wrist ulnar",
+    "hollow, thumb root, wrist radial", "hollow, wrist radial, wrist ulnar", "wrist radial, thumb root, index root",
+    "wrist radial, index root, little root", "wrist radial, wrist ulnar, little root",
+    "wrist radial, wrist ulnar, arm radial", "wrist ulnar, arm radial, arm ulnar",
+    "arm radial, arm ulnar, elbow radial", "arm ulnar, elbow radial, elbow ulnar",
+)  # fmt: skip
 PLATES = np.array([[PLACE[name] for name in plate.split(", ")] for plate in _PLATES])  # (T, 3) spheres of triangles
-_BONES = {pair for chain in _CHAINS for pair in pairwise(PLACE[name] for name in chain.split(", "))}
+_BONES = {pair for bones in _CHAINS for pair in pairwise(PLACE[name] for name in bones.split(", "))}
 _SIDES = {pair for plate in PLATES.tolist() for pair in combinations(sorted(plate), 2)}
 EDGES = np.array(sorted(_BONES | _SIDES))  # (E, 2) spheres of segments, the sides of all plates included
 
 
-def measure(person: RandomNumbers, length: tuple[float, float], girth: tuple[float, float]) -> Batch:
-    """Draw hands: measures in mm, float32, that belong to the person and not to the pose.
+def of_fingers(values: np.ndarray) -> np.ndarray:
+    """Return values (N, P, ...) of spheres as a view (N, 4, 6, ...) of those that the fingers consist of."""
+    return values[:, :24].reshape(-1, 4, 6, *values.shape[2:])
 
-    (mean, deviation) of `length` (1 = 188 mm, an average adult), and of `girth`, thickness relative to it.
-    """
+
+def measure(person: RandomNumbers, length: tuple[float, float], girth: tuple[float, float]) -> Batch:
+    """Draw measures of hands in mm, float32, from (mean, deviation) of length (1 = 188 mm) and relative thickness."""
     scale = np.clip(person.normal(*length), 0.78, 1.16)
     thick = scale * np.clip(person.normal(*girth), 0.82, 1.2)
     broad = scale * person.normal(1, 0.04)
@@ -86,10 +74,11 @@ def measure(person: RandomNumbers, length: tuple[float, float], girth: tuple[flo
     each = np.stack([person.normal(1, 0.025) for _ in range(5)], -1)
     spread = np.stack([broad, scale, scale], -1)[:, None]
     radii = np.array(list(_RADII.values()), np.float32) * thick[:, None]
-    radii[:, [PLACE[f"{finger} web"] for finger in FINGERS]] *= np.float32(0.9)
+    fingers = of_fingers(radii)
+    fingers[..., 5] *= np.float32(0.9)
     phalanges = _PHALANGES * (scale * long)[:, None, None] * each[:, :4, None]
     thumb = _THUMB * (scale * each[:, 4])[:, None]
-    phalanges[..., 2] += _PAD * scale[:, None] - radii[:, [PLACE[f"{finger} tip"] for finger in FINGERS]]
+    phalanges[..., 2] += _PAD * scale[:, None] - fingers[..., 4]
     thumb[:, 2] += _PAD * scale - radii[:, PLACE["thumb tip"]]
     return Batch(
         roots=_ROOTS * spread,  # (N, 4, 3) starts of the metacarpals, index to little
