@@ -166,7 +166,7 @@ def test_realism_and_shift_are_reported_with_what_they_were_measured_on(tmp_path
         values = json.loads(file.read_text())
         del values["measured_on"]
         file.write_text(json.dumps(values))
-        with pytest.raises(SourceError, match=f"{file.name} lacks 'measured_on'"):
+        with pytest.raises(SourceError, match=f"{file.name} is damaged .'measured_on' is undefined"):
             write_report([str(file)], tmp_path / "report")
 
 
@@ -263,8 +263,11 @@ def damage(name, change):
         (damage("metrics.jsonl", lambda text: text.replace('"step": 20', '"step": 21')), "has no measure of step 20"),
         (damage("training.json", lambda text: text.replace('"seed"', '"seeds"')), "training.json lacks 'seed'"),
         (damage("training.json", lambda text: text[:50]), "cannot be read"),
-        (lambda run: (run / "samples" / "step-000020.png").write_bytes(b""), "cannot be read as a sample sheet"),
-        (lambda run: Image.new("L", (60, 40)).save(run / "samples" / "step-000020.png"), "is no sample sheet"),
+        (lambda run: (run / "samples" / "step-000020.png").write_bytes(b""), "step-000020.png is damaged"),
+        (
+            lambda run: Image.new("L", (60, 40)).save(run / "samples" / "step-000020.png"),
+            "step-000020.png is damaged .it is no sample sheet",
+        ),
         (lambda run: (run / "gaze.json").write_text('{"raw": []}'), "gaze.json lacks 'task'"),
         (lambda run: (run / "gaze.json").write_text('{"task": {"columns": 3}, "arms": 3}'), "gaze.json is damaged"),
     ],
@@ -296,7 +299,7 @@ def test_the_line_that_was_written_when_a_run_was_killed_is_left_out(run, tmp_pa
         ("./empty", "empty is no run and holds no results"),
         ("./other.json", "is no result of `simgan evaluate`"),
         ("./list.json", "list.json is damaged"),
-        ("./half", "half holds no ablation.md: run `simgan ablate` again"),
+        ("./half", "half holds no ablation.md: give the folder as training or `simgan ablate` left it"),
     ],
 )
 def test_what_is_neither_run_nor_result_ends_in_one_sentence(name, sentence, tmp_path, monkeypatch):

@@ -2,8 +2,12 @@
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from jinja2 import TemplateError
 
 from simgan.errors import SourceError, reason
 from simgan.refining.job import write
@@ -15,6 +19,17 @@ def write_aside(file: Path, data: bytes) -> None:
         write(file, data)
     except OSError as error:
         raise SourceError(f"{file} cannot be written ({reason(error)})") from error
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Turn whatever a missing or unexpected value of a file raises into a `SourceError` that names the file."""
+    try:
+        yield
+    except KeyError as error:
+        raise SourceError(f"{file} lacks {error}: it was not written by this simgan, write it again") from error
+    except (OSError, ValueError, TypeError, IndexError, AttributeError, TemplateError) as error:
+        raise SourceError(f"{file} is damaged ({error}): delete it, or write it again") from error
 
 
 def write_json(file: Path, values: Any) -> None:

@@ -5,20 +5,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from simgan.errors import SourceError
+from simgan.experiments.files import reading
 from simgan.experiments.plots import draw_rows
 from simgan.hub.cards.curves import BLACK, BLUE, GREY, ORANGE, WIDTH, as_png
 from simgan.hub.cards.records import Records, step_of
 
-DPI = 220
-ROW = 0.34  # inches of an arm, its name above its interval
 SHOWN = 6  # images of a strip
 BANDS = 4  # of a sample sheet: input, refined, difference, the discriminator's map
+LOOKS = {
+    "mean, 95 %": (BLUE, "o"),
+    "first is better": (BLUE, "o"),
+    "first is worse": (ORANGE, "s"),
+    "no clear difference": (GREY, "D"),
+}
 
 Values = Mapping[str, Any]
 
@@ -27,18 +32,16 @@ def draw_means(experiment: Values) -> bytes:
     """Draw the first figure of each arm with its interval, and that of every seed."""
     task, arms = experiment["task"], experiment["arms"]
     key, factor = (task["columns"][0][name] for name in ("key", "factor"))
-    figure, axes = _rows([arm["trained_on"] for arm in arms])
-    for row, arm in enumerate(arms):
-        _interval(axes, row, arm[key], factor, colour=BLUE, marker="o")
-        seeds = [factor * seed[key] for seed in arm["seeds"]]
-        label = "one seed" if row == 0 else None
-        axes.plot(seeds, [row + 0.2] * len(seeds), "|", color=BLACK, markersize=5, label=label)
+    figure, axes = _draw_intervals(
+        [arm["trained_on"] for arm in arms], [arm[key] for arm in arms], factor, task["axis"]
+    )
+    seeds = [(factor * seed[key], row + 0.2) for row, arm in enumerate(arms) for seed in arm["seeds"]]
+    axes.plot(*zip(*seeds, strict=True), "|", color=BLACK, markersize=5, label="one seed")
     if (guessing := arms[0]["seeds"][0].get("guessing")) is not None:
-        label = "always the mean label"
-        axes.axvline(factor * guessing, color=GREY, linestyle="--", linewidth=1, zorder=1, label=label)
-    axes.errorbar([], [], xerr=[], color=BLUE, marker="o", markersize=4, linewidth=1.3, label="mean, 95 %")
-    _finish(figure, axes, task["axis"])
-    return as_png(figure)
+        axes.axvline(
+            factor * guessing, color=GREY, linestyle="--", linewidth=1, zorder=1, label="always the mean label"
+        )
+    return _with_legend(figure)
 
 
 def draw_differences(experiment: Values) -> bytes:
@@ -49,18 +52,16 @@ def draw_differences(experiment: Values) -> bytes:
     task, all_rows = experiment["task"], experiment["differences"]
     key, factor = (task["columns"][0][name] for name in ("key", "factor"))
     rows = [row for row in all_rows if ", then " not in row["first"] + row["second"]] or all_rows
-    figure, axes = _rows([name_difference(row["first"], row["second"]) for row in rows])
     sign = 1 if task["less_is_better"] else -1
-    looks = {"first is better": (BLUE, "o"), "first is worse": (ORANGE, "s"), "no clear difference": (GREY, "D")}
-    for number, row in enumerate(rows):
+    verdicts = []
+    for row in rows:
         low, high = sorted(sign * row[key][end] for end in ("low", "high"))
-        verdict = "first is better" if high < 0 else "first is worse" if low > 0 else "no clear difference"
-        _interval(axes, number, row[key], factor, colour=looks[verdict][0], marker=looks[verdict][1])
-    for verdict, (colour, marker) in looks.items():
-        axes.plot([], [], color=colour, marker=marker, markersize=4, linewidth=1.3, label=verdict)
+        verdicts.append("first is better" if high < 0 else "first is worse" if low > 0 else "no clear difference")
+    names = [name_difference(row["first"], row["second"]) for row in rows]
+    axis = f"difference of {task['axis']}"
+    figure, axes = _draw_intervals(names, [row[key] for row in rows], factor, axis, verdicts)
     axes.axvline(0, color=BLACK, linewidth=0.9, zorder=1)
-    _finish(figure, axes, f"difference of {task['axis']}")
-    return as_png(figure)
+    return _with_legend(figure)
 
 
 def name_difference(first: str, second: str) -> str:
@@ -92,50 +93,43 @@ def _read_sheet(file: Path) -> NDArray[np.uint8]:
 
     Images are separated by black lines; the colours of the discriminator's map, the last band, are never black.
     """
-    try:
+    with reading(file):
         with Image.open(file) as image:
             pixels = np.asarray(image.convert("RGB"))
-    except OSError as error:
-        raise SourceError(f"{file} cannot be read as a sample sheet ({error}): give the run as it was left") from error
-    high, rest = divmod(len(pixels), BANDS)
-    black = np.asarray(pixels[-high:].max((0, 2)) == 0)
-    width = int(black.argmax())
-    line = int(black[width:].argmin()) or len(black) - width  # no colour follows the line after a single image
-    if rest or not width or len(black) % (width + line):
-        raise SourceError(f"{file} is no sample sheet: give the run as it was left")
-    images = pixels.reshape(BANDS, high, -1, width + line, 3).transpose(0, 2, 1, 3, 4)
+        high = len(pixels) // BANDS
+        black = np.asarray(pixels[-high:].max((0, 2)) == 0)
+        width = int(black.argmax())
+        if not width:
+            raise ValueError("it is no sample sheet")
+        line = int(black[width:].argmin()) or len(black) - width  # no colour follows the line after a single image
+        images = pixels.reshape(BANDS, high, -1, width + line, 3).transpose(0, 2, 1, 3, 4)
     return np.ascontiguousarray(images[:, :, : high - line, :width])
 
 
-def _rows(names: Sequence[str]) -> tuple[Figure, Axes]:
-    """Return axes with a row for each name, from the top; the name is above what is drawn."""
-    figure = Figure(figsize=(WIDTH, ROW * len(names) + 0.9), dpi=DPI, layout="constrained")
+def _draw_intervals(
+    names: Sequence[str], estimates: Sequence[Values], factor: float, axis: str, looks: Sequence[str] = ("mean, 95 %",)
+) -> tuple[Figure, Axes]:
+    """Draw a row for each estimate, from the top, its name above its interval; `looks` are keys of `LOOKS`."""
+    figure = Figure(figsize=(WIDTH, 0.34 * len(names) + 0.9), dpi=220, layout="constrained")
     axes = figure.subplots()
-    for row, name in enumerate(names):
-        size = 7 if len(name) <= 58 else 7 * 58 / len(name)
-        axes.text(
-            *(0.01, row - 0.3, name),
-            transform=axes.get_yaxis_transform(),
-            fontsize=size,
-            va="center",
-            zorder=5,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},  # over the lines that cross all rows
-        )
-        if row:
-            axes.axhline(row - 0.55, color="0.9", linewidth=0.6)
+    table = factor * pd.DataFrame(estimates).astype(float)
+    look = np.broadcast_to(looks, len(names))
+    for label in dict.fromkeys(looks):
+        colour, marker = LOOKS[label]
+        some = table[look == label]
+        axes.hlines(some.index + 0.05, some.low, some.high, color=colour, linewidth=1.3)
+        axes.plot(some.value, some.index + 0.05, marker, color=colour, markersize=4, label=label)
+    size = 7 * min(1, 58 / max(map(len, names)))
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # over the lines that cross all rows
+    axes.set_yticks(np.arange(len(names)) - 0.3, names, ha="left", fontsize=size, bbox=box)
+    axes.tick_params(axis="y", length=0, pad=-4)
+    axes.tick_params(axis="x", labelsize=8)
     axes.set_ylim(len(names) - 0.45, -0.6)
-    axes.set_yticks([])
-    axes.tick_params(labelsize=8)
+    axes.set_xlabel(axis, fontsize=8)
     axes.grid(axis="x", alpha=0.3)
     return figure, axes
 
 
-def _interval(axes: Axes, row: int, estimate: Values, factor: float, *, colour: str, marker: str) -> None:
-    low, value, high = (np.nan if estimate[key] is None else factor * estimate[key] for key in ("low", "value", "high"))
-    axes.plot([low, high], [row + 0.05] * 2, color=colour, linewidth=1.3)
-    axes.plot([value], [row + 0.05], color=colour, marker=marker, markersize=4)
-
-
-def _finish(figure: Figure, axes: Axes, label: str) -> None:
-    axes.set_xlabel(label, fontsize=8)
+def _with_legend(figure: Figure) -> bytes:
     figure.legend(fontsize=7, loc="outside lower center", ncols=3, frameon=False, handlelength=1.6, columnspacing=1)
+    return as_png(figure)

@@ -3,28 +3,36 @@
 The same inputs on the same machine give the same bytes.
 """
 
+import importlib.metadata
 import json
 import math
+import os
+import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
+import torch
 from huggingface_hub import ModelCardData
 
 from simgan import __version__
 from simgan.errors import ConfigError, SourceError, reason
-from simgan.experiments.files import as_json
+from simgan.experiments.files import as_json, reading
 from simgan.experiments.report.figures import draw_differences, draw_means, draw_strip, name_difference
-from simgan.experiments.report.hardware import machine, versions
-from simgan.experiments.report.read import MEASURES, Result, read_inputs, reading
+from simgan.experiments.report.read import KINDS, Result, read_inputs
 from simgan.hub.cards.curves import draw_curves
 from simgan.hub.cards.model import environment, eval_results
 from simgan.hub.cards.records import ABOUT_THE_RUN, Records
+from simgan.runtime import count_cores
 
 MARK = "simgan_report"  # the key of report.json by which a report is recognized
 SEEDS = (*ABOUT_THE_RUN, "seed", "keep_checkpoints", "trackers")  # settings in which runs of one recipe may differ
+# That decide how fast convolutions are, by their names in Linux' /proc/cpuinfo (x86, Arm).
+INSTRUCTION_SETS = "avx2 avx512f avx512_vnni avx512_bf16 avx512_fp16 amx_tile amx_bf16 amx_int8 asimd sve bf16 i8mm"
+PACKAGES = "torch accelerate datasets huggingface_hub numpy scipy opencv-python-headless pillow matplotlib"
 
 
 def write_report(places: Sequence[str], output: Path) -> None:
@@ -35,7 +43,7 @@ def write_report(places: Sequence[str], output: Path) -> None:
     """
     if not _is_replaceable(output):
         raise ConfigError(f"{output} exists and is not a report: give another --output")
-    files = render_report(*read_inputs(places))
+    files = _render(*read_inputs(places))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as aside:
@@ -50,48 +58,6 @@ def write_report(places: Sequence[str], output: Path) -> None:
         raise SourceError(f"{output} cannot be written ({reason(error)})") from error
 
 
-def render_report(runs: Mapping[str, Records], results: Sequence[Result]) -> dict[str, bytes]:
-    """Return the files of a report by their paths in its folder."""
-    files: dict[str, bytes] = {}
-    templates = environment([Path(__file__).parent])
-    templates.filters |= {"figure": _figure, "interval": _interval}
-    templates.globals["name_difference"] = name_difference
-    sections: dict[str, list[str]] = {kind: [] for kind in (*MEASURES, "experiment", "ablation")}
-    for result in results:
-        with reading(result.file):
-            pictures = _draw(result) if result.kind == "experiment" else result.pictures
-            files |= pictures
-            text = result.text
-            if not text:
-                section = templates.get_template(f"{result.kind}.md.jinja")
-                text = section.render(name=result.name, pictures=list(pictures), **result.values)
-            sections[result.kind].append(text)
-    for name, records in runs.items():
-        rows = [json.dumps(row) + "\n" for row in records.measures]
-        drawn = {f"figures/{name}-curves.png": draw_curves(records), f"samples/{name}.png": draw_strip(records)}
-        files |= {
-            f"runs/{name}/training.json": as_json(records.settings),
-            f"runs/{name}/metrics.jsonl": "".join(rows).encode(),
-            f"runs/{name}/model-index.yaml": (_card_data(name, records).to_yaml() + "\n").encode(),
-        } | {picture: content for picture, content in drawn.items() if content is not None}
-    facts = {"recipes": _recipes(runs), "machine": machine(), "versions": versions()}
-    files["report.json"] = as_json(_values(runs, results, facts))
-    text = templates.get_template("report.md.jinja").render(records=runs, sections=sections, files=files, **facts)
-    files["report.md"] = (text.rstrip() + "\n").encode()
-    return files
-
-
-def _draw(result: Result) -> dict[str, bytes]:
-    """Return the pictures of an experiment by their paths."""
-    curve = result.file.with_suffix(".png")
-    pictures = {f"figures/{result.name}.png": draw_means(result.values)}
-    if result.values["differences"]:
-        pictures[f"figures/{result.name}-differences.png"] = draw_differences(result.values)
-    if curve.is_file():
-        pictures[f"figures/{result.name}-curve.png"] = curve.read_bytes()
-    return pictures
-
-
 def _is_replaceable(output: Path) -> bool:
     """Return whether there is nothing, an empty folder, or a report."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
@@ -102,70 +68,88 @@ def _is_replaceable(output: Path) -> bool:
         return False
 
 
+def _render(runs: Mapping[str, Records], results: Sequence[Result]) -> dict[str, bytes]:
+    """Return the files of a report by their paths in its folder."""
+    files: dict[str, bytes] = {}
+    templates = environment([Path(__file__).parent])
+    templates.filters |= {"figure": _figure, "interval": _interval}
+    templates.globals["name_difference"] = name_difference
+    sections: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    for one in results:
+        with reading(one.file):
+            files |= (pictures := _pictures(one))
+            section = templates.get_template(f"{one.kind}.md.jinja")
+            sections[one.kind].append(section.render(vars(one) | {"pictures": list(pictures)} | one.values))
+    told = {}
+    for name, records in runs.items():
+        card = ModelCardData(model_name=name, eval_results=eval_results(records))
+        drawn = {f"figures/{name}-curves.png": draw_curves(records), f"samples/{name}.png": draw_strip(records)}
+        files |= {
+            f"runs/{name}/training.json": as_json(records.settings),
+            f"runs/{name}/metrics.jsonl": "".join(json.dumps(row) + "\n" for row in records.measures).encode(),
+            f"runs/{name}/model-index.yaml": (card.to_yaml() + "\n").encode(),
+        } | {picture: content for picture, content in drawn.items() if content is not None}
+        told[name] = {
+            "header": dict(sorted(records.header.items())),  # safetensors returns them in any order
+            "network": records.network,
+            "parameters": records.parameters,
+            "measures": records.measures,
+            "model-index": card.to_dict()["model-index"],
+        }
+    recipes, facts = _recipes(runs), {"machine": _machine(), "versions": _versions()}
+    trained = [recipe | {"runs": {row["name"]: told[row["name"]] for row in recipe["rows"]}} for recipe in recipes]
+    measured = {kind: {one.name: one.values for one in results if one.kind == kind} for kind in KINDS}
+    files["report.json"] = as_json({MARK: __version__, **facts, "recipes": trained, **measured})
+    report = templates.get_template("report.md.jinja")
+    text = report.render(facts, recipes=recipes, records=runs, sections=sections, files=files)
+    files["report.md"] = (text.rstrip() + "\n").encode()
+    return files
+
+
+def _pictures(result: Result) -> dict[str, bytes]:
+    """Return the pictures of a result by their paths: those of its figures, then those beside its file."""
+    drawn: dict[str, bytes] = {}
+    beside: dict[str, Path] = {}
+    if result.kind == "experiment":
+        drawn[""] = draw_means(result.values)
+        if result.values["differences"]:
+            drawn["-differences"] = draw_differences(result.values)
+        beside = {"-curve": result.file.with_suffix(".png")}
+    elif result.kind == "ablations":
+        beside = {f"-{name}": result.file.with_name(f"{name}.png") for name in ("frontier", "history", "local")}
+    drawn |= {end: file.read_bytes() for end, file in beside.items() if file.is_file()}
+    return {f"figures/{result.name}{end}.png": content for end, content in drawn.items()}
+
+
 def _recipes(runs: Mapping[str, Records]) -> list[dict[str, Any]]:
     """Return runs grouped by recipe: those that differ in the seed alone, with mean and standard deviation."""
-    groups: dict[str, list[str]] = {}
+    settings = {
+        name: {key: value for key, value in records.settings.items() if key not in SEEDS}
+        for name, records in runs.items()
+    }
+    groups: dict[str, list[dict[str, Any]]] = {}
     for name, records in runs.items():
-        settings = {key: value for key, value in records.settings.items() if key not in SEEDS}
-        groups.setdefault(json.dumps([settings, records.network], sort_keys=True), []).append(name)
+        recipe = json.dumps([settings[name], records.network], sort_keys=True)
+        groups.setdefault(recipe, []).append(_row(name, records))
     recipes = []
-    for names in groups.values():
-        rows, first = [_row(name, runs[name]) for name in names], runs[names[0]]
+    for rows in groups.values():
         figures = pd.DataFrame(rows).drop(columns=["name", "seed", "steps"])
-        recipes.append(
-            {
-                "words": first.words,
-                "rows": rows,
-                "settings": {key: value for key, value in first.settings.items() if key not in SEEDS},
-                "mean": figures.mean().to_dict() if len(rows) > 1 else None,
-                "spread": figures.std().to_dict() if len(rows) > 1 else None,
-            }
-        )
+        over_seeds = {"mean": figures.mean(), "spread": figures.std()}
+        told = {name: values.to_dict() if len(rows) > 1 else None for name, values in over_seeds.items()}
+        recipes.append({"settings": settings[rows[0]["name"]], "rows": rows} | told)
     return recipes
 
 
 def _row(name: str, records: Records) -> dict[str, Any]:
     """Return the measures of the weights that a run kept: distances × 1000, the share closed in %, the shift."""
-    best, settings, folder = records.best, records.settings, records.folder
-    with reading(folder / "training.json"):
+    best, settings = records.best, records.settings
+    with reading(records.folder / "training.json"):
         row = {"name": name, "seed": settings["seed"], "step": best["step"], "steps": settings["steps"]}
-    with reading(folder / "metrics.jsonl"):
+    with reading(records.folder / "metrics.jsonl"):
         raw, refined, floor = (1000 * best[key] for key in ("realism_raw", "realism", "realism_floor"))
-    return row | {
-        "raw": raw,
-        "refined": refined,
-        "floor": floor,
-        "closed": 100 * (raw - refined) / (raw - floor) if raw > floor else math.nan,
-        "shift": best.get("shift", math.nan),  # it could not be measured
-        "median": best.get("shift_median", math.nan),
-    }
-
-
-def _card_data(name: str, records: Records) -> ModelCardData:
-    return ModelCardData(model_name=name, eval_results=eval_results(records))
-
-
-def _values(runs: Mapping[str, Records], results: Sequence[Result], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return everything in a report for programs."""
-    told = {
-        name: {
-            "header": dict(sorted(records.header.items())),  # safetensors returns them in any order
-            "network": records.network,
-            "parameters": records.parameters,
-            "measures": records.measures,
-            "model-index": _card_data(name, records).to_dict()["model-index"],
-        }
-        for name, records in runs.items()
-    }
-    recipes = [
-        {key: recipe[key] for key in ("settings", "rows", "mean", "spread")}
-        | {"runs": {row["name"]: told[row["name"]] for row in recipe["rows"]}}
-        for recipe in facts["recipes"]
-    ]
-    kinds = {kind: kind for kind in (*MEASURES, "experiment")} | {"ablations": "ablation"}
-    measured = {key: {one.name: one.values for one in results if one.kind == kind} for key, kind in kinds.items()}
-    head = {MARK: __version__, "machine": facts["machine"], "versions": facts["versions"], "recipes": recipes}
-    return head | measured
+    closed = 100 * (raw - refined) / (raw - floor) if raw > floor else math.nan
+    shifts = {"shift": best.get("shift", math.nan), "median": best.get("shift_median", math.nan)}  # not measured: NaN
+    return row | {"raw": raw, "refined": refined, "floor": floor, "closed": closed} | shifts
 
 
 def _figure(value: float | None, digits: int, factor: float = 1) -> str:
@@ -176,3 +160,30 @@ def _interval(estimate: Mapping[str, float | None], factor: float = 1, digits: i
     """Return an estimate as text: "12.3 mm (11.0 to 13.6)"."""
     value, low, high = (_figure(estimate[key], digits, factor) for key in ("value", "low", "high"))
     return f"{value}{unit} ({low} to {high})"
+
+
+def _machine() -> dict[str, Any]:
+    """Return what is known of the machine that writes the report."""
+    file = Path("/proc/cpuinfo")  # not on other systems than Linux
+    processor = file.read_text() if file.is_file() else ""
+    models = [line.partition(": ")[2] for line in processor.splitlines() if line.startswith("model name")]
+    has_memory = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})  # not Windows
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": (models or [platform.processor()])[0] or "unknown",
+        "cores": count_cores(),
+        "instruction_sets": [name for name in INSTRUCTION_SETS.split() if name in processor.split()],
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+        if has_memory
+        else None,
+        "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
+    }
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of Python, simgan, and the packages that figures depend on."""
+    found = {"simgan": __version__, "python": platform.python_version()}
+    for name in PACKAGES.split():
+        with suppress(importlib.metadata.PackageNotFoundError):  # another build of OpenCV has another name
+            found[name] = importlib.metadata.version(name)
+    return found
