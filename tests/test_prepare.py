@@ -16,6 +16,7 @@ from simgan import ConfigError, ImageError, SourceError
 from simgan.cli import main
 from simgan.data import Crops, load
 from simgan.data.alignment import align, mean_image
+from simgan.data.crop import Wanted
 from simgan.data.prepare import prepare
 from simgan.data.simulated import write_images
 from simgan.simulators.eyes import renders as eyes
@@ -158,7 +159,7 @@ def test_a_wrong_crop_is_found_and_mended_with_its_labels(simulated, tmp_path):
     cut = 2 * 55 / 111  # px of the simulator's crop in a px of what `folder:` cuts from these frames
     assert found.scale == pytest.approx(scale * cut, rel=0.02)
     assert (found.x, found.y) == pytest.approx((-x, -y), abs=0.5)
-    means = [mean_image(Crops(load(source))[:]) for source in (str(tmp_path / "out"), f"folder:{simulated}")]
+    means = [mean_image(source, Wanted((55, 35))) for source in (str(tmp_path / "out"), f"folder:{simulated}")]
     left = align(*means).correction
     assert abs(left.x) < 0.5
     assert abs(left.y) < 0.5
@@ -178,9 +179,11 @@ def test_labels_move_with_a_corrected_crop(shared_data, tmp_path):
 
 @pytest.mark.parametrize("real", ["mpiigaze", "mpiigaze_p00"])
 def test_crops_by_geometry_need_little_correction(shared_data, real):
-    synthetic = load(f"syntheseyes:{shared_data / 'eyes_synthetic' / 'syntheseyes_grey.parquet'}", limit=600)
-    target = load(f"folder:{shared_data / 'eyes_real' / real}", limit=600)
-    found = align(*(mean_image(Crops(data)[:]) for data in (synthetic, target)))
+    sources = [
+        f"syntheseyes:{shared_data / 'eyes_synthetic' / 'syntheseyes_grey.parquet'}",
+        f"folder:{shared_data / 'eyes_real' / real}",
+    ]
+    found = align(*(mean_image(source, Wanted((55, 35), limit=600)) for source in sources))
     assert found.correction.scale == pytest.approx(1, abs=0.12)
     assert max(abs(found.correction.x), abs(found.correction.y)) < 3  # of 55: persons differ as much
     assert "which is weak: look at both" in found.summary  # SynthesEyes looks anywhere: its mean has no iris

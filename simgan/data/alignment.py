@@ -5,7 +5,7 @@ mean of the source is scaled and moved until its correlation with the real mean 
 with this correction.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.optimize import minimize
 
-from simgan.data.crop import Correction
+from simgan.data.crop import Correction, Wanted
+from simgan.data.loader import Crops
+from simgan.data.sources import read
 from simgan.images.arrays import equalize
 
 Mean = NDArray[np.float32]
@@ -23,6 +25,8 @@ LARGEST = (np.log(1.5), 10 / 55, 8 / 55)  # limits of the correction: log of the
 LIGHT = 0.15  # of the width: smoother structures are light and shade
 WEAK = 0.7  # correlation below which the summary warns
 MAGNIFY = 6
+ROUNDS = 3
+CROPS = 1000  # of either side, from which means are computed
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,27 @@ class Alignment:
         )
 
 
-def mean_image(images: NDArray[np.uint8]) -> Mean:
-    """Return the mean (H, W) of equalized crops, uint8 (N, H, W)."""
-    mean: Mean = np.mean([equalize(image) for image in images], axis=0, dtype=np.float32)
+def align_crops(source: str, real: str, wanted: Wanted, picture: Path) -> Alignment:
+    """Find the correction of a source's crops, and write means as a PNG: first, last and real ones side by side.
+
+    Crops are cut again in each round, as the borders of the first ones distort the fit a little.
+    """
+    wanted = replace(wanted, channels=1, limit=CROPS)
+    target = mean_image(real, wanted)
+    means, steps, correction = [mean_image(source, wanted)], [], Correction()
+    for _ in range(ROUNDS):
+        steps.append(align(means[-1], target))
+        correction = correction.then(steps[-1].correction)
+        means.append(mean_image(source, replace(wanted, correction=correction)))
+    row = np.concatenate([np.pad(mean, 1) for mean in (means[0], means[-1], target)], 1).round().astype(np.uint8)
+    size = (row.shape[1] * MAGNIFY, row.shape[0] * MAGNIFY)
+    Image.fromarray(row).resize(size, Image.Resampling.NEAREST).save(picture)
+    return Alignment(correction, steps[0].before, steps[-1].after)
+
+
+def mean_image(source: str, wanted: Wanted) -> Mean:
+    """Return the mean (H, W) of a source's equalized crops."""
+    mean: Mean = np.mean([equalize(image) for image in Crops(read(source, wanted))[:]], axis=0, dtype=np.float32)
     return mean
 
 
@@ -71,13 +93,6 @@ def align(source: Mean, real: Mean) -> Alignment:
     best = min(results, key=lambda result: float(result.fun))
     logarithm, x, y = (float(value) for value in best.x)
     return Alignment(Correction(float(np.exp(logarithm)), x, y), -loss(np.zeros(3)), -float(best.fun))
-
-
-def write_means(path: Path, before: Mean, after: Mean, real: Mean) -> None:
-    """Write the means of the source, of the corrected source and of the real crops side by side, as a PNG."""
-    row = np.concatenate([np.pad(mean, 1) for mean in (before, after, real)], 1).round().astype(np.uint8)
-    image = Image.fromarray(row)
-    image.resize((row.shape[1] * MAGNIFY, row.shape[0] * MAGNIFY), Image.Resampling.NEAREST).save(path)
 
 
 def _correlation(source: Mean, real: Mean, logarithm: float, x: float, y: float) -> float:

@@ -13,28 +13,25 @@ import tyro
 from datasets import Dataset
 from tqdm import tqdm
 
-from simgan.data.alignment import Alignment, Mean, align, mean_image, write_means
+from simgan.data.alignment import Alignment, align_crops
 from simgan.data.columns import as_dataset
-from simgan.data.crop import Correction, Wanted
-from simgan.data.loader import Crops
+from simgan.data.crop import Wanted
 from simgan.data.simulated import Output
 from simgan.data.source import Source, draw, written_aside
-from simgan.data.sources import open_source, read
+from simgan.data.sources import open_source
 from simgan.data.tables import is_prepared
 from simgan.domains import DEFAULT
 from simgan.domains.base import Size
 from simgan.errors import ConfigError, SourceError
 
 CHUNK = 64  # tasks that a process reads at a time
-ROUNDS = 3  # of alignment
-MEANS = 1000  # crops of either side from which the alignment computes means
 SHARD = "200MB"
 Input = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
 
 
 @dataclass
 class Prepared:
-    """The result: the number of crops, errors of files that were left out, and the alignment."""
+    """The number of crops, errors of files that were left out, and the alignment."""
 
     count: int
     broken: list[str] = field(default_factory=list)
@@ -75,8 +72,7 @@ def prepare(
         overwrite: replace what was prepared in the output before.
 
     Raises:
-        SourceError: the source, or one of its files; the folder exists, or cannot be written. ImageError: a broken
-            image. ConfigError: what is aligned is not cut from frames.
+        SourceError: of the source or its files; the folder exists, or cannot be written. ImageError: of a broken image.
     """
     output = Path(output).expanduser()
     if processes is not None and processes < 1:
@@ -89,7 +85,7 @@ def prepare(
     broken: list[str] | None = [] if skip_bad else None
     with written_aside(output) as aside:
         if align is not None:
-            alignment = _align(source, align, wanted, aside / "means.png")
+            alignment = align_crops(source, align, wanted, aside / "means.png")
             wanted = replace(wanted, correction=alignment.correction)
         _write(open_source(source, wanted), aside / "rows.arrow", broken, processes or len(os.sched_getaffinity(0)))
         dataset = Dataset.from_file(str(aside / "rows.arrow"))
@@ -103,23 +99,6 @@ def prepare(
         if alignment is not None:
             (aside / "means.png").replace(output.with_name(f"{output.name}-alignment.png"))
     return Prepared(len(dataset), broken or [], alignment)
-
-
-def _align(source: str, real: str, wanted: Wanted, picture: Path) -> Alignment:
-    """Fit the means, cut the crops again, and repeat: the borders of the first crops distort the fit a little."""
-    wanted = replace(wanted, channels=1, limit=MEANS)
-    target = _mean(real, wanted)
-    means, steps, correction = [_mean(source, wanted)], [], Correction()
-    for _ in range(ROUNDS):
-        steps.append(align(means[-1], target))
-        correction = correction.then(steps[-1].correction)
-        means.append(_mean(source, replace(wanted, correction=correction)))
-    write_means(picture, means[0], means[-1], target)
-    return Alignment(correction, steps[0].before, steps[-1].after)
-
-
-def _mean(source: str, wanted: Wanted) -> Mean:
-    return mean_image(Crops(read(source, wanted))[:])
 
 
 def _write(source: Source, file: Path, broken: list[str] | None, processes: int) -> None:

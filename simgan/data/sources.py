@@ -30,27 +30,22 @@ def load(
     seed: int = 0,
     skip_bad: bool = False,
 ) -> Dataset:
-    """Return a source as a `datasets` data set of crops with their labels.
+    """Return a source, such as `folder:DIR` or a path, as a `datasets` data set of crops with their labels.
 
     Prepared data sets are mapped from their files. Other sources are read now and held in memory: prepare large ones.
+    Columns are `image` (PNG bytes), `file_name`, `person`, and labels where the source has them, of the types that the
+    registered domains give. Those in pixels have moved with the crop; those that follow from others are added.
 
     Args:
-        source: a kind and its place, such as `folder:DIR`, or a path: a prepared folder, a folder of images, a
-            `.parquet` file. An unknown kind raises an error that lists all.
+        source: a kind and its place, or a prepared folder, a folder of images, a `.parquet` file.
         size: width and height of the crop; None leaves images of folders and tables as they are.
         channels: 1 makes crops grey; 3 keeps colours, and stores grey images as colour ones.
-        limit: the largest number of images, drawn by `seed` and kept in order; simulators render this number (20,000
-            without).
+        limit: the largest number of images, drawn by `seed` and kept in order; a simulator renders 20,000 without one.
         seed: of the draw, and of a simulator.
         skip_bad: leave broken files out, and warn at the end with a list of them.
 
-    Returns:
-        Columns `image` (PNG bytes), `file_name`, `person` and labels where the source has them. Labels of the
-        registered domains have the types that these give (`simgan.data.adapters` lists those that ship); those in
-        pixels have moved with the crop. Where labels can be computed from others, they are added.
-
     Raises:
-        SourceError: the source is unknown, empty, or a label is broken. ImageError: an image is broken.
+        SourceError: the source is unknown (all are listed), empty, or a label is broken. ImageError: of a broken image.
     """
     broken: list[str] | None = [] if skip_bad else None
     data = read(source, Wanted(size, channels, limit, seed), broken)

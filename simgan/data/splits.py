@@ -21,22 +21,15 @@ def hold_out(dataset: Dataset, share: float, *, seed: int = 0) -> tuple[Dataset,
     if len(dataset) < 2:
         raise SourceError("a data set of one image cannot be split: give at least 2")
     draw = np.random.default_rng(seed)
-    held_out = None
-    if "person" in dataset.column_names:
-        held_out = _persons(np.array(dataset["person"], dtype=str), share, draw)
-    if held_out is None:
-        held_out = _blocks(len(dataset), share, draw)
-    return dataset.select(np.flatnonzero(~held_out)), dataset.select(np.flatnonzero(held_out))
-
-
-def _persons(persons: np.ndarray, share: float, draw: np.random.Generator) -> np.ndarray | None:
+    persons = np.array(dataset["person"] if "person" in dataset.column_names else [], dtype=str)
     names, counts = np.unique(persons, return_counts=True)
     if len(names) < _PERSONS:
-        return None
-    order = draw.permutation(len(names))
-    reached = np.cumsum(counts[order])[:-1]
-    chosen = order[: np.abs(reached - share * len(persons)).argmin() + 1]
-    return np.isin(persons, names[chosen])
+        held_out = _blocks(len(dataset), share, draw)
+    else:
+        order = draw.permutation(len(names))
+        reached = np.cumsum(counts[order])[:-1]
+        held_out = np.isin(persons, names[order[: np.abs(reached - share * len(persons)).argmin() + 1]])
+    return dataset.select(np.flatnonzero(~held_out)), dataset.select(np.flatnonzero(held_out))
 
 
 def _blocks(total: int, share: float, draw: np.random.Generator) -> np.ndarray:

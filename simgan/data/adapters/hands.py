@@ -145,8 +145,10 @@ def open_nyu(path: str, wanted: Wanted) -> Source:
     joints = (joints[:, :, NYU_JOINTS].astype(np.float32) * np.array([1, -1, 1], np.float32)).astype(float)
     with parsing(folder, "NYU's frames"):
         places = [tuple(int(part) - 1 for part in file.stem.split("_")[1:]) for file in files]
-        hands = [(file, _of_frame(joints, place, labels, file), {"file_name": file.name})
-                 for file, place in zip(files, places, strict=True)]  # fmt: skip
+        hands = [
+            (file, _of_frame(joints, place, labels, file), {"file_name": file.name})
+            for file, place in zip(files, places, strict=True)
+        ]
     return _source(f"nyu:{path}", hands, wanted, _nyu_frame, KINECT, "joints")
 
 
