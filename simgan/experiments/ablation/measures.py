@@ -14,6 +14,7 @@ from simgan.data import Crops, load
 from simgan.discriminator import Discriminator
 from simgan.domains import Domain, of_preset
 from simgan.domains.base import Images
+from simgan.experiments.files import finite
 from simgan.hub.cards.records import read_records
 from simgan.images import codecs
 from simgan.images.arrays import equalize_images
@@ -47,9 +48,9 @@ class Unseen:
         """
         real = [_read(source, config, REAL_SEED)[0] for source in config.real]
         size = max(1, min(len(images) for images in real) // 2)
-        first, second = ([images[part] for images in real] for part in (slice(size), slice(-size, None)))
+        first, second = (np.concatenate([images[part] for images in real]) for part in (np.s_[:size], np.s_[-size:]))
         synthetic = [_read(source, config, SYNTHETIC_SEED) for source in config.synthetic]
-        return cls(of_preset(config.preset)[0], synthetic, (np.concatenate(first), np.concatenate(second)))
+        return cls(of_preset(config.preset)[0], synthetic, (first, second))
 
     @property
     def real(self) -> Images:
@@ -70,37 +71,31 @@ class Unseen:
         """Measure the networks of a checkpoint; a figure that could not be measured is None.
 
         `distance` of the refined images from the real ones, mean over the synthetic sources; `closed`, the share of the
-        gap between `raw` and `floor`. `shift`, `shift_median` and `shift_failed`: see
-        `simgan.training.held_out.ShiftSummary`, of the source for which they are worst. `accuracy`: share of patches
-        that the discriminator classifies correctly, mean of refined and real ones (of images where its loss is global).
-        `commit` of the code that trained.
+        gap between `raw` and `floor`; `shift`, `shift_median` and `shift_failed` (see `ShiftSummary`), each of the
+        source for which it is worst; `accuracy`, the share of patches (of images where the loss is global) that the
+        discriminator classifies correctly, mean of refined and real ones; `commit` of the code that trained.
         """
         refiner, discriminator = Refiner.from_pretrained(checkpoint), Discriminator.from_pretrained(checkpoint)
-        after = [np.stack(refiner.refine(list(before))) for before, _ in self.synthetic]
-        pairs = zip(self.synthetic, after, strict=True)
-        shifts = [summarize(self.domain.shift(before, refined, labels)) for (before, labels), refined in pairs]
+        refined = [np.stack(refiner.refine(list(before))) for before, _ in self.synthetic]
+        shifts = [
+            summarize(self.domain.shift(before, after, labels))
+            for (before, labels), after in zip(self.synthetic, refined, strict=True)
+        ]
         *refined_seen, real_seen = (
             float((discriminator.probability_real(refiner.codec.to_tensor(images)).numpy() >= 0.5).mean())
-            for images in (*after, self.real)
+            for images in (*refined, self.real)
         )
-        distance, gap = self._distance(after), self.raw - self.floor
+        distance, gap = self._distance(refined), self.raw - self.floor
+        worst = np.max(shifts, axis=0).tolist()
         figures = {
             "distance": distance,
             "raw": self.raw,
             "floor": self.floor,
             "closed": (self.raw - distance) / gap if gap > 0 else math.nan,
-            "shift": np.max([shift.trimmed_mean for shift in shifts]),
-            "shift_median": np.max([shift.median for shift in shifts]),
-            "shift_failed": np.max([shift.failed for shift in shifts]),
-            "accuracy": (1 - np.mean(refined_seen) + real_seen) / 2,
+            **dict(zip(("shift", "shift_median", "shift_failed"), worst, strict=True)),
+            "accuracy": float(1 - np.mean(refined_seen) + real_seen) / 2,
         }
-        known = {name: float(value) if math.isfinite(value) else None for name, value in figures.items()}
-        return {**known, "commit": read_records(checkpoint).header.get("commit", "unknown")}
-
-    def summary(self, result: dict[str, Any]) -> str:
-        """Return a result in a few words."""
-        words, shift = self.domain.words, result["shift"] or math.nan
-        return f"patch distance {1000 * result['distance']:.1f}, {words.part} moved {shift:.2f} {words.unit}"
+        return dict(finite(figures)) | {"commit": read_records(checkpoint).header.get("commit", "unknown")}
 
     def _distance(self, sets: list[Images]) -> float:
         return float(np.mean([self.domain.realism(images, self.real) for images in sets]))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from simgan import __version__
 from simgan.experiments.ablation.measures import Unseen
@@ -16,23 +18,17 @@ from simgan.experiments.files import finite
 from simgan.experiments.plots import COLOURS, draw_rows, label_axes
 from simgan.experiments.tables import as_markdown
 from simgan.hub.cards.curves import WIDTH
+from simgan.hub.cards.model import environment
 from simgan.refiner import Refiner
 from simgan.training.config import TrainingConfig
 
 FIGURES = ["distance", "closed", "shift", "shift_median", "accuracy"]
 PICTURES = {
-    "history.png": {"input": None, "with history": BASELINE, "without history": "no history"},
-    "local.png": {"input": None, "local loss": BASELINE, "global loss": "global loss"},
+    "history.png": {"with history": BASELINE, "without history": "no history"},
+    "local.png": {"local loss": BASELINE, "global loss": "global loss"},
 }
 """The paper's ablations shown as pictures: rows by their label, and the variant that refines them."""
 _SHOWN = 6  # images of a picture
-_GRID = [variant.name for variant in VARIANTS if not variant.changes]  # λ alone differs: black
-_OTHERS = [variant.name for variant in VARIANTS if variant.changes]
-_LOOKS = {name: ("black", "*Xv<>^D"[place]) for place, name in enumerate(_GRID)} | {
-    name: (COLOURS[place % len(COLOURS)], "os^DvPX"[place % 7])
-    for place, name in enumerate(_OTHERS)  # 42 pairs
-}
-"""Colour and marker of each variant, the same in every report."""
 
 
 def as_report(
@@ -46,16 +42,26 @@ def as_report(
     rows = pd.DataFrame(results, columns=["variant", "seed", *FIGURES]).set_index(["variant", "seed"]).astype(float)
     mean = rows.groupby("variant").mean()
     difference = rows.sub(rows.loc[BASELINE], level="seed").groupby("variant").mean()
-    configs = {run.variant.name: run.config for run in runs}
     words = unseen.domain.words
+    first = [run for run in runs if run.config.seed == runs[0].config.seed]
+    variants = [
+        {
+            "name": run.variant.name,
+            "what": run.variant.why,
+            "regularization_weight": run.config.regularization_weight,
+            "changes": run.variant.changes,
+            "steps": run.config.steps,
+            "updates": updates(run.config),
+            "runs": [result for result in results if result["variant"] == run.variant.name],
+            "mean": mean.loc[run.variant.name].to_dict(),
+            "difference": difference.loc[run.variant.name].to_dict(),
+        }
+        for run in first
+    ]
     report = {
         "version": __version__,
         "commits": sorted({result["commit"] for result in results if "commit" in result}),
-        "preset": recipe.preset,
-        "synthetic": list(recipe.synthetic),
-        "real": list(recipe.real),
-        "limit": recipe.limit,
-        "steps": recipe.steps,
+        **{name: getattr(recipe, name) for name in ("preset", "synthetic", "real", "limit", "steps")},
         "updates": updates(recipe),
         "seeds": sorted({run.config.seed for run in runs}),
         "images": {"synthetic": [len(images) for images, _ in unseen.synthetic], "real": len(unseen.real)},
@@ -64,21 +70,7 @@ def as_report(
         "moved": f"{words.part} moved, {words.unit}",
         "shift_is": words.shift,
         "bounds": {"shift": recipe.max_shift, "shift_median": recipe.max_median_shift},
-        "variants": [
-            {
-                "name": variant.name,
-                "what": variant.why,
-                "regularization_weight": configs[variant.name].regularization_weight,
-                "changes": variant.changes,
-                "steps": configs[variant.name].steps,
-                "updates": updates(configs[variant.name]),
-                "runs": [result for result in results if result["variant"] == variant.name],
-                "mean": mean.loc[variant.name].to_dict(),
-                "difference": difference.loc[variant.name].to_dict(),
-            }
-            for variant in VARIANTS
-            if variant.name in configs
-        ],
+        "variants": variants,
     }
     return dict(finite(report))
 
@@ -88,80 +80,57 @@ def as_table(report: dict[str, Any]) -> str:
     heading = ("variant", "steps", "patch distance", "to recipe", "gap closed")
     rows = [(*heading, report["moved"], "to recipe", "median", "D right", "what it is")]
     for variant in report["variants"]:
+        mean, runs = variant["mean"], variant["runs"]
         difference = {} if variant["name"] == BASELINE else variant["difference"]
-        failed = [f"seed {run['seed']}: {run['failed']}" for run in variant["runs"] if run["failed"]]
-        rows.append(
-            (
-                variant["name"],
-                str(variant["steps"]),
-                _cell(variant, "distance", "{:.1f}", 1000),
-                _number(difference.get("distance"), "{:+.1f}", 1000),
-                _number(variant["mean"]["closed"], "{:.0%}"),
-                _cell(variant, "shift", "{:.2f}"),
-                _number(difference.get("shift"), "{:+.2f}"),
-                _cell(variant, "shift_median", "{:.2f}"),
-                _number(variant["mean"]["accuracy"], "{:.0%}"),
-                "; ".join([variant["what"], *failed]).replace("|", "\\|"),
-            )
+        failed = [f"seed {run['seed']}: {run['failed']}" for run in runs if run["failed"]]
+        distance, shift, median = (
+            f"{_cell(mean, key, form)} ({', '.join(_cell(run, key, form) for run in runs)})"
+            for key, form in (("distance", "{:.1f}"), ("shift", "{:.2f}"), ("shift_median", "{:.2f}"))
         )
-    bounds, images = report["bounds"], report["images"]
-    return (
-        f"{as_markdown(rows)}\n\n"
-        f"Means over seeds {', '.join(map(str, report['seeds']))}, in brackets each seed. Every run has a budget of "
-        f"{report['updates']:,} updates of refiner and discriminator, warm-ups included, so that a variant with more "
-        "updates a step takes fewer steps. Refiners at the end of the budget, on images that no run saw "
-        f"({sum(images['synthetic']):,} synthetic, {images['real']:,} real). Patch distance to real images × 1000: "
-        f"raw {1000 * report['raw']:.1f}, between real images (floor) {1000 * report['floor']:.1f}. {report['moved']}: "
-        f"{report['shift_is']} (bound {bounds['shift']}), and median (bound {bounds['shift_median']}). D right: share "
-        "of patches that the discriminator classifies correctly (of images where the loss is global). A run that "
-        "failed is not trained again unless its folder is deleted."
-    )
+        closed, accuracy = (_cell(mean, key, "{:.0%}") for key in ("closed", "accuracy"))
+        nearer, moved = _cell(difference, "distance", "{:+.1f}"), _cell(difference, "shift", "{:+.2f}")
+        what = "; ".join([variant["what"], *failed]).replace("|", "\\|")
+        steps = str(variant["steps"])
+        rows.append((variant["name"], steps, distance, nearer, closed, shift, moved, median, accuracy, what))
+    template = environment([Path(__file__).parent]).get_template("ablation.md.jinja")
+    return str(template.render(report, table=as_markdown(rows)))
 
 
-def _cell(variant: dict[str, Any], key: str, form: str, factor: float = 1) -> str:
-    """Return the mean and each seed's value."""
-    each = ", ".join(_number(run.get(key), form, factor) for run in variant["runs"])
-    return f"{_number(variant['mean'][key], form, factor)} ({each})"
-
-
-def _number(value: float | None, form: str, factor: float = 1) -> str:
-    return "–" if value is None else form.format(factor * value)
+def _cell(figures: dict[str, Any], key: str, form: str) -> str:
+    value = figures.get(key)
+    return "–" if value is None else form.format(1000 * value if key == "distance" else value)
 
 
 def frontier(report: dict[str, Any]) -> Figure:
     """Draw realism against annotation shift, one point a run: mean shift above, median below. Down and left is better.
 
-    Colour and marker identify the variant; a line joins the means of variants that differ only in λ, in the order of λ.
-    Runs without a figure (failed, or nothing measured) are left out.
+    Colour and marker identify the variant, the same in every report; a line joins the means of variants that differ
+    only in λ, in the order of λ. Runs without a figure (failed, or nothing measured) are left out.
     """
-    shown = [v for v in report["variants"] if any(_points(v, key) for key in report["bounds"])]
-    lines = -(-(len(shown) + 4) // 2)
-    figure = Figure(figsize=(WIDTH, 4.6 + 0.13 * lines), dpi=200, layout="constrained")
+    names = [variant.name for variant in VARIANTS]
+    grid = sorted((v for v in report["variants"] if not v["changes"]), key=lambda v: v["regularization_weight"])
+    figure = Figure(figsize=(WIDTH, 4.9 + 0.065 * len(report["variants"])), dpi=200, layout="constrained")
     panels = figure.subplots(2, 1, sharey=True)
     for axes, (key, bound), title in zip(panels, report["bounds"].items(), ("trimmed mean", "median"), strict=True):
         axes.axhline(1000 * report["floor"], color="0.4", linestyle=":", linewidth=1, label="floor (real to real)")
         axes.axvline(bound, color="0.4", linestyle="--", linewidth=1, label="bound on the shift")
-        grid = [v for v in report["variants"] if not v["changes"] and v["mean"][key] is not None]
-        grid.sort(key=lambda v: v["regularization_weight"])
-        if len(grid) > 1:
-            means = [(v["mean"][key], 1000 * v["mean"]["distance"]) for v in grid]
-            axes.plot(*zip(*means, strict=True), color="black", linewidth=0.8, label="λ alone differs (means)")
+        if len(means := _points([variant["mean"] for variant in grid], key)) > 1:
+            axes.plot(*means.T, color="black", linewidth=0.8, label="λ alone differs (means)")
         axes.plot(0, 1000 * report["raw"], "o", markersize=6, color="black", fillstyle="none", label="raw", zorder=3)
-        for variant in shown:
-            colour, marker = _LOOKS[variant["name"]]
-            x, y = np.reshape(_points(variant, key), (-1, 2)).T
-            look = {"color": colour, "markersize": 8 if marker == "*" else 4.5, "markeredgecolor": "white"}
-            zorder = 4 if variant["name"] == BASELINE else 3
-            axes.plot(x, 1000 * y, marker, **look, markeredgewidth=0.4, label=variant["name"], zorder=zorder)
+        for variant in report["variants"]:
+            place = names.index(variant["name"])
+            look = {"color": COLOURS[place % len(COLOURS)], "marker": "*os^DvP"[place % 7]}  # 42 pairs
+            if len(points := _points(variant["runs"], key)):
+                axes.plot(*points.T, **look, linestyle="", markersize=5, label=variant["name"], zorder=3)
         label_axes(axes, f"{report['moved']}: {title}", "patch distance to real × 1000")
     handles = panels[0].get_legend_handles_labels()
     figure.legend(*handles, fontsize=6.5, loc="outside lower left", frameon=False, ncols=2)
     return figure
 
 
-def _points(variant: dict[str, Any], key: str) -> list[tuple[float, float]]:
-    """Return shift and patch distance of each run that has both."""
-    return [(run[key], run["distance"]) for run in variant["runs"] if run.get(key) is not None]
+def _points(rows: Sequence[dict[str, Any]], key: str) -> NDArray[np.float64]:
+    """Return shift and patch distance × 1000 of the rows that have them, (N, 2)."""
+    return np.array([(row[key], 1000 * row["distance"]) for row in rows if row.get(key) is not None])
 
 
 def pictures(runs: Sequence[PlannedRun], results: Sequence[dict[str, Any]], unseen: Unseen) -> dict[str, bytes]:
@@ -175,9 +144,8 @@ def pictures(runs: Sequence[PlannedRun], results: Sequence[dict[str, Any]], unse
     some = list(images[np.linspace(0, len(images) - 1, min(_SHOWN, len(images))).astype(int)])
     drawn = {}
     for file, labels in PICTURES.items():
-        if not {name for name in labels.values() if name} <= first.keys():
-            continue
-        rows = {label: first[name].refine(some) if name else some for label, name in labels.items()}
-        columns = [first[BASELINE].codec.show(*column) for column in zip(*rows.values(), strict=True)]
-        drawn[file] = draw_rows(dict(zip(rows, zip(*columns, strict=True), strict=True)))
+        if first.keys() >= set(labels.values()):
+            rows = {"input": some} | {label: first[name].refine(some) for label, name in labels.items()}
+            columns = [first[BASELINE].codec.show(*column) for column in zip(*rows.values(), strict=True)]
+            drawn[file] = draw_rows(dict(zip(rows, zip(*columns, strict=True), strict=True)))
     return drawn

@@ -1,17 +1,16 @@
 """The runs of an ablation: the recipe trained without one of its ingredients, or with another, over seeds.
 
-Every run is a process of `train_accelerate.py`, as a user starts it. The name of its folder contains a hash of all its
-settings, so that a finished run is never trained again and an interrupted one is resumed. A run that ends with a
-diagnosis is a result.
-
-Same budget: every variant takes as many updates of both networks as the recipe, warm-ups included. One with more
-updates a step (K_g = 50) therefore takes fewer steps. λ is the preset's and is not steered.
+Every run is a process of `train_accelerate.py`, as a user starts it, in a folder named by a hash of its settings: a
+finished run is never trained again, an interrupted one is resumed, and one that ends with a diagnosis is a result.
+Every variant takes as many updates of both networks as the recipe, warm-ups included, so one with more updates a step
+(K_g = 50) takes fewer steps. λ is the preset's and is not steered.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import signal
@@ -28,7 +27,7 @@ import torch
 import simgan
 from simgan.errors import ConfigError, SourceError, reason
 from simgan.experiments.ablation.measures import Unseen
-from simgan.experiments.files import write_json
+from simgan.experiments.files import reading, write_json
 from simgan.runtime import count_cores, has_fast_bfloat16
 from simgan.training.checkpoints import FOLDER
 from simgan.training.config import TrainingConfig, to_command_line
@@ -38,7 +37,6 @@ SCRIPT = Path(simgan.__file__).parents[1] / "train_accelerate.py"  # beside the 
 BASELINE = "recipe"
 _ABOUT_THE_FOLDER = ("output", "resume", "mixed_precision")  # settings that make no other run
 LOG, RESULT = "train.log", "result.json"  # in the folder of a run: what its process said, and what came of it
-_PAUSE = 0.1  # seconds between two looks at the processes
 
 
 @dataclass(frozen=True)
@@ -49,10 +47,6 @@ class Variant:
     why: str
     changes: dict[str, Any] = field(default_factory=dict)
     factor: float = 1.0
-
-    def differs_from(self, recipe: TrainingConfig) -> bool:
-        """Whether a preset is not this variant already."""
-        return self.factor != 1 or any(getattr(recipe, name) != value for name, value in self.changes.items())
 
     def settings(self, recipe: TrainingConfig) -> TrainingConfig:
         """Change the recipe within its budget; `ConfigError` where that leaves no step of Algorithm 1."""
@@ -70,32 +64,18 @@ class Variant:
 
 VARIANTS = (
     Variant(BASELINE, "the preset, λ not steered"),
-    Variant(
-        "no history",
-        "the discriminator sees the newest refined images only; the paper: artifacts appear and come back (2.3)",
-        {"history_size": 0},
-    ),
-    Variant(
-        "global loss",
-        "one decision an image, not one a patch; the paper: rough edges, noise added (2.2)",
-        {"scope": "global"},
-    ),
+    Variant("no history", "D sees the newest images only; the paper: artifacts come back (2.3)", {"history_size": 0}),
+    Variant("global loss", "one decision an image; the paper: rough edges, noise added (2.2)", {"scope": "global"}),
     Variant("no self-regularization", "λ = 0: nothing keeps the labels (eq. 4)", factor=0),
     Variant("λ × 0.25", "a weaker self-regularization", factor=0.25),
     Variant("λ × 0.5", "a weaker self-regularization", factor=0.5),
     Variant("λ × 2", "a stronger self-regularization", factor=2),
     Variant("λ × 4", "a stronger self-regularization", factor=4),
     Variant("λ × 16", "a much stronger self-regularization", factor=16),
-    Variant(
-        "ψ identity",
-        "self-regularization on the pixels, as in the paper's first experiment (eq. 4)",
-        {"transform": "identity"},
-    ),
+    Variant("ψ identity", "self-regularization on the pixels, as the paper begins (eq. 4)", {"transform": "identity"}),
     Variant("ψ gradients", "self-regularization on image derivatives (2.1)", {"transform": "gradients"}),
     Variant("no preparation", "the network has to do all, as in the paper", {"preparation": False}),
-    Variant(
-        "no label weight", "the self-regularization weighs all pixels alike, as in the paper", {"label_weight": 0.0}
-    ),
+    Variant("no label weight", "self-regularization weighs all pixels alike, as in the paper", {"label_weight": 0.0}),
     Variant("K_g = 1", "one update of the refiner for each of the discriminator", {"refiner_updates": 1}),
     Variant("K_g = 50", "the later revision of the paper, so fewer steps", {"refiner_updates": 50}),
     Variant("no augmentation of D", "the discriminator sees images as they are, as in the paper", {"augment": ()}),
@@ -107,7 +87,7 @@ VARIANTS = (
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One variant with one seed, and where it is trained."""
+    """One variant with one seed; the output of its settings is where it is trained."""
 
     variant: Variant
     config: TrainingConfig
@@ -141,19 +121,18 @@ def plan(recipe: TrainingConfig, folder: Path, names: Sequence[str] = (), *, see
     if seeds < 1:
         raise ConfigError(f"{seeds} runs of a variant measure nothing: give at least 1 seed")
     known = {_plain(variant.name): variant for variant in VARIANTS}
-    for name in names:
-        variant = known.get(_plain(name))
-        if variant is None:
-            there = ", ".join(variant.name for variant in VARIANTS)
-            raise ConfigError(f"there is no variant {name!r}: choose one of {there}")
-        if variant.name != BASELINE and not variant.differs_from(recipe):
-            raise ConfigError(f"variant {variant.name!r} changes nothing of preset {recipe.preset!r}: leave it out")
-    wanted = [known[_plain(name)] for name in names] or [v for v in VARIANTS if v.differs_from(recipe)]
+    if unknown := [name for name in names if _plain(name) not in known]:
+        raise ConfigError(f"there is no variant {unknown[0]!r}: choose one of {', '.join(v.name for v in VARIANTS)}")
+    wanted = [known[_plain(name)] for name in names] or VARIANTS
     chosen = [(v, v.settings(recipe)) for v in VARIANTS if v in wanted or v.name == BASELINE]
+    same = [v.name for v, config in chosen if config == recipe and v.name != BASELINE]
+    if names and same:
+        raise ConfigError(f"variant {same[0]!r} changes nothing of preset {recipe.preset!r}: leave it out")
     return [
-        PlannedRun(variant, replace(config, seed=seed, output=_folder(folder, variant, replace(config, seed=seed))))
+        _place(variant, replace(config, seed=seed), folder)
         for seed in range(seeds)
         for variant, config in chosen
+        if variant.name not in same
     ]
 
 
@@ -162,11 +141,10 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", letters).strip("-")
 
 
-def _folder(folder: Path, variant: Variant, config: TrainingConfig) -> Path:
+def _place(variant: Variant, config: TrainingConfig, folder: Path) -> PlannedRun:
     settings = {name: value for name, value in asdict(config).items() if name not in _ABOUT_THE_FOLDER}
-    depends = json.dumps([simgan.__version__, settings], default=str)
-    key = hashlib.sha256(depends.encode()).hexdigest()[:16]
-    return folder / f"{_plain(variant.name)}-seed{config.seed}-{key}"
+    key = hashlib.sha256(json.dumps([simgan.__version__, settings], default=str).encode()).hexdigest()[:16]
+    return PlannedRun(variant, replace(config, output=folder / f"{_plain(variant.name)}-seed{config.seed}-{key}"))
 
 
 def train_all(
@@ -181,7 +159,7 @@ def train_all(
     jobs = min(count_cores() if jobs is None else jobs, len(runs))
     if jobs < 1:
         raise ConfigError(f"{jobs} runs at a time train nothing: give at least 1 job")
-    precision, threads = _precision(runs), max(1, count_cores() // jobs)
+    words, precision, threads = unseen.domain.words, _precision(runs), max(1, count_cores() // jobs)
     results = {str(run): result for run in runs if (result := _finished(run, unseen)) is not None}
     if results:
         report(f"{len(results)} of {len(runs)} runs were finished before")
@@ -195,8 +173,10 @@ def train_all(
             for run, process in [pair for pair in running if pair[1].poll() is not None]:
                 running.remove((run, process))
                 results[str(run)] = result = _finish(run, process.returncode, unseen)
-                report(f"{len(results)} of {len(runs)}: {run}: {result['failed'] or unseen.summary(result)}")
-            time.sleep(_PAUSE)
+                moved = f"{words.part} moved {result.get('shift') or math.nan:.2f} {words.unit}"
+                told = result["failed"] or f"patch distance {1000 * result['distance']:.1f}, {moved}"
+                report(f"{len(results)} of {len(runs)}: {run}: {told}")
+            time.sleep(0.1)
     finally:
         for _, process in running:
             process.terminate()
@@ -224,9 +204,7 @@ def _start(run: PlannedRun, precision: str, threads: int) -> subprocess.Popen[by
     try:
         run.config.output.mkdir(parents=True, exist_ok=True)
         with (run.config.output / LOG).open("ab") as log:
-            return subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-            )
+            return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     except OSError as error:
         raise SourceError(f"{run.config.output} cannot be written ({reason(error)})") from error
 
@@ -237,25 +215,18 @@ def _finish(run: PlannedRun, status: int, unseen: Unseen) -> dict[str, Any]:
     if status == 0 and run.checkpoint.is_dir():
         result |= unseen.measure(run.checkpoint)
     else:
-        lines = [
-            line
-            for line in (run.config.output / LOG).read_text(errors="replace").splitlines()
-            if line.startswith("error: ")
-        ]
-        if status != 1 or not lines:
+        told = re.findall("^error: (.*)", (run.config.output / LOG).read_text(errors="replace"), re.MULTILINE)
+        if status != 1 or not told:
             how = "was stopped" if status == 0 else f"ended with status {status}"
             return result | {"failed": f"{how}; see {LOG} in {run.config.output.name}"}
-        result["failed"] = lines[-1].removeprefix("error: ")
+        result["failed"] = told[-1]
     write_json(run.config.output / RESULT, result)
     return result
 
 
 def _finished(run: PlannedRun, unseen: Unseen) -> dict[str, Any] | None:
-    if not (run.config.output / RESULT).is_file():
+    file = run.config.output / RESULT
+    if not file.is_file():
         return _finish(run, 0, unseen) if run.checkpoint.is_dir() else None
-    try:
-        return dict(json.loads((run.config.output / RESULT).read_text()))
-    except (ValueError, OSError) as error:
-        raise SourceError(
-            f"{run.config.output / RESULT} cannot be read ({reason(error)}): delete it to measure again"
-        ) from error
+    with reading(file):
+        return dict(json.loads(file.read_text()))
