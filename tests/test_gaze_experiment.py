@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 from simgan import ConfigError, Refiner
-from simgan.experiments.arms import ArmResult, pairs, parse_arms
 from simgan.experiments.gaze.experiment import GazeExperiment
 from simgan.experiments.run import run_experiment
-from simgan.experiments.sources import Sources
-from simgan.experiments.tables import as_report, as_table
+from simgan.experiments.sources import Sources, parse_arms
+from simgan.experiments.tables import ArmResult, as_report, as_table, pairs
 from simgan.hub.cards.records import read_records
 
 AUGMENTATIONS = GazeExperiment.augmentations

@@ -11,12 +11,11 @@ from hand_images import FOCAL, SIDE, dataset, hands
 from simgan import ConfigError, ImageError, Refiner, RefinerConfig, SourceError
 from simgan.cli import main
 from simgan.domains.hands import JOINTS
-from simgan.experiments.arms import parse_arms
 from simgan.experiments.base import LabelledImages
 from simgan.experiments.hand_pose.experiment import HandsExperiment, _augmented, check_hands, cut, draw_boxes, move
 from simgan.experiments.hand_pose.hourglass import StackedHourglass, draw_heat, find_peaks, heat_loss
 from simgan.experiments.run import run_experiment
-from simgan.experiments.sources import Sources
+from simgan.experiments.sources import Sources, parse_arms
 from simgan.images.depth import BACKGROUND, to_tensor
 
 

@@ -15,7 +15,7 @@ from publishing_runs import SECRET, make_run, measure
 
 from simgan import ConfigError, Refiner, SimGANError, SourceError
 from simgan.cli import main
-from simgan.experiments.compare import as_json
+from simgan.cli.evaluate import as_json
 from simgan.experiments.gaze.experiment import GazeExperiment
 from simgan.experiments.hand_pose.experiment import HandsExperiment
 from simgan.experiments.report.write import write_report

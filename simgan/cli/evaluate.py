@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from simgan.domains import DEFAULT_MODEL
+import numpy as np
+
+from simgan import __version__
+from simgan.data import Crops, load
+from simgan.domains import DEFAULT_MODEL, find
 from simgan.experiments import COMMANDS
 from simgan.experiments.base import Real, Synthetic
-from simgan.experiments.compare import as_json, compare_realism, compare_shift
 from simgan.experiments.files import write_json
+from simgan.images.arrays import Array, equalize_images
+from simgan.measures.realism import Realism
+from simgan.measures.shift import Shift, measure_shift
 from simgan.refiner import Refiner
 
 
@@ -36,7 +43,9 @@ def evaluate_realism(
         output: a JSON file for the figures.
     """
     refiner = Refiner.from_pretrained(model)
-    result = compare_realism(refiner, synthetic, real, limit=limit, seed=seed)
+    (raw, labels), (target, theirs) = (_read(refiner, source, limit, seed) for source in (synthetic, real))
+    refined, persons = np.stack(list(refiner.refine(iter(raw)))), (labels.get("person"), theirs.get("person"))
+    result = find(refiner.config.domain).measure_realism(refined, target, raw, persons=persons, seed=seed)
     print(f"{'':20}  {'refined':>26}  {'raw':>26}  {'between real (floor)':>26}")
     for row in result.rows:
         cells = [one.show(row.factor, row.digits, row.unit) for one in (row.refined, row.raw, row.floor)]
@@ -65,7 +74,13 @@ def evaluate_shift(
         output: a JSON file for the figures.
     """
     refiner = Refiner.from_pretrained(model)
-    result = compare_shift(refiner, synthetic, limit=limit, seed=seed)
+    domain, (before, labels) = find(refiner.config.domain), _read(refiner, synthetic, limit, seed)
+    after = np.stack(list(refiner.refine(iter(before))))
+    if domain.measure_shift is not None:
+        result = domain.measure_shift(before, after, labels, seed=seed)
+    else:
+        words, distances = domain.words, domain.shift(before, after, labels)
+        result = measure_shift(distances, labels, moved=words.part, unit=words.unit, note=words.paper, seed=seed)
     print(f"how far the {result.moved} moved, over {result.count} pairs of images; not measured in {result.missed:.1%}")
     for figure in result.figures():
         print(f"{figure.name:26} {figure.estimate.show(figure.factor, figure.digits, figure.unit)}")
@@ -81,6 +96,33 @@ def evaluate_shift(
             print(f"   and {len(groups) - len(shown)} more, in the JSON of --output")
     if output is not None:
         write_json(output, as_json(result, refiner, synthetic, limit=limit, seed=seed))
+
+
+def as_json(
+    result: Realism | Shift, refiner: Refiner, synthetic: str, real: str | None = None, **settings: int
+) -> dict[str, Any]:
+    """Return a result as it is written, with what it was measured on: sources, refiner and its step, limit and seed."""
+    measured_on = {
+        "synthetic": synthetic,
+        "real": real,
+        "model": refiner.origin,
+        "revision": refiner.revision,
+        "step": (refiner.metadata or {}).get("step"),
+        "simgan_version": __version__,
+    }
+    kind = "realism" if isinstance(result, Realism) else "shift"
+    return {"kind": kind, "measured_on": measured_on | settings} | asdict(result)
+
+
+def _read(refiner: Refiner, source: str, limit: int, seed: int) -> tuple[Array, dict[str, list[Any]]]:
+    """Return images of a source as the refiner sees them (equalized if it was trained so), and labels by column."""
+    domain = find(refiner.config.domain)
+    data = load(source, size=domain.size, limit=limit, seed=seed)
+    images = Crops(data, channels=refiner.config.channels)[:]
+    labels = {name: list(data[name]) for name in (*domain.labels, "person") if name in data.column_names}
+    if "person" in labels:
+        labels["person"] = ["unknown" if name is None else str(name) for name in labels["person"]]
+    return equalize_images(images) if refiner.config.equalize else images, labels
 
 
 MEASURES: dict[str, Callable[..., Any]] = {"realism": evaluate_realism, "shift": evaluate_shift, **COMMANDS}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,8 +29,8 @@ Floats = NDArray[np.float64]
 Synthetic = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYNTHETIC")]
 Real = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="REAL")]
 
-_OF_IMAGES = ("synthetic", "real", "model", "arms", "train_real", "test_persons", "limit", "test_limit")
-_OF_THE_CALL = ("finetune", "seeds", "device", "output")
+_NOT_OF_NETWORKS = {"synthetic", "real", "model", "arms", "train_real", "test_persons", "limit", "test_limit"}
+_NOT_OF_NETWORKS |= {"finetune", "seeds", "device", "output"}
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,6 @@ class Experiment(ABC):
     """A folder for the JSON and the PNG of the results and a folder of each network's; or the JSON file in it."""
 
     name: ClassVar[str]  # of the command, and of the files of its results
-    title: ClassVar[str]
     domain: ClassVar[str]
     columns: ClassVar[tuple[Column, ...]]
     axis: ClassVar[str]  # of the first column in figures
@@ -121,28 +120,27 @@ class Experiment(ABC):
     counted: ClassVar[str]  # what the curve shows a share of
     augmentations: ClassVar[tuple[str, ...]]  # in the order in which they are applied
     test_batch: ClassVar[int]
+    loss: ClassVar[Any]  # a static function of outputs, float32, and targets
     paper: ClassVar[Mapping[str, float]] = {}  # the paper's first column, by arm
     note: ClassVar[str] = ""  # under the table
 
     def __post_init__(self) -> None:
         numbers = {name: value for name, value in vars(self).items() if isinstance(value, int | float)}
-        if wrong := [f"{name} {value}" for name, value in numbers.items() if value <= 0]:
-            raise ConfigError(f"{', '.join(wrong)} must be positive")
-        if min(self.limit, self.test_limit) < 2:
-            raise ConfigError(f"limits of {self.limit} and {self.test_limit} images are too few: give at least 2")
+        if wrong := [f"{name} {value}" for name, value in numbers.items() if value <= ("limit" in name)]:
+            raise ConfigError(f"{', '.join(wrong)} must be positive, and a limit at least 2 images")
         if unknown := set(self.augment) - set(self.augmentations):
             raise ConfigError(f"there is no augmentation {sorted(unknown)}: choose of {', '.join(self.augmentations)}")
 
     @property
     def file(self) -> Path | None:
         """The JSON of the results."""
-        whole = self.output is None or self.output.suffix == ".json"
-        return self.output if self.output is None or whole else self.output / f"{self.name}.json"
+        given = self.output
+        return given if given is None or given.suffix == ".json" else given / f"{self.name}.json"
 
     @property
     def training(self) -> dict[str, Any]:
         """The settings of networks."""
-        return {key: value for key, value in asdict(self).items() if key not in (*_OF_IMAGES, *_OF_THE_CALL)}
+        return {key: value for key, value in asdict(self).items() if key not in _NOT_OF_NETWORKS}
 
     def chosen_arms(self) -> tuple[str, ...]:
         """Return the names of the arms."""
@@ -163,10 +161,6 @@ class Experiment(ABC):
     @abstractmethod
     def feed(self, data: LabelledImages) -> Callable[[Tensor, Generator], tuple[Tensor, Tensor]]:
         """Return a function that draws inputs and targets of a step: of the images' numbers and random numbers."""
-
-    @abstractmethod
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of outputs, float32."""
 
     @abstractmethod
     def inputs(self, images: Array) -> Tensor:
@@ -200,23 +194,18 @@ class Experiment(ABC):
         layout: Any = {"memory_format": torch.channels_last}
         network.train().to(**layout)
         draw = self.feed(data)
-        for chosen in self._batches(len(data.images), order):
-            inputs, targets = draw(chosen, augmentation)
+        queue = torch.empty(0, dtype=torch.long)
+        for _ in range(self.steps):
+            while len(queue) < self.batch:  # every image once an epoch
+                queue = torch.cat([queue, torch.randperm(len(data.images), generator=order)])
+            inputs, targets = draw(queue[: self.batch], augmentation)
+            queue = queue[self.batch :]
             with torch.autocast(device.type, torch.bfloat16, enabled=fast):
                 outputs = network(inputs.to(device, **layout))
             optimizer.zero_grad(set_to_none=True)
             self.loss(outputs.float(), targets.to(device)).backward()
             optimizer.step()
             schedule.step()
-
-    def _batches(self, count: int, generator: Generator) -> Iterator[Tensor]:
-        """Return the numbers of the images of each step, every image once an epoch."""
-        queue = torch.empty(0, dtype=torch.long)
-        for _ in range(self.steps):
-            while len(queue) < self.batch:
-                queue = torch.cat([queue, torch.randperm(count, generator=generator)])
-            yield queue[: self.batch]
-            queue = queue[self.batch :]
 
     def estimate(self, network: nn.Module, images: Array) -> Floats:
         """Return the estimates of a network for test images."""
@@ -225,9 +214,3 @@ class Experiment(ABC):
         parts = (images[first : first + self.test_batch] for first in range(0, len(images), self.test_batch))
         with torch.inference_mode():
             return np.concatenate([self.decode(network(self.inputs(part).to(device)).float().cpu()) for part in parts])
-
-    def describe(self) -> dict[str, Any]:
-        """Return what reports need to know, as JSON."""
-        shown = {key: getattr(self, key) for key in ("name", "title", "axis", "unit", "less_is_better")}
-        columns = [asdict(column) for column in self.columns]
-        return shown | {"columns": columns, "share": f"{self.counted}, by {self.distance}"}

@@ -22,11 +22,10 @@ import numpy as np
 
 from simgan import __version__
 from simgan.errors import ConfigError, SourceError, reason
-from simgan.experiments.arms import Arm, ArmResult, parse_arms
 from simgan.experiments.base import Experiment, Floats, Measured
 from simgan.experiments.files import write_aside, write_json
-from simgan.experiments.sources import Sources
-from simgan.experiments.tables import as_report, as_table, draw_curve
+from simgan.experiments.sources import Arm, Sources, parse_arms
+from simgan.experiments.tables import ArmResult, as_report, as_table, draw_curve
 
 _TUNING = 4  # fine-tuning takes a quarter of the steps at a quarter of the rate
 

@@ -1,11 +1,13 @@
-"""The sources of an experiment: training images of each arm, and test images of persons that no arm is trained on."""
+"""Arms, which are what networks are trained on, and their sources; test images are of persons of no arm."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
@@ -14,15 +16,28 @@ from simgan.data import hold_out, load
 from simgan.data.source import pick
 from simgan.domains import find
 from simgan.errors import ConfigError
-from simgan.experiments.arms import Arm
 from simgan.experiments.base import Experiment, LabelledImages
 from simgan.images.arrays import equalize_images
 from simgan.refiner import Refiner
 from simgan.simulators import SIMULATORS
 
 _SYNTHETIC, _TRAIN, _TEST = 0, 70_001, 70_002  # seeds: other persons where a simulator's are drawn
-_HELD_OUT = 0.5
-_POOL = 4  # times the limit: real images that a simulator renders for training
+_NAME = re.compile(r"(?:(\d+)x-)?(synthetic|refined|real)((?:\+\w+)*)")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one network is trained on: `4x-refined+blur` is four times as many refined images, blurred in training."""
+
+    kind: str  # synthetic, refined or real
+    times: int = 1
+    augment: tuple[str, ...] = ()
+    model: str | None = None  # that refines; None where nothing does
+    name: str = ""
+
+    def tuned(self, number: int) -> str:
+        """Return what its networks were trained on, where they were then fine-tuned on so many real images (or 0)."""
+        return f"{self.name}, then {number} real" if number else self.name
 
 
 class Sources:
@@ -38,7 +53,15 @@ class Sources:
         self.experiment = experiment
         self._domain = find(experiment.domain)
         self._refiners = {name: Refiner.from_pretrained(name) for name in experiment.model}
-        self._equalized = self._check_refiners()
+        self._equalized = any(refiner.config.equalize for refiner in self._refiners.values())
+        for name, refiner in self._refiners.items():
+            if find(refiner.config.domain).codec != self._domain.codec:
+                raise ConfigError(
+                    f"{name} refines {refiner.config.domain}, not {self._domain.name}: "
+                    f"give a model of {self._domain.words.images}"
+                )
+            if refiner.config.equalize != self._equalized:
+                raise ConfigError(f"{name} does not equalize images, another model does: they need one test set")
         self._test, self._train = self._read_real()
         self._rendered, self._refined = cache(self._render), cache(self._refine)
 
@@ -80,20 +103,6 @@ class Sources:
             weights.update(values.numpy().tobytes())
         return digest + weights.hexdigest()
 
-    def _check_refiners(self) -> bool:
-        """Return whether the refiners equalize; `ConfigError` where they cannot be compared on one test set."""
-        for name, refiner in self._refiners.items():
-            if find(refiner.config.domain).codec != self._domain.codec:
-                raise ConfigError(
-                    f"{name} refines {refiner.config.domain}, not {self._domain.name}: "
-                    f"give a model of {self._domain.words.images}"
-                )
-        equalized = {name: refiner.config.equalize for name, refiner in self._refiners.items()}
-        if len(set(equalized.values())) > 1:
-            each = ", ".join(f"{name} {'does' if does else 'does not'}" for name, does in equalized.items())
-            raise ConfigError(f"models that equalize and that do not cannot be compared on one test set: {each}")
-        return any(equalized.values())
-
     def _render(self, times: int) -> LabelledImages:
         source, wanted = self.experiment.synthetic, times * self.experiment.limit
         whole = load(source, size=self._domain.size, limit=wanted, seed=_SYNTHETIC)
@@ -118,9 +127,9 @@ class Sources:
         test = _of_persons(whole, persons, real) if persons else whole
         train = None
         if train_real in SIMULATORS:
-            train = self._load(train_real, _POOL * self.experiment.limit, _TRAIN)
+            train = self._load(train_real, 4 * self.experiment.limit, _TRAIN)
         elif train_real == real and not persons:
-            train, test = hold_out(whole, _HELD_OUT, seed=0)
+            train, test = hold_out(whole, 0.5, seed=0)
         elif train_real is not None:
             train = _without_persons(self._load(train_real, None, _TRAIN), test, train_real)
         return test.select(pick(len(test), self.experiment.test_limit, 0)), train
@@ -154,3 +163,30 @@ def _without_persons(dataset: Dataset, test: Dataset, source: str) -> Dataset:
     if len(others) < 2:
         raise ConfigError(f"{source} has no persons that are not in the test: name another source to train on")
     return dataset.select(others)
+
+
+def parse_arms(names: Sequence[str], models: Sequence[str], augmentations: Sequence[str]) -> list[Arm]:
+    """Return the arms of these names, a refined one for each model; `ConfigError` for a wrong name or two alike."""
+    arms = [arm for name in names for arm in _parse(name, models, augmentations)]
+    known = [arm.name for arm in arms]
+    if not known or len(set(known)) < len(known):
+        raise ConfigError(f"arms need different names: {', '.join(known) or 'none is given'} (models too)")
+    return arms
+
+
+def _parse(name: str, models: Sequence[str], augmentations: Sequence[str]) -> list[Arm]:
+    match = _NAME.fullmatch(name)
+    chosen = set(match[3].split("+")[1:]) if match else set()
+    if not match or match[1] == "0" or not chosen <= set(augmentations):
+        raise ConfigError(
+            f"there is no arm {name!r}: it is synthetic, refined or real, as in 4x-refined for four times as many "
+            f"images, or synthetic+{'+'.join(augmentations[-2:])} with augmentation ({', '.join(augmentations)})"
+        )
+    augment = tuple(kind for kind in augmentations if kind in chosen)
+    times, kind = int(match[1] or 1), match[2]
+    if kind != "refined":
+        return [Arm(kind, times, augment, name=name)]
+    if not models:
+        raise ConfigError(f"the arm {name} needs a model that refines: give one or more")
+    alone = len(models) == 1
+    return [Arm(kind, times, augment, m, name if alone else f"{name} by {Path(m).name or m}") for m in models]

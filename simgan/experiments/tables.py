@@ -1,23 +1,64 @@
-"""The report of an experiment: figures as JSON, tables of Markdown, and the curve of shares within d."""
+"""What arms reached, and the report of it: figures as JSON, tables of Markdown, and the curve of shares within d."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from simgan.experiments.arms import ArmResult, pairs
-from simgan.experiments.base import Column, Experiment
+from simgan.experiments.base import Column, Experiment, Floats, Measured
 from simgan.experiments.plots import COLOURS, label_axes
-from simgan.experiments.sources import Sources
+from simgan.experiments.sources import Arm, Sources
 from simgan.hub.cards.curves import WIDTH, as_png
 from simgan.measures.statistics import Estimate, estimate_errors, group_images
 
 _STYLES = ("-", "--", "-.", ":")
 _POINTS = 10  # of the curve, in the JSON
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """One arm, fine-tuned on so many real images or on none, over all seeds."""
+
+    arm: Arm
+    tuned: int
+    images: int
+    results: list[Measured]
+
+    @property
+    def name(self) -> str:
+        """What its networks were trained on."""
+        return self.arm.tuned(self.tuned)
+
+    @property
+    def errors(self) -> Floats:
+        """Errors of every seed: (seeds, images, ...)."""
+        return np.stack([result.errors for result in self.results])
+
+    @property
+    def columns(self) -> dict[str, Floats]:
+        """The columns but those of medians: (seeds, images)."""
+        return {key: np.stack([result.columns[key] for result in self.results]) for key in self.results[0].columns}
+
+
+def pairs(arms: Sequence[ArmResult]) -> Iterator[tuple[ArmResult, ArmResult]]:
+    """Compare each arm with the first, and the first model's arms with their rivals; both are fine-tuned alike.
+
+    Rivals of an arm are those that are unrefined, and those of as many images refined by another model.
+    """
+    for number in {row.tuned: None for row in arms}:
+        first, *others = [row for row in arms if row.tuned == number]
+        yield from ((row, first) for row in others)
+        refined = [row for row in others if row.arm.kind == "refined"]
+        for row in refined:
+            if row.arm.model == refined[0].arm.model:
+                for rival in others:
+                    same_count = rival.arm.times == row.arm.times and rival.arm.model != row.arm.model
+                    if rival.arm.kind != "refined" or same_count:
+                        yield row, rival
 
 
 def as_report(sources: Sources, arms: Sequence[ArmResult]) -> dict[str, Any]:
@@ -27,9 +68,12 @@ def as_report(sources: Sources, arms: Sequence[ArmResult]) -> dict[str, Any]:
     """
     experiment, test = sources.experiment, sources.test
     groups, resampled = group_images(len(test.images), test.persons)
+    task = {name: getattr(experiment, name) for name in ("name", "axis", "unit", "less_is_better")}
     settings = {name: getattr(experiment, name) for name in ("limit", "test_limit", "test_persons")}
     report: dict[str, Any] = {
-        "task": experiment.describe(),
+        "task": task
+        | {"title": experiment.name.title(), "columns": [asdict(column) for column in experiment.columns]}
+        | {"share": f"{experiment.counted}, by {experiment.distance}"},
         "synthetic": experiment.synthetic,
         "real": experiment.real,
         "train_real": experiment.train_real,

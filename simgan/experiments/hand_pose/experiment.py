@@ -26,13 +26,9 @@ from simgan.images.arrays import Array
 
 Augmentation = Literal["noise", "holes"]
 
-WITHIN = 5.0  # px, of the paper's table
-MILLIMETRES = range(2, 41, 2)  # distances whose shares are reported
 _TURN, _ZOOM, _SHIFT = 20.0, 0.15, 12.0  # degrees, share and px, to each side
 _NOISE, _HOLES = 6.0, 0.15  # mm, the greatest deviation; the greatest share of pixels
-_HOLE = 8  # px of the network's input: least width of a hole
 _MM = (depth.FAR + 1) / depth.Window(0).depth  # a millimetre in the range of a tensor
-_SIZES = (8, 16, 32, 64)
 # The paper's table but for real images, and what a user would do without a refiner: plain augmentation.
 _ARMS = ("synthetic", "refined", "3x-synthetic", "3x-refined", "synthetic+noise+holes")
 
@@ -64,7 +60,6 @@ class HandsExperiment(Experiment):
     stacks: int = 2  # hourglasses, one after the other
 
     name = "hands"
-    title = "Hands"
     domain = "hands"
     columns = (
         Column("share_within_5px", "within 5 px, %", 1, 100),
@@ -77,13 +72,14 @@ class HandsExperiment(Experiment):
     distance, greatest, counted = "distance from the true joint, px of 224", 10.0, "joints"
     augmentations = get_args(Augmentation)
     test_batch = 64
+    loss = staticmethod(heat_loss)
     paper = {"synthetic": 0.697, "refined": 0.724, "real": 0.745, "3x-synthetic": 0.777, "3x-refined": 0.833}  # noqa: RUF012
     note = "px of a crop of 224; mm across, at the depth of the joint's label. The paper's figures are on NYU."
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.heat not in _SIZES:
-            raise ConfigError(f"heat maps of {self.heat} px cannot be halved down to 4: choose of {_SIZES}")
+        if self.heat not in (8, 16, 32, 64):
+            raise ConfigError(f"heat maps of {self.heat} px cannot be halved down to 4: choose of 8, 16, 32, 64")
 
     def chosen_arms(self) -> tuple[str, ...]:
         """Return the names of the arms: if not given those of the paper's table that can be trained."""
@@ -93,9 +89,7 @@ class HandsExperiment(Experiment):
         """Return crops uint16 (N, 224, 224) in mm with `joints` (u, v in px, d in mm) and `joints_mm`, (N, 14, 3)."""
         columns = ("joints", "joints_mm")
         if missing := [name for name in columns if name not in dataset.column_names or None in dataset[name][:]]:
-            raise SourceError(
-                f"{source} has no {missing[0]} (of every image): it can neither train nor test an hourglass"
-            )
+            raise SourceError(f"{source} has no {missing[0]} (of every image), which hourglasses need")
         images = Crops(dataset)[:]
         labels = {name: np.asarray(dataset[name][:], np.float64) for name in columns}
         check_hands(source, images, **labels)
@@ -118,10 +112,6 @@ class HandsExperiment(Experiment):
 
         return draw
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the cross-entropy of the heat maps of all stacks."""
-        return heat_loss(outputs, targets)
-
     def inputs(self, images: Array) -> Tensor:
         """Return whole crops at the size of the network's input."""
         return cut(depth.to_tensor(images), torch.eye(2, 3).repeat(len(images), 1, 1), SCALE * self.heat)
@@ -136,14 +126,14 @@ class HandsExperiment(Experiment):
         away = np.asarray(estimates, np.float64) - labels["joints"][..., :2]
         errors = np.linalg.norm(away, axis=2)
         errors_mm = np.linalg.norm(away * millimetres_per_pixel(labels["joints"], labels["joints_mm"]), axis=2)
-        within = errors < WITHIN
+        within = errors < 5  # px, as in the paper's table
         figures = {
             "share_within_5px": float(within.mean()),
             "error": float(errors.mean()),
             "median_error": float(np.median(errors)),
             "error_mm": float(errors_mm.mean()),
             "share_within_5px_by_joint": dict(zip(JOINTS, within.mean(0).tolist(), strict=True)),
-            "shares_within_mm": {str(d): float((errors_mm < d).mean()) for d in MILLIMETRES},
+            "shares_within_mm": {str(d): float((errors_mm < d).mean()) for d in range(2, 41, 2)},
         }
         columns = {"share_within_5px": within.mean(1), "error": errors.mean(1), "error_mm": errors_mm.mean(1)}
         return Measured(figures, columns, errors)
@@ -163,19 +153,15 @@ def millimetres_per_pixel(joints: Floats, joints_mm: Floats) -> Floats:
     off = np.abs(centre + factors * (slopes - level) - pixels).max((1, 2))
     wrong = np.flatnonzero((off > 1) | (factors <= 0).any((1, 2)))
     if len(wrong):
-        raise ImageError(
-            f"joints and joints_mm of image {wrong[0]} are not one hand before one camera ({off[wrong[0]]:.0f} px "
-            "apart): px of the crop, and mm with x right, y down, z away"
-        )
+        told = f"joints (px) and joints_mm (x right, y down, z away) of image {wrong[0]}"
+        raise ImageError(f"{told} are not one hand before one camera: {off[wrong[0]]:.0f} px apart")
     return away[..., 2:] / factors
 
 
 def check_hands(name: str, images: Array, joints: Floats, joints_mm: Floats) -> None:
     """Raise `ImageError` where crops or their labels are not what an hourglass takes."""
     if images.dtype != np.uint16 or images.shape[1:] != (SIDE, SIDE) or len(images) < 2:
-        raise ImageError(
-            f"{name}: depth crops must be uint16 (N, {SIDE}, {SIDE}) in mm, N ≥ 2, not {images.dtype} {images.shape}"
-        )
+        raise ImageError(f"{name} crops must be uint16 (N ≥ 2, {SIDE}, {SIDE}), mm, not {images.dtype} {images.shape}")
     for kind, values in (("joints", joints), ("joints_mm", joints_mm)):
         shape = (len(images), len(JOINTS), 3)
         if values.shape != shape or not np.isfinite(values).all() or values[..., 2].min() <= 0:
@@ -198,15 +184,10 @@ def draw_boxes(count: int, generator: Generator) -> Tensor:
 
 
 def cut(crops: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Return the parts (B, 1, size, size) of crops (B, 1, H, W) that `boxes` map to, by nearest neighbour.
-
-    Outside of a crop is background.
-    """
+    """Return the nearest pixels (B, 1, size, size) of crops (B, 1, H, W) that `boxes` map to, background outside."""
     grid = functional.affine_grid(boxes, [len(crops), 1, size, size], align_corners=False)
-    cuts = functional.grid_sample(
-        crops - depth.BACKGROUND, grid, mode="nearest", padding_mode="zeros", align_corners=False
-    )
-    return cuts + depth.BACKGROUND
+    moved = crops - depth.BACKGROUND  # zeros are what is outside
+    return functional.grid_sample(moved, grid, mode="nearest", align_corners=False) + depth.BACKGROUND
 
 
 def move(places: Tensor, boxes: Tensor, size: int) -> Tensor:
@@ -225,7 +206,7 @@ def _augmented(crops: Tensor, wanted: Sequence[str], generator: Generator) -> Te
         crops = torch.where(readings, noisy.clamp(-1, depth.FAR), crops)
     if "holes" in wanted:
         share = _HOLES * torch.rand((count, 1, 1, 1), generator=generator)
-        coarse = torch.rand((count, 1, -(-high // _HOLE), -(-wide // _HOLE)), generator=generator)
-        holes = functional.interpolate((coarse < share).float(), scale_factor=float(_HOLE))[..., :high, :wide]
+        coarse = torch.rand((count, 1, high // 8, wide // 8), generator=generator)  # holes are at least 8 px wide
+        holes = functional.interpolate((coarse < share).float(), scale_factor=8.0)
         crops = torch.where(holes.bool(), depth.BACKGROUND, crops)
     return crops

@@ -13,12 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SCALE = 4  # pixels of the network's input for one pixel of a heat map
-_FULL = 256  # maps of the paper's hourglass
-_OUTSIDE = 1e-3  # sum of a map below which the joint is not in it
-_BOTTOM = 4  # px: the smallest scale of an hourglass
 
 
-class Residual(nn.Module):
+class _Residual(nn.Module):
     """1×1, 3×3 and 1×1 convolutions at half the maps, each after normalization and ReLU, and a skip connection."""
 
     def __init__(self, before: int, after: int) -> None:
@@ -30,23 +27,20 @@ class Residual(nn.Module):
         self.skip = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, before, H, W) to (B, after, H, W)."""
         out: Tensor = self.skip(x) + self.change(x)
         return out
 
 
-class Hourglass(nn.Module):
+class _Hourglass(nn.Module):
     """Pool `depth` times and upsample again: (B, maps, H, W) to the same shape, H and W multiples of 2^depth."""
 
     def __init__(self, maps: int, depth: int) -> None:
         super().__init__()
-        self.skip = Residual(maps, maps)
-        self.down = Residual(maps, maps)
-        self.inner = Hourglass(maps, depth - 1) if depth > 1 else Residual(maps, maps)
-        self.up = Residual(maps, maps)
+        self.skip, self.down = _Residual(maps, maps), _Residual(maps, maps)
+        self.inner = _Hourglass(maps, depth - 1) if depth > 1 else _Residual(maps, maps)
+        self.up = _Residual(maps, maps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add the features of half the size to those of this size."""
         low = self.up(self.inner(self.down(functional.max_pool2d(x, 2))))
         out: Tensor = self.skip(x) + functional.interpolate(low, scale_factor=2.0, mode="nearest")
         return out
@@ -60,17 +54,17 @@ class StackedHourglass(nn.Module):
 
     def __init__(self, joints: int, *, size: int = 64, width: float = 1.0, stacks: int = 2) -> None:
         super().__init__()
-        maps = max(8, 4 * round(_FULL * width / 4))
+        maps = max(8, 4 * round(256 * width / 4))
         self.stem = nn.Sequential(
             nn.Conv2d(1, maps // 4, 7, stride=2, padding=3),
-            Residual(maps // 4, maps // 2),
+            _Residual(maps // 4, maps // 2),
             nn.MaxPool2d(2),
-            Residual(maps // 2, maps // 2),
-            Residual(maps // 2, maps),
+            _Residual(maps // 2, maps // 2),
+            _Residual(maps // 2, maps),
         )
-        depth = int(math.log2(size // _BOTTOM))
+        depth = int(math.log2(size // 4))  # down to 4 px
         self.hourglasses = nn.ModuleList(
-            nn.Sequential(Hourglass(maps, depth), Residual(maps, maps), *_activated(maps, maps, 1))
+            nn.Sequential(_Hourglass(maps, depth), _Residual(maps, maps), *_activated(maps, maps, 1))
             for _ in range(stacks)
         )
         self.heads = nn.ModuleList(nn.Conv2d(maps, joints, 1) for _ in range(stacks))
@@ -98,33 +92,30 @@ def draw_heat(places: Tensor, size: int) -> Tensor:
 def heat_loss(levels: Tensor, places: Tensor) -> Tensor:
     """Return the cross-entropy of maps (B, stacks, joints, S, S), as logits, and Gaussians around places.
 
-    `places` (B, joints, 2) in px of the map; the sum over stacks of the mean over joints. Joints outside the map do not
-    count.
+    `places` (B, joints, 2) in px; the sum over stacks of the mean over joints. Joints outside the map do not count.
     """
     heat = draw_heat(places, levels.shape[-1]).flatten(2)
-    wanted = heat / heat.sum(2, keepdim=True).clamp(min=_OUTSIDE)
+    wanted = heat / heat.sum(2, keepdim=True).clamp(min=1e-3)  # a joint whose map sums to less is outside of it
     return -(functional.log_softmax(levels.flatten(3), 3) * wanted[:, None]).sum(3).mean((0, 2)).sum()
 
 
 def find_peaks(levels: Tensor) -> Tensor:
     """Return places (B, joints, 2), x and y in px, of the peaks of maps (B, joints, S, S), as logits.
 
-    They lie between pixels, by the parabola through the peak and its neighbours along each axis, which is exact for a
-    Gaussian. A map of 32×32 needs that, as one pixel is 7 px of the image.
+    They lie between pixels, by the parabola through the peak and its neighbours along each axis: exact for a Gaussian.
     """
     count, joints, _, wide = levels.shape
     best = levels.flatten(2).argmax(2)
-    place = torch.stack([best % wide, best // wide], 2)
+    x, y = best % wide + 1, best // wide + 1  # of the padded maps
     level = functional.pad(levels, (1, 1, 1, 1), mode="replicate")
-    rows, x, y = torch.arange(count)[:, None], place[..., 0] + 1, place[..., 1] + 1
-    numbers = torch.arange(joints)
+    rows, numbers = torch.arange(count)[:, None], torch.arange(joints)
     middle = level[rows, numbers, y, x]
     between = []
     for right, down in ((1, 0), (0, 1)):
         before, after = (level[rows, numbers, y + way * down, x + way * right] for way in (-1, 1))
         bend = (2 * middle - before - after).clamp(min=1e-6)
         between.append(((after - before) / (2 * bend)).clamp(-0.5, 0.5))
-    return place + torch.stack(between, 2)
+    return torch.stack([x - 1, y - 1], 2) + torch.stack(between, 2)
 
 
 def _activated(before: int, after: int, kernel: int) -> list[nn.Module]:
