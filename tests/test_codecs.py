@@ -47,7 +47,7 @@ def test_an_image_comes_back_as_what_it_was(name):
         back = codec.restore(codec.check(given), given)
         assert type(back) is type(given)
         assert np.array_equal(np.asarray(back), image)
-    with pytest.raises(ImageError, match=r"photo\.png has type float64|photo\.png has floats"):
+    with pytest.raises(ImageError, match=r"photo\.png (has type|is) float64"):
         codec.check(np.zeros((20, 20)), "photo.png")
 
 
@@ -106,7 +106,7 @@ def test_a_refiner_of_a_domain_that_is_not_registered_here_refines_by_its_codec(
     refiner = Refiner(RefinerConfig("leaves in mm", "depth16", width=4, blocks=1, predict_residual=True))
     refiner.save_pretrained(tmp_path)
     assert np.array_equal(Refiner.from_pretrained(tmp_path).refine(KINDS["depth16"]), KINDS["depth16"])
-    with pytest.raises(ImageError, match="has 8 bits a channel"):
+    with pytest.raises(ImageError, match="is uint8 of shape"):
         Refiner.from_pretrained(tmp_path).refine(KINDS["grey8"])
 
 

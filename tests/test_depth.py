@@ -203,10 +203,10 @@ def test_data_sets_keep_16_bits_and_labels(tmp_path, kind):
 @pytest.mark.parametrize(
     ("image", "told"),
     [
-        (np.full((20, 20), 90, np.uint8), "image 1 has 8 bits a channel, and depth is needed: give 16 bits"),
+        (np.full((20, 20), 90, np.uint8), r"image 1 is uint8 of shape \(20, 20\), and depth is needed: give uint16"),
         (np.zeros((20, 20), np.uint16), "image 1 has no reading, all of its pixels are 0"),
-        (np.full((20, 20), 0.7, np.float32), "image 1 has floats, as depth in metres does: multiply by 1000"),
-        (Image.fromarray(np.full((20, 20), 0.7, np.float32)), "image 1 has floats"),
+        (np.full((20, 20), 0.7, np.float32), "image 1 is float32 of shape .*metres times 1000"),
+        (Image.fromarray(np.full((20, 20), 0.7, np.float32)), "image 1 is float32"),
         (np.full((20, 20), 2, np.uint16), "image 1 has no depth beyond 2, as if in metres: multiply by 1000"),
         (np.full((20, 20), 700, np.int64), "image 1 is int64 of shape"),
         (np.full((20, 20, 2), 700, np.uint16), "image 1 is uint16 of shape"),

@@ -128,7 +128,7 @@ def test_depth_of_each_kind_comes_back_as_it_came_and_refined_at_strength_1(clie
 def test_what_a_model_does_not_take_is_a_sentence_that_names_the_file(client, tmp_path, frame):
     eye = eyes.render([3])[0][0]
     cases = [
-        (eye, NAME, "x.png has 8 bits a channel, and depth is needed"),
+        (eye, NAME, "x.png is uint8 of shape (35, 55), and depth is needed"),
         (np.zeros_like(frame), NAME, "x.png has no reading, all of its pixels are 0"),
         (np.minimum(frame // 100, 20).astype(np.uint16), NAME, "x.png has no depth beyond 20, as if in metres"),
         (frame, "eyes", "x.png looks like depth in millimetres, which this model does not take"),
@@ -143,7 +143,7 @@ def test_what_a_model_does_not_take_is_a_sentence_that_names_the_file(client, tm
             with pytest.raises(AppError) as caught:
                 call()
             assert sentence in str(caught.value)
-    with pytest.raises(AppError, match=r"x\.tiff has floats, as depth in metres does"):
+    with pytest.raises(AppError, match=r"x\.tiff is float32 of shape .*metres times 1000"):
         refined(client, save((frame / 1000).astype(np.float32), tmp_path / "x.tiff"), 1.0)
 
 
@@ -189,7 +189,7 @@ def test_an_archive_of_images_that_no_model_of_this_kind_takes_is_a_sentence_and
         return client.predict([handle_file(tmp_path / "sent.zip")], model, 1.0, "mask*", api_name="/batch")
 
     depth_for_eyes = "depth.png looks like depth in millimetres, which this model does not take: choose another one"
-    eye_for_hands = "eye.png has 8 bits a channel, and depth is needed"
+    eye_for_hands = "eye.png is uint8 of shape (35, 55), and depth is needed"
     for model, images, sentence in (
         ("eyes", {"depth": frame, "mask": eye}, depth_for_eyes),
         (NAME, {"eye": eye, "mask": frame}, eye_for_hands),

@@ -20,15 +20,12 @@ Windows = Sequence[Window] | None
 Finish = Callable[[Array], Array] | None
 LOST, WON = (230, 159, 0), (86, 180, 233)  # of readings: orange and sky blue of Okabe and Ito
 # Viridis at 33 evenly spaced values; linear in between, it is at most 2 of 255 off.
-_ANCHORS = np.frombuffer(
-    bytes.fromhex(
-        "440154470d6048186a482374472d7b4537814240863e49893b528b375b8d33638d2f6b8e2c728e297a8e26828e23898e21918c"
-        "1f978b1f9f8821a68527ad8131b57b3dbc744cc26c5cc8636ece5881d34d95d840aadc32c0df25d5e21aeae51afde725"
-    ),
-    np.uint8,
-).reshape(-1, 3)
-_LEVELS = np.linspace(0, 255, len(_ANCHORS)).round()
-_VIRIDIS = np.stack([np.interp(np.arange(256), _LEVELS, channel) for channel in _ANCHORS.T], 1).round().astype(np.uint8)
+_ANCHORS = bytes.fromhex(
+    "440154470d6048186a482374472d7b4537814240863e49893b528b375b8d33638d2f6b8e2c728e297a8e26828e23898e21918c"
+    "1f978b1f9f8821a68527ad8131b57b3dbc744cc26c5cc8636ece5881d34d95d840aadc32c0df25d5e21aeae51afde725"
+)
+_LEVELS, _RGB = np.linspace(0, 255, 33).round(), np.frombuffer(_ANCHORS, np.uint8).reshape(33, 3)
+_VIRIDIS = np.stack([np.interp(np.arange(256), _LEVELS, channel) for channel in _RGB.T], 1).round().astype(np.uint8)
 
 
 class Codec:
@@ -51,10 +48,10 @@ class Codec:
     def check(self, image: Image.Image | Array, name: str = "the image") -> Array:
         """Return a PIL image or an array as a stored image; `ImageError` with `name` where it is of another kind."""
         stored = to_stored(image, name) if isinstance(image, Image.Image) else image
-        if stored.dtype not in (np.uint8, np.uint16):
-            raise ImageError(f"{name} has type {stored.dtype}: give uint8 or uint16 (or a tensor in [-1, 1])")
-        if stored.ndim != 2 and (stored.ndim != 3 or stored.shape[2] not in (2, 3, 4)):
-            raise ImageError(f"{name} has shape {stored.shape}: give (H, W), (H, W, 3), or either with alpha")
+        fits = stored.ndim > 1 and stored.shape[2:] in ((), (2,), (3,), (4,))
+        if stored.dtype not in (np.uint8, np.uint16) or not fits:
+            kind = f"type {stored.dtype} and shape {stored.shape}"
+            raise ImageError(f"{name} has {kind}: give uint8 or uint16, (H, W) or (H, W, 3), or either with alpha")
         check_size(stored, name)
         return stored
 
@@ -176,8 +173,8 @@ class Depth(Codec):
 
     def describe(self, image: Array) -> str:
         """Return the window of a depth image in words."""
-        window = find_window(image)
-        return f"16-bit depth, its nearest object within {window.near:.0f}–{window.near + window.depth:.0f} mm"
+        near = find_window(image).near
+        return f"16-bit depth, its nearest object within {near:.0f}–{near + depth.CUBE:.0f} mm"
 
 
 def _split_alpha(images: Array) -> tuple[Array, Array]:

@@ -1,8 +1,7 @@
 """Depth: how millimetres become the values of a tensor, and come back exactly.
 
-A *stored* depth image is uint16 (H, W) in mm, 0 = no reading. A `Window` holds the depths of the nearest object; they
-are mapped to [−1, 0.8] of a tensor, and all other pixels, the background, to +1. After refining, values above 0.9 are
-background. Neighbouring readings are never averaged: the mean of an object and a wall is neither.
+A *stored* depth image is uint16 (H, W) in mm, 0 = no reading. Depths in the `Window` of the nearest object become
+[−1, 0.8] of a tensor, all else is background, +1. Readings are never averaged: the mean of object and wall is neither.
 """
 
 from collections.abc import Sequence
@@ -65,12 +64,9 @@ def to_tensor(images: Array, windows: Sequence[Window] | None = None) -> Tensor:
 
 def check_depth(array: Array, name: str = "the image") -> None:
     """Raise `ImageError` where an array is no depth image: uint16 (H, W) in mm with a reading somewhere."""
-    if array.dtype.kind == "f":
-        raise ImageError(f"{name} has floats, as depth in metres does: multiply by 1000 and round to uint16 mm")
-    if array.dtype == np.uint8:
-        raise ImageError(f"{name} has 8 bits a channel, and depth is needed: give 16 bits of mm, 0 = no reading")
     if array.dtype != np.uint16 or array.ndim != 2:
-        raise ImageError(f"{name} is {array.dtype} of shape {array.shape}, and depth is needed: give uint16 mm (H, W)")
+        what = f"{array.dtype} of shape {array.shape}, and depth is needed"
+        raise ImageError(f"{name} is {what}: give uint16 (H, W) in mm, 0 = no reading, so metres times 1000")
     check_size(array, name)
     farthest = int(array.max())
     if farthest == 0:

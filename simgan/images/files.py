@@ -32,7 +32,12 @@ def open_image(source: Source, name: str | None = None) -> Image.Image:
     with _decoding(source, name, "an image") as (file, path), Image.open(file, formats=FORMATS) as image:
         if image.width * image.height > MAXIMUM_PIXELS:
             raise ImageError(f"{path} has {image.width}×{image.height} pixels, more than {MAXIMUM_PIXELS:,}")
-        if (frames := _count_frames(image)) > 1:
+        frames = 1  # counted here, as `n_frames` walks through all of them
+        with suppress(EOFError):
+            while getattr(image, "is_animated", False) and frames < FRAMES:
+                image.seek(frames)
+                frames += 1
+        if frames > 1:
             more = " or more" if frames == FRAMES else ""
             raise ImageError(f"{path} is animated ({frames}{more} frames): save the frame to be refined")
         if image.mode in ("LA", "RGB", "RGBA") and any(";16" in str(tile[3]) for tile in image.tile):
@@ -96,16 +101,6 @@ def _decoding(source: Source, name: str | None, kind: str) -> Iterator[tuple[IO[
     except Exception as error:  # TypeError, OverflowError, struct.error and others, by format
         other = f"cannot be read as {kind}: {str(error) or type(error).__name__}"
         raise ImageError(f"{path} {next((told for t, told in _REASONS if isinstance(error, t)), other)}") from error
-
-
-def _count_frames(image: Image.Image) -> int:
-    """Return how many frames an image has, at most `FRAMES`; its own `n_frames` walks through all of them."""
-    frames = 1
-    with suppress(EOFError):
-        while getattr(image, "is_animated", False) and frames < FRAMES:
-            image.seek(frames)
-            frames += 1
-    return frames
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:

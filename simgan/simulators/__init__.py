@@ -1,7 +1,4 @@
-"""Simulators: labelled images rendered from numbers, clean ones and those of a look-alike of a real camera.
-
-Image i depends on the seed and on i alone, whatever batch it is rendered in.
-"""
+"""Simulators of labelled images, clean or as a real camera's look-alike; image i depends on the seed and on i alone."""
 
 from simgan.simulators.base import Simulator
 from simgan.simulators.eyes import camera as _webcam

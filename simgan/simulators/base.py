@@ -16,10 +16,9 @@ Rendered = tuple[np.ndarray, dict[str, np.ndarray]]  # images and labels
 
 
 class RandomNumbers:
-    """Random numbers for each of N keys, such as image numbers: hashes, so those of a key are the same in any batch.
+    """Random numbers (N,), float32 unless said otherwise, for each of N keys, such as those of images.
 
-    Every call returns one number for each key, (N,) float32 unless said otherwise. `stream` separates draws that share
-    a seed, such as those of persons and of images.
+    They are hashes, so a key has the same ones in any batch. `stream` separates draws that share a seed.
     """
 
     def __init__(self, seed: int, stream: int, keys: np.ndarray) -> None:
@@ -75,10 +74,9 @@ class Simulator(ABC):
         """Return N images and their labels from the random numbers of persons, images and the camera."""
 
     def render(self, indices: Sequence[int] | np.ndarray, *, seed: int = 0) -> Rendered:
-        """Render the images of these numbers (from 0 on; each number always gives the same image for a seed).
+        """Render the images of these numbers from 0 on; `ConfigError` if an index is none.
 
-        Returns stored images (N, height, width) and labels, N rows each: those that the class lists, and person (N,)
-        str. `ConfigError` if an index is negative or not a whole number.
+        Returns stored images (N, height, width) and labels, N rows each: those that the class lists, and person, str.
         """
         numbers, names = self.numbers(indices, seed)
         images, labels = self.draw(*numbers)
@@ -88,9 +86,7 @@ class Simulator(ABC):
         """Return the random numbers of each image's person, of the image and of the camera, and the persons' names."""
         keys = np.asarray(indices)
         if keys.size and (keys.ndim != 1 or keys.dtype.kind not in "iu" or (keys < 0).any()):
-            raise ConfigError(
-                f"indices is {indices!r:.50}: give a sequence of whole numbers from 0 on, one for each image"
-            )
+            raise ConfigError(f"indices is {indices!r:.50}: give a whole number from 0 on for each image")
         image = RandomNumbers(seed, self.stream, keys)
         who = image.integer(self.persons)
         names = np.array([f"{self.prefix}{number:03}" for number in range(self.persons)])[who]
@@ -120,12 +116,8 @@ def matrices(*rows: tuple[np.ndarray, ...]) -> np.ndarray:
 
 @cache
 def noise_fields(seed: int, side: int, sigmas: tuple[tuple[str, tuple[float, ...]], ...]) -> dict[str, np.ndarray]:
-    """Return fields of noise (side, side), float32, of mean 0 and standard deviation 1, by their names in `sigmas`.
-
-    Each is a sum of white noise blurred by sigmas in px: across and down, across and down, …; 0 does not blur.
-    """
-    generator = np.random.default_rng(seed)
-    fields = {}
+    """Return noise (side, side), mean 0, deviation 1, by name: sums of white noise blurred by pairs of sigmas."""
+    generator, fields = np.random.default_rng(seed), {}
     for name, octaves in sigmas:
         total = np.zeros((side, side), np.float32)
         for across, down in zip(octaves[::2], octaves[1::2], strict=True):

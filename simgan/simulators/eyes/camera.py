@@ -1,7 +1,4 @@
-"""The look-alike of a webcam: other persons in other light, equalized as MPIIGaze stores its crops.
-
-Training uses its images as unlabelled photographs. Their labels are true and are kept for evaluation.
-"""
+"""The look-alike of a webcam: other persons in other light, equalized as MPIIGaze stores its crops."""
 
 import cv2
 import numpy as np
@@ -59,7 +56,13 @@ class Webcam:
     def develop(self, number: int, tones: np.ndarray) -> np.ndarray:
         """Return the photograph of tones (35, 55), uint8 and equalized."""
         if self.glasses[number]:
-            tones = self._behind_glasses(number, tones)
+            # The upper rim of a lens, dark or shining, and the blurred reflection of a lamp or a window.
+            y, x = np.ogrid[:HEIGHT, :WIDTH]
+            top, middle, bend = self.rim[number]
+            rim = np.exp(-np.square(y - top - bend * np.square(x - middle)))
+            left, above, width, height = self.glare[number]
+            lamp = np.exp(-(((x - left) / width) ** 4) - ((y - above) / height) ** 4)
+            tones = tones + (rim * self.rim_tone[number] + lamp * self.glare_tone[number]).astype(np.float32)
         scale, blur = float(self.scale[number]), float(self.blur[number])
         size = (round(WIDTH * scale), round(HEIGHT * scale))
         small = cv2.resize(cv2.GaussianBlur(tones, (0, 0), blur), size, interpolation=cv2.INTER_LINEAR)
@@ -70,15 +73,6 @@ class Webcam:
         _, data = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, int(self.quality[number])])
         seen = np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
         return cv2.equalizeHist(cv2.resize(seen, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC))
-
-    def _behind_glasses(self, number: int, tones: np.ndarray) -> np.ndarray:
-        """Add the upper rim of a lens, dark or shining, and the blurred reflection of a lamp or a window."""
-        y, x = np.ogrid[:HEIGHT, :WIDTH]
-        top, middle, bend = self.rim[number]
-        rim = np.exp(-np.square(y - top - bend * np.square(x - middle)))
-        left, above, width, height = self.glare[number]
-        lamp = np.exp(-(((x - left) / width) ** 4) - ((y - above) / height) ** 4)
-        return tones + (rim * self.rim_tone[number] + lamp * self.glare_tone[number]).astype(np.float32)
 
 
 SIMULATOR = Eyes(

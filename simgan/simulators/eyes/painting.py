@@ -13,7 +13,7 @@ _WIDE = np.array([15, 11, 40, 30, 7, 7, 7, 7], np.float32)[:, None]
 _HIGH = np.array([10, 24, 8, 9, 5, 5, 5, 5], np.float32)[:, None]
 
 
-def paint(scene: Batch, face: Batch, view: Batch, tint: np.ndarray | float = 1.0) -> np.ndarray:
+def paint(scene: Batch, face: Batch, view: Batch, tint: np.ndarray | float) -> np.ndarray:
     """Return tones (N, 35, 55) float32, about 0 to 1. `tint`: factors of that shape on the tones of the skin."""
     face = Batch({name: value[:, None, None] for name, value in face.items()})  # broadcasts to the pixels
     skin = _skin(scene, face, view) * tint

@@ -97,11 +97,11 @@ class Eyes(Simulator):
         def work(start: int) -> None:
             part = slice(start, start + _PART)
             view = look(scene.part(part))
-            if taken is None:
-                images[part] = np.clip(paint(scene.part(part), face.part(part), view) * 255, 0, 255).round()
-            else:
-                tones = paint(scene.part(part), face.part(part), view, taken.tint(part, view))
+            tones = paint(scene.part(part), face.part(part), view, taken.tint(part, view) if taken else 1.0)
+            if taken:
                 images[part] = [taken.develop(number, tone) for number, tone in enumerate(tones, start)]
+            else:
+                images[part] = np.clip(tones * 255, 0, 255).round()
 
         with ThreadPoolExecutor(min(count_cores(), 8)) as pool:  # array code releases the interpreter's lock
             list(pool.map(work, range(0, len(images), _PART)))

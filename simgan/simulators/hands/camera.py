@@ -3,7 +3,6 @@
 Such a camera finds the disparity f·b/z of a projected pattern in px by comparing small windows. So edges are ragged,
 narrow gaps close, depth has steps that grow with its square, and surfaces that the projector does not light, or that
 are seen at a grazing angle, have no reading. All of this is computed on the camera's own pixels; the crop comes last.
-Training uses its images as unlabelled ones. Their labels, of the hand and not of the readings, are kept for evaluation.
 """
 
 import cv2

@@ -83,10 +83,9 @@ def _cone(x: np.ndarray, y: np.ndarray, centres: np.ndarray, radii: np.ndarray) 
 
 
 def _touch(centres: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find the planes on the camera's side that touch three spheres, for T triangles.
+    """Find the planes on the camera's side that touch three spheres, for T triangles: (T, 3, 3) and (T, 3).
 
-    Returns normals (T, 3, 3) of the planes through the camera and each side, positive for rays that hit the triangle,
-    and faces (T, 3): f with f·p = 1 for points p of the touching plane; 0 where there is none.
+    First the normals of the planes through camera and sides, positive for rays that hit; then f with f·p = 1 or 0.
     """
     ends, size = centres.astype(np.float64), radii.astype(np.float64)
     first, second = ends[:, 1] - ends[:, 0], ends[:, 2] - ends[:, 0]
