@@ -223,7 +223,7 @@ def test_a_bad_file_is_named_and_left_out(tmp_path):
     Image.fromarray(np.full((20, 20), 90, np.uint8)).save(folder / "d.png")
     done = refine_path(network(), folder, tmp_path / "out", skip_bad=True)
     assert done.images == 3
-    assert "d.png has 8 bits" in done.broken[0]
+    assert "d.png is uint8" in done.broken[0]
 
 
 def test_depth_has_one_channel_and_is_not_equalized():

@@ -66,7 +66,7 @@ def check_depth(array: Array, name: str = "the image") -> None:
     """Raise `ImageError` where an array is no depth image: uint16 (H, W) in mm with a reading somewhere."""
     if array.dtype != np.uint16 or array.ndim != 2:
         what = f"{array.dtype} of shape {array.shape}, and depth is needed"
-        raise ImageError(f"{name} is {what}: give uint16 (H, W) in mm, 0 = no reading, so metres times 1000")
+        raise ImageError(f"{name} is {what}: give uint16 mm (H, W), 0 = no reading; metres times 1000")
     check_size(array, name)
     farthest = int(array.max())
     if farthest == 0:

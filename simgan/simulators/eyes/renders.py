@@ -7,9 +7,8 @@ import numpy as np
 
 from simgan.domains.eyes import HEIGHT, WIDTH
 from simgan.runtime import count_cores
-from simgan.simulators.base import Batch, RandomNumbers, Rendered, Simulator
-from simgan.simulators.eyes.geometry import DISTANCE, IRIS_DEPTH, head_rotation, landmarks, look
-from simgan.simulators.eyes.painting import paint
+from simgan.simulators.base import Batch, RandomNumbers, Rendered, Simulator, matrices
+from simgan.simulators.eyes.geometry import DISTANCE, IRIS_DEPTH, landmarks, look, paint
 
 _DEGREE = np.pi / 180
 _PART = 32  # images: arrays of 35 × 55 float32 each take 250 kB and stay in the processor's cache
@@ -49,13 +48,15 @@ class Eyes(Simulator):
         follows, drop = person.uniform(0.65, 0.85), person.normal(1.9, 0.5)
         lift = person.normal(4.4, 0.6) * openness + follows * up + drop
         sink = person.normal(5.2, 0.5) * (0.5 + 0.5 * openness) - 0.3 * up - drop
+        cp, sp, cy, sy = (f(head * _DEGREE) for head in (head_pitch, head_yaw) for f in (np.cos, np.sin))
         shift = np.stack([image.normal(0, 0.45), image.normal(0, 0.45), np.zeros_like(up)], -1)
         pitch, yaw = pitch * _DEGREE, yaw * _DEGREE
         scene = Batch(
             pitch=pitch,  # > 0 looks up
             yaw=yaw,  # > 0 looks left in the image
             gaze=np.stack([-np.cos(pitch) * np.sin(yaw), -np.sin(pitch), -np.cos(pitch) * np.cos(yaw)], -1),
-            head_rotation=head_rotation(head_pitch * _DEGREE, head_yaw * _DEGREE),
+            # From the head's frame to the camera's; without roll, which MPIIGaze's crops lack.
+            head_rotation=matrices((cy, -sy * sp, sy * cp), (np.zeros_like(cp), cp, sp), (-sy, -cy * sp, cy * cp)),
             eyeball=np.stack([person.normal(0, 0.4), person.normal(-1.7, 0.4), np.full_like(up, DISTANCE)], -1) + shift,
             pupil=image.uniform(*self.pupil),
             half_width=person.normal(14.4, 0.7),  # of the opening between the lids

@@ -59,24 +59,18 @@ class DepthCamera:
 
     def _read(self, k: int, depth: np.ndarray) -> np.ndarray:
         """Return the readings of true depth, float32 (H, W) in mm, 0 where there is none."""
-        scale = np.float32(FOCAL * BASELINE)
-        disparity = scale / depth
+        shape, scale = depth.shape, np.float32(FOCAL * BASELINE)
+        disparity: np.ndarray = scale / depth
         # The pattern is lost where the surface is seen at a grazing angle; a steeper rise is an edge between two.
         rises = (cv2.Sobel(depth, cv2.CV_32F, *axis, ksize=3, scale=1 / 8) for axis in ((1, 0), (0, 1)))
         rise = sum(rise * rise for rise in rises) / np.square(depth / np.float32(FOCAL))  # of mm across
-        limit = self.grazing[k] * (1 + 0.25 * self._window("window", k, depth.shape))
+        limit = self.grazing[k] * (1 + 0.25 * self._window("window", k, shape))
         grazing = (rise < 150) & ((1 + rise) * (limit * limit) > 1)
         # Holes smaller than a matching window are bridged by their surroundings.
         lost = (unlit(disparity) | grazing).astype(np.uint8)
         lost = cv2.morphologyEx(lost, cv2.MORPH_OPEN, np.ones((int(self.bridged[k]),) * 2, np.uint8)).astype(bool)
-        lost |= self._window("holes", k, depth.shape) > self.holes[k]
-        read, lost = self._match(k, disparity, lost)
-        steps = np.maximum(np.rint(read / STEP), 1) * STEP
-        return np.where(lost, np.float32(0), scale / steps)
-
-    def _match(self, k: int, disparity: np.ndarray, lost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the disparity and holes that comparing windows finds: with ragged edges and with noise."""
-        shape = disparity.shape
+        lost |= self._window("holes", k, shape) > self.holes[k]
+        # Comparing windows makes edges ragged and adds noise.
         if self.merged[k]:
             disparity = cv2.morphologyEx(disparity, cv2.MORPH_CLOSE, np.ones((1 + int(self.merged[k]),) * 2, np.uint8))
         # A window finds one of two surfaces that are far apart, and the mean of two that are close.
@@ -90,7 +84,8 @@ class DepthCamera:
         between = cv2.blur(read, (3, 3))
         read = np.where((np.abs(between - read) > 1) & (white > self.flying[k]), between, read)
         noise = self._window("window", k, shape) + np.float32(0.1) * white
-        return read + self.noise[k] * noise, lost
+        steps = np.maximum(np.rint((read + self.noise[k] * noise) / STEP), 1) * STEP
+        return np.where(lost, np.float32(0), scale / steps)
 
 
 SIMULATOR = Hands(

@@ -85,7 +85,7 @@ def place_fingers(hands: Batch, pose: Batch) -> np.ndarray:
     c, s = _cos_sin(swing * _cos_sin(np.maximum(bend, 0))[0] + _REST)  # a bent knuckle locks its swing
     along = np.stack([s, c, np.zeros_like(c)], -1)
     palm = unit(_TILT * np.stack([c, -s, np.zeros_like(c)], -1) + np.array([0, 0, 1], np.float32))
-    return _chain(hands.knuckles, hands.phalanges, along, palm, (bend, bend + middle, bend + middle * (1 + 2 / 3)))
+    return _chain(hands.knuckles, hands.phalanges, along, palm, bend, bend + middle, bend + middle * (1 + 2 / 3))
 
 
 def place_thumb(hands: Batch, pose: Batch) -> np.ndarray:
@@ -96,11 +96,11 @@ def place_thumb(hands: Batch, pose: Batch) -> np.ndarray:
     # It flexes across the palm; the more it is elevated, the more its pad faces the fingers.
     inward = np.stack([np.full_like(sr, -1), np.full_like(sr, 0.25), np.float32(0.1) - sr * 0.5], -1)
     inward = unit(inward - (inward * along).sum(-1, keepdims=True) * along)
-    return _chain(hands.thumb_root, hands.thumb, along, inward, (np.zeros_like(base), base, base + middle))
+    return _chain(hands.thumb_root, hands.thumb, along, inward, np.zeros_like(base), base, base + middle)
 
 
 def _chain(
-    start: np.ndarray, lengths: np.ndarray, along: np.ndarray, palm: np.ndarray, angles: tuple[np.ndarray, ...]
+    start: np.ndarray, lengths: np.ndarray, along: np.ndarray, palm: np.ndarray, *angles: np.ndarray
 ) -> np.ndarray:
     """Return joints (..., 4, 3) from `start`: bones of `lengths` (..., 3) turn by `angles` from `along` to `palm`."""
     joints = [start]
