@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simgan import ImageError
-from simgan.measures.statistics import Estimate, estimate, estimate_all, estimate_errors, group_images
+from simgan.measures.statistics import Estimate, estimate_all, estimate_errors, group_images
 
 
 def test_the_interval_of_a_mean_covers_it_as_often_as_it_says_though_frames_of_a_person_are_alike():
@@ -28,7 +28,7 @@ def test_means_and_medians_of_skewed_values_are_covered(statistic, true):
     covered = []
     for _ in range(150):
         values = draws.lognormal(0, 0.5, 80)
-        one = estimate(lambda chosen, of=values: float(statistic(of[chosen])), np.arange(80))
+        (one,) = estimate_all(lambda chosen, of=values: [statistic(of[chosen])], np.arange(80))
         covered.append(one.low <= true <= one.high)
     assert 0.88 <= np.mean(covered) <= 0.99
 
@@ -44,7 +44,8 @@ def test_a_distance_between_two_sets_is_covered_though_resampling_moves_it_up():
     covered, above = [], []
     for _ in range(100):
         a, b = rng.normal(0, 1, 150), rng.normal(0.3, 1, 150)
-        one = estimate(lambda x, y, a=a, b=b: distance(a[x], b[y]), np.arange(150), np.arange(150), draws=100)
+        places = np.arange(150)
+        (one,) = estimate_all(lambda x, y, a=a, b=b: [distance(a[x], b[y])], places, places, draws=100)
         covered.append(one.low <= truth <= one.high)
         above.append(np.mean([distance(rng.choice(a, 150), rng.choice(b, 150)) for _ in range(20)]) > one.value)
     assert 0.88 <= np.mean(covered) <= 1
@@ -93,6 +94,6 @@ def test_images_are_grouped_by_persons_or_else_by_neighbours():
 def test_exact_values_stay_and_what_cannot_be_estimated_is_no_number():
     (one,) = estimate_all(lambda chosen: [float(chosen.mean())], np.arange(50), values=[3.0])
     assert one.value == 3 and one.low < 3 < one.high
-    assert np.isnan(estimate(lambda chosen: 1.0, np.zeros(5, int)).low)  # one group
+    assert np.isnan(estimate_all(lambda chosen: [1.0], np.zeros(5, int))[0].low)  # one group
     assert Estimate(0.123, 0.1, 0.15).show(100, 1, " %") == "12.3 % (10.0 to 15.0)"
     assert Estimate(0.5, -0.5, 1.5).show(sign=True) == "+0.50 (-0.50 to +1.50)"

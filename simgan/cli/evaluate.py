@@ -17,7 +17,7 @@ from simgan.experiments.base import Real, Synthetic
 from simgan.experiments.files import write_json
 from simgan.images.arrays import Array, equalize_images
 from simgan.measures.realism import Realism
-from simgan.measures.shift import Shift, measure_shift
+from simgan.measures.shift import Figure, Shift, measure_shift
 from simgan.refiner import Refiner
 
 
@@ -82,16 +82,18 @@ def evaluate_shift(
         words, distances = domain.words, domain.shift(before, after, labels)
         result = measure_shift(distances, labels, moved=words.part, unit=words.unit, note=words.paper, seed=seed)
     print(f"how far the {result.moved} moved, over {result.count} pairs of images; not measured in {result.missed:.1%}")
-    for figure in result.figures():
+    unit = f" {result.unit}"
+    main = {"median": result.median, "90th percentile": result.p90, "mean without the worst 5 %": result.trimmed_mean}
+    for figure in (*(Figure(name, one, unit=unit) for name, one in main.items()), *result.further):
         print(f"{figure.name:26} {figure.estimate.show(figure.factor, figure.digits, figure.unit)}")
     if result.repeatability is not None:
         print(f"{'median, the measure alone':26} {result.repeatability:.2f} {result.unit}")
     print(f"In brackets: 95 % intervals that resample {result.resampled}. {result.note}")
     for kind, groups in result.groups.items():
-        shown = sorted(groups.items(), key=lambda item: -item[1].count)[:12]
+        shown = sorted(groups.items(), key=lambda item: -item[1]["count"])[:12]
         print(f"by {kind:12} pairs  median  mean of 95 %  90th percentile")
         for name, one in shown:
-            print(f"   {name:12} {one.count:5}  {one.median:6.2f}  {one.trimmed_mean:12.2f}  {one.p90:15.2f}")
+            print("   {:12} {count:5}  {median:6.2f}  {trimmed_mean:12.2f}  {p90:15.2f}".format(name, **one))
         if len(groups) > len(shown):
             print(f"   and {len(groups) - len(shown)} more, in the JSON of --output")
     if output is not None:

@@ -1,7 +1,6 @@
 """Depth: whether refined images have the holes, edges, noise and steps of real ones, and how far their surface moved.
 
-Sets must be cropped alike: the same cube, the same size. OpenCV and SciPy are imported where they are needed: domains
-name these measures, and the core has neither.
+Sets must be cropped alike. OpenCV and SciPy are imported where needed: domains name this, and the core has neither.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +19,8 @@ from simgan.measures.statistics import Floats, Groups, Persons, estimate_distanc
 Image = NDArray[np.uint16]  # (H, W)
 Images = NDArray[np.uint16]  # (N, H, W)
 
-_CLOSED = 5  # px: gaps of an outline up to this are closed
-_SMOOTH = 4.0  # px along an outline: σ of the Gaussian that smooths it
 _PLANE = 5  # px: side of a window to which a plane is fitted
-_DETAIL = 5.0  # mm
 _STEPS = 20  # mm: larger steps are edges, and all alike
-_LEAST_OUTLINE = 32  # points
 
 
 def depth_realism(images: Images, real: Images) -> float:
@@ -34,8 +29,12 @@ def depth_realism(images: Images, real: Images) -> float:
 
 
 def surface_shift(before: Images, after: Images, labels: Mapping[str, Any]) -> Floats:
-    """Return how far readings moved that stay readings, in mm: (N, 2), median and 90th percentile of each image."""
-    return _moved(before, after)[:, :2]
+    """Return median and 90th percentile of how far readings that stay moved, in mm: (N, 2), NaN where none stays."""
+    found = np.full((len(before), 2), np.nan)
+    for row, one, other in zip(found, before, after, strict=True):
+        if (stay := (one > 0) & (other > 0)).any():
+            row[:] = np.quantile(np.abs(other.astype(np.int64) - one)[stay], (0.5, 0.9))
+    return found
 
 
 def measure_depth_realism(
@@ -43,10 +42,10 @@ def measure_depth_realism(
 ) -> Realism:
     """Measure the realism of depth images, each set uint16 (N, H, W) in mm, 0 = no reading.
 
-    Rows: patch distances of depth, of detail (depth less its median over 5 × 5 pixels: noise, steps and edges without
-    the form, which differs more between objects than between worlds) and of masks of readings, in the quarter of the
-    crop around the readings. Then Wasserstein distances of the distributions over images of what is measured, those of
-    steps over all pairs of neighbouring pixels. `ImageError` for images that are no depth.
+    Rows: patch distances of depth, of detail (depth less its local median: noise, steps and edges without the form,
+    which differs more between objects than between worlds) and of masks of readings, in the quarter of the crop around
+    them. Then Wasserstein distances of distributions over images, those of steps over all pairs of neighbouring pixels.
+    `ImageError` for images that are no depth.
     """
     sets = {"refined": refined, "raw": raw, "real": real}
     rows, closed = [], {}
@@ -59,12 +58,8 @@ def measure_depth_realism(
         distances = partial(_distances, values)
         three, _ = estimate_distances(distances, (len(raw), len(real)), persons, seed=seed)
         rows.append(Row(name, *three, factor, digits, unit, {kind: _mean(one) for kind, one in values.items()}))
-    return Realism(
-        rows=tuple(rows),
-        closed=closed["detail patches"],
-        closed_of="detail patches",
-        note="Distances from real images, those of patches × 1000. In brackets: 95 % intervals.",
-    )
+    note = "Distances from real images, those of patches × 1000. In brackets: 95 % intervals."
+    return Realism(tuple(rows), closed["detail patches"], closed_of="detail patches", note=note)
 
 
 def measure_surface_shift(
@@ -72,14 +67,14 @@ def measure_surface_shift(
 ) -> Shift:
     """Measure how far the surface moved from each image of `before` to that of `after`, uint16 (N, H, W) in mm, N ≥ 2.
 
-    Further figures are means over images: of the shares of their readings that were lost and gained, and of their
-    medians and 90th percentiles. `labels` by column. `ImageError` where the sets do not fit.
+    Further figures are means over images. `labels` by column. `ImageError` where the sets do not fit.
     """
     if before.shape != after.shape:
         raise ImageError(f"pairs of images are needed, not {before.shape} and {after.shape}")
-    median, p90, lost, gained = (rows := _moved(before, after)).T
+    distances, there, now = surface_shift(before, after, {}), before > 0, after > 0
+    lost, gained = (moved.sum((1, 2)) / there.sum((1, 2)).clip(1) for moved in (there & ~now, now & ~there))
     return measure_shift(
-        rows[:, :2],
+        distances,
         labels or {},
         moved="surface",
         unit="mm",
@@ -87,8 +82,8 @@ def measure_surface_shift(
             "readings lost": (lost, 100, 2, " %"),
             "readings gained": (gained, 100, 2, " %"),
             # Readings are whole mm, so that medians over images are coarse.
-            "mean of medians": (median, 1, 2, " mm"),
-            "mean of 90th percentiles": (p90, 1, 2, " mm"),
+            "mean of medians": (distances[:, 0], 1, 2, " mm"),
+            "mean of 90th percentiles": (distances[:, 1], 1, 2, " mm"),
         },
         note="Median and percentile are over the pixels of an image that have a reading before and after.",
         seed=seed,
@@ -96,20 +91,17 @@ def measure_surface_shift(
 
 
 def hole_share(image: Image) -> float:
-    """Return the share of pixels without a reading within the silhouette of an image (H, W); NaN where there is none.
-
-    A silhouette is the filled outline of the readings, with small gaps closed.
-    """
+    """Return the share of pixels without a reading in the silhouette of an image (H, W), its filled outline; or NaN."""
     import cv2
 
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_CLOSED, _CLOSED))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))  # gaps of an outline up to this are closed
     closed = cv2.morphologyEx((image > 0).astype(np.uint8), cv2.MORPH_CLOSE, disc)
     inside = cv2.drawContours(np.zeros_like(closed), _outlines(closed), -1, 1, cv2.FILLED) > 0
     return float((image[inside] == 0).mean()) if inside.any() else np.nan
 
 
 def edge_jaggedness(image: Image) -> float:
-    """Return the root mean square distance of the outlines of an image (H, W) from the smoothed outlines, in px.
+    """Return the root mean square distance of the outlines of an image (H, W) from themselves smoothed, σ 4 px, in px.
 
     About 0.25 px for a smooth edge, as pixels are square. NaN where there is no outline of 32 points or more.
     """
@@ -118,7 +110,7 @@ def edge_jaggedness(image: Image) -> float:
     squares = [np.empty(0)]
     for outline in _outlines((image > 0).astype(np.uint8)):
         points = outline[:, 0].astype(np.float64)
-        away = points - ndimage.gaussian_filter1d(points, _SMOOTH, axis=0, mode="wrap")
+        away = points - ndimage.gaussian_filter1d(points, 4.0, axis=0, mode="wrap")
         cut = ((points == 0) | (points == np.array(image.shape)[::-1] - 1)).any(1)  # along the border of the crop
         squares.append(np.square(away[~cut]).sum(1))
     every = np.concatenate(squares)
@@ -171,7 +163,7 @@ _MEASURED: tuple[tuple[str, Callable[[Image], Any], float, int, str], ...] = (  
 
 
 def _weighted(values: Floats) -> tuple[Floats, Floats]:
-    """Return the values of images, (N,), that are not NaN, or all sizes that are counted, (N, sizes); with weights."""
+    """Return values of images (N,) that are not NaN, or all sizes that were counted (N, sizes), with their weights."""
     if values.ndim == 2:
         return np.arange(values.shape[1], dtype=np.float64), values.sum(0)
     known = values[np.isfinite(values)]
@@ -187,12 +179,11 @@ def _distances(values: Mapping[str, Floats], kinds: Sequence[str], some: Groups,
     """Return the Wasserstein distances of the values of kinds of images from those of real ones."""
     from scipy import stats
 
-    real, of_real = _weighted(values["real"][others])
-    pairs = [_weighted(values[kind][some]) for kind in kinds]
-    return [
-        float(stats.wasserstein_distance(one, real, weights, of_real)) if weights.any() and of_real.any() else np.nan
-        for one, weights in pairs
-    ]
+    found, (real, of_real) = [], _weighted(values["real"][others])
+    for one, weights in (_weighted(values[kind][some]) for kind in kinds):
+        known = weights.any() and of_real.any()
+        found.append(float(stats.wasserstein_distance(one, real, weights, of_real)) if known else np.nan)
+    return found
 
 
 def _tensor(images: Images) -> NDArray[np.float32]:
@@ -211,7 +202,7 @@ def _detail(images: Images) -> NDArray[np.float32]:
     """Return depth less its median over 5 × 5 pixels, from −5 to 5 mm mapped to float32 in [0, 1]."""
     import cv2
 
-    scale = depth.CUBE * 2 / (depth.FAR + 1) / _DETAIL
+    scale = depth.CUBE * 2 / (depth.FAR + 1) / 5
     rest = np.stack([plane - cv2.medianBlur(plane, _PLANE) for plane in _tensor(images)])
     return ((np.clip(rest * scale, -1, 1) + 1) / 2).astype(np.float32)
 
@@ -228,22 +219,8 @@ def _around_readings(values: NDArray[np.float32], images: Images) -> NDArray[np.
 
 
 def _outlines(mask: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return the outlines of a mask, (M, 1, 2) each; those of single pixels and small groups are left out."""
+    """Return the outlines of a mask, (M, 1, 2) each, without those of single pixels and small groups."""
     import cv2
 
     lines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return [line for line in lines if len(line) >= _LEAST_OUTLINE]
-
-
-def _moved(before: Images, after: Images) -> Floats:
-    """Return (N, 4): median and 90th percentile of how far readings moved, in mm, and shares of them lost and gained.
-
-    The first two are NaN where no reading is left.
-    """
-    found = np.full((len(before), 4), np.nan)
-    for row, one, other in zip(found, before, after, strict=True):
-        there, now = one > 0, other > 0
-        if (there & now).any():
-            row[:2] = np.quantile(np.abs(other.astype(np.int64) - one)[there & now], (0.5, 0.9))
-        row[2:] = np.array([(there & ~now).sum(), (now & ~there).sum()]) / max(there.sum(), 1)
-    return found
+    return [line for line in lines if len(line) >= 32]

@@ -26,10 +26,7 @@ _QUANTILES = 1000
 
 @dataclass(frozen=True)
 class Row:
-    """One measure of realism: refined, raw and real images, each compared with real images.
-
-    A figure is shown as `factor` times its value, with `digits` digits and the `unit`.
-    """
+    """One measure of refined, raw and real images compared with real ones, shown as `factor` times its value."""
 
     name: str
     refined: Estimate
@@ -54,20 +51,17 @@ class Realism:
 def measure_realism(
     refined: Images, real: Images, raw: Images, *, persons: Persons = (None, None), seed: int = 0
 ) -> Realism:
-    """Measure the realism of grey or colour images: their patches, and how well a network recognizes them.
+    """Measure the patches of images, uint8 (N, H, W[, 3]) equalized alike, and how well a network recognizes them.
 
-    All are uint8 (N, H, W) or (N, H, W, 3), equalized alike. `raw[i]` is the image of which `refined[i]` was made. Give
-    the real images of one person or film next to each other, as the floors compare the halves of their order.
-    `ImageError` where images cannot be compared.
+    `raw[i]` is the image of which `refined[i]` was made. Give the real images of one person or film next to each other,
+    as the floors compare the halves of their order. `ImageError` where images cannot be compared.
     """
     patches, closed = measure_patches(refined, real, raw, persons=persons, seed=seed)
     accuracies = measure_two_sample(refined, real, raw, persons=persons, seed=seed)
+    rows = Row("patch distance", *patches, factor=1000, digits=1), Row("classifier accuracy", *accuracies, 100, 0, " %")
     return Realism(
-        rows=(
-            Row("patch distance", *patches, factor=1000, digits=1),
-            Row("classifier accuracy", *accuracies, 100, 0, " %"),
-        ),
-        closed=closed,
+        rows,
+        closed,
         closed_of="patch distance",
         note="Patch distances × 1000. Classifier accuracy: of a network that distinguishes the images from real "
         "ones; 50 % is chance. In brackets: 95 % intervals.",
@@ -75,15 +69,12 @@ def measure_realism(
 
 
 def patch_swd(a: Images, b: Images, *, seed: int = 0) -> float:
-    """Return the distance ≥ 0 between the patches of two sets of images.
+    """Return the distance ≥ 0 between the patches of two sets, uint8 (N, H, W[, 3]) or float32 (N, H, W) in [0, 1].
 
-    Images are uint8 (N, H, W) or (N, H, W, 3), or float32 (N, H, W) in [0, 1]. Patches are standardized, so that
-    texture, sharpness and noise count, and brightness does not: plain values of equalized images differ little even
-    where people easily see which images are rendered.
-
-    Mean over two scales and 128 directions of the mean absolute difference of the quantiles; 64 patches of 7×7 pixels
-    an image, at places that `seed` fixes. Compare with the floor between two sets of real images. `ImageError` where a
-    set is empty, no such array, or smaller than a patch at the coarsest scale.
+    Patches are standardized, so that texture, sharpness and noise count, and brightness does not: plain values of
+    equalized images differ little even where people easily see which images are rendered. Mean over two scales and 128
+    directions of the mean absolute difference of the quantiles; 64 patches of 7×7 pixels an image, at places that
+    `seed` fixes. `ImageError` where a set is empty, no such array, or smaller than a patch at the coarsest scale.
     """
     return _difference(*(_curves(_project(images, 128, seed)) for images in (a, b)))
 
@@ -91,11 +82,7 @@ def patch_swd(a: Images, b: Images, *, seed: int = 0) -> float:
 def measure_patches(
     refined: Images, real: Images, raw: Images, *, persons: Persons = (None, None), draws: int = 100, seed: int = 0
 ) -> tuple[Compared, Estimate]:
-    """Return the patch distances of refined, raw and real images to real ones, and the share of the gap that is closed.
-
-    As `estimate_distances`; images are as for `patch_swd`. About 10 s for 500 images of each. `ImageError` as
-    `patch_swd`, and where refined and raw images are no pairs.
-    """
+    """As `estimate_distances`, of patches; `ImageError` as `patch_swd`, and where refined and raw are no pairs."""
     if len(refined) != len(raw):
         raise ImageError(f"realism compares images before and after refining, not {len(raw)} and {len(refined)}")
     half = len(real) // 2
@@ -116,7 +103,9 @@ def grey(images: Images) -> Images:
 
 
 def _project(images: Images, count: int, seed: int) -> Curves:
-    """Return the patches of images at each scale, projected on random directions of unit length, (N, 64, count)."""
+    """Return standardized patches at each scale, projected on random directions of unit length, (N, 64, count)."""
+    import cv2  # domains name these measures, and the core has no OpenCV
+
     images = grey(images)
     if images.dtype not in (np.uint8, np.float32) or images.ndim != 3 or len(images) == 0:
         raise ImageError(
@@ -126,26 +115,19 @@ def _project(images: Images, count: int, seed: int) -> Curves:
         raise ImageError(f"images of {images.shape[2]}×{images.shape[1]} hold no {_SIDE}×{_SIDE} patch at 1/2^n")
     projected = []
     for scale in range(SCALES):
+        if scale:
+            images = np.stack([cv2.pyrDown(image) for image in images])
         directions = np.random.default_rng([seed, scale]).standard_normal((_SIDE**2, count))
         directions = (directions / np.linalg.norm(directions, axis=0)).astype(np.float32)
-        projected.append((_patches(images, scale, seed) @ directions).reshape(len(images), _PATCHES, count))
+        rng = np.random.default_rng([seed, scale, len(images)])
+        windows = np.lib.stride_tricks.sliding_window_view(images, (_SIDE, _SIDE), axis=(1, 2))
+        rows, columns = (rng.integers(size, size=(len(images), _PATCHES)) for size in windows.shape[1:3])
+        patches = windows[np.arange(len(images))[:, None], rows, columns].reshape(-1, _SIDE**2)
+        if patches.dtype == np.uint8:
+            patches = patches.astype(np.float32) / 255
+        patches = (patches - patches.mean(1, keepdims=True)) / (patches.std(1, keepdims=True) + CONTRAST_FLOOR)
+        projected.append((patches @ directions).reshape(len(images), _PATCHES, count))
     return projected
-
-
-def _patches(images: Images, scale: int, seed: int) -> NDArray[np.float32]:
-    """Return standardized patches (N * 64, 49) of the images in [0, 1] reduced `scale` times by two."""
-    import cv2  # domains name these measures, and the core has no OpenCV
-
-    for _ in range(scale):
-        images = np.stack([cv2.pyrDown(image) for image in images])
-    if images.dtype == np.uint8:
-        images = images.astype(np.float32) / 255
-    rng = np.random.default_rng([seed, scale, len(images)])
-    windows = np.lib.stride_tricks.sliding_window_view(images, (_SIDE, _SIDE), axis=(1, 2))
-    rows, columns = (rng.integers(size, size=(len(images), _PATCHES)) for size in windows.shape[1:3])
-    chosen = windows[np.arange(len(images))[:, None], rows, columns].reshape(-1, _SIDE**2)
-    standardized = (chosen - chosen.mean(1, keepdims=True)) / (chosen.std(1, keepdims=True) + CONTRAST_FLOOR)
-    return standardized.astype(np.float32, copy=False)
 
 
 def _curves(projected: Curves, chosen: Groups | slice = np.s_[:]) -> Curves:

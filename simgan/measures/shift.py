@@ -1,11 +1,10 @@
 """Annotation shift: how far the labelled parts of images move when the images are refined.
 
-Of any image by dense optical flow between it and what was refined of it: DIS flow (Kroeger et al. 2016) on enlarged
-images with their local mean and contrast removed, so that light and tone do not count as motion. Flow counts where
-there are edges and where the flow back returns to where it began.
+Of any image by dense optical flow (DIS, Kroeger et al. 2016) on enlarged images without their local mean and contrast,
+so that light is no motion. Flow counts where there are edges and where the flow back returns to where it began.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,16 +34,6 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class GroupShift:
-    """The shift of the images of one group."""
-
-    count: int
-    median: float
-    p90: float
-    trimmed_mean: float
-
-
-@dataclass(frozen=True)
 class Shift:
     """How far labelled parts moved, in `unit`, over the images where it could be measured."""
 
@@ -57,17 +46,10 @@ class Shift:
     trimmed_mean: Estimate  # of the images' 90th percentiles, without the largest 5 %
     further: tuple[Figure, ...] = ()
     repeatability: float | None = None  # median of what the measure itself errs by; a shift of that size means nothing
-    groups: Mapping[str, Mapping[str, GroupShift]] = field(default_factory=dict)  # by kind of group and its name
+    # By kind of group and its name: count, median, p90 and trimmed_mean.
+    groups: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     resampled: str = ""
     note: str = ""
-
-    def figures(self) -> Iterator[Figure]:
-        """Return all figures in the order in which they are shown."""
-        unit = f" {self.unit}"
-        yield Figure("median", self.median, unit=unit)
-        yield Figure("90th percentile", self.p90, unit=unit)
-        yield Figure("mean without the worst 5 %", self.trimmed_mean, unit=unit)
-        yield from self.further
 
 
 def flow_shift(before: Array, after: Array, labels: Mapping[str, Any] | None = None) -> Floats:
@@ -117,9 +99,9 @@ def measure_shift(
 ) -> Shift:
     """Sum up what `Domain.shift` returns, (N, 2), N ≥ 2, of images with `labels` by column.
 
-    Persons, the column `person`, are resampled for the intervals; they are also one kind of `groups`, which hold the
-    group of each image. `further`: means of more values (N,) by their name, with factor, digits and unit of the figure.
-    `ImageError` where there are fewer than 2 images, or persons that do not fit.
+    Persons, the column `person`, are resampled for the intervals, and are one kind of `groups`: the group of each image
+    by kind. `further`: more values (N,) whose mean is a figure, with its factor, digits and unit. `ImageError` where
+    there are fewer than 2 images, or persons that do not fit.
     """
     persons = [str(name) for name in labels["person"]] if "person" in labels else None
     groups = {**(groups or {}), **({"person": persons} if persons else {})}
@@ -157,11 +139,11 @@ def _figures(rows: Floats) -> list[float]:
     measured = rows[np.isfinite(rows[:, 0])]
     if not len(measured):
         return [float("nan")] * (rows.shape[1] + 1)
-    means = [float(values.mean()) for values in measured[:, 2:].T]
-    worst = measured[:, 1]
-    return [float(np.median(measured[:, 0])), float(np.quantile(worst, 0.9)), trimmed_mean(worst), *means]
+    middle, worst, *others = measured.T
+    return [float(np.median(middle)), float(np.quantile(worst, 0.9)), trimmed_mean(worst), *map(np.mean, others)]
 
 
-def _of_groups(distances: Floats, names: NDArray[np.str_]) -> dict[str, GroupShift]:
+def _of_groups(distances: Floats, names: NDArray[np.str_]) -> dict[str, dict[str, float]]:
     own = {str(name): distances[names == name] for name in np.unique(names)}
-    return {name: GroupShift(len(rows), *_figures(rows)) for name, rows in own.items()}
+    keys = ("count", "median", "p90", "trimmed_mean")
+    return {name: dict(zip(keys, [len(rows), *_figures(rows)], strict=True)) for name, rows in own.items()}

@@ -1,12 +1,9 @@
 """Confidence intervals: one cluster bootstrap for every figure of this package.
 
-Images of one person look alike, and so do neighbouring frames of a film, so images are not independent. The bootstrap
-therefore resamples groups of images: of n groups it draws n − 1 with replacement (Rao and Wu 1988), so that the
-variance is not understated when there are few. Seeds of trained networks are resampled in the same way.
-
-The interval is the value ± t standard errors of the resampled values, with Student's t of as many groups less one.
-Percentiles would lie too high for a distance between two sets: a resampled set holds images twice, which by itself
-moves it away from the other set. The standard error does not depend on that; for means and medians both agree.
+Images of one person look alike, and so do neighbouring frames of a film. So groups of images are resampled: of n groups
+n − 1 are drawn with replacement (Rao and Wu 1988), so that the variance is not understated when there are few. Seeds of
+networks are resampled alike. The interval is the value ± t standard errors, with Student's t of as many groups less
+one. Percentiles would lie too high for a distance: a set that holds images twice is by itself farther from the other.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,8 +31,8 @@ class Estimate:
 
     def show(self, factor: float = 1, digits: int = 2, unit: str = "", *, sign: bool = False) -> str:
         """Return the figure with its interval as text: "12.3 mm (11.0 to 13.6)"."""
-        style = f"{'+' if sign else ''}.{digits}f"
-        value, low, high = (format(factor * end, style) for end in (self.value, self.low, self.high))
+        plus = "+" if sign else ""
+        value, low, high = (f"{factor * end:{plus}.{digits}f}" for end in (self.value, self.low, self.high))
         return f"{value}{unit} ({low} to {high})"
 
 
@@ -85,21 +82,14 @@ def estimate_all(
         values = statistics(*(np.arange(sum(map(len, own))) for own in members))
     drawn = []
     for _ in range(draws):
-        chosen = [generator.integers(len(own), size=max(len(own) - 1, 1)) for own in members]
-        drawn.append(
-            statistics(*(np.concatenate([own[k] for k in ks]) for own, ks in zip(members, chosen, strict=True)))
-        )
+        chosen = [[own[k] for k in generator.integers(len(own), size=max(len(own) - 1, 1))] for own in members]
+        drawn.append(statistics(*map(np.concatenate, chosen)))
     found = []
     for value, column in zip(values, np.transpose(drawn), strict=True):
         known = column[np.isfinite(column)]
         error = reach * known.std(ddof=1) if len(known) > 1 else np.nan
         found.append(Estimate(float(value), float(value - error), float(value + error)))
     return found
-
-
-def estimate(statistic: Callable[..., float], *groups: Groups, **options: Any) -> Estimate:
-    """Return one statistic with its interval; arguments as for `estimate_all`."""
-    return estimate_all(lambda *chosen: [statistic(*chosen)], *groups, **options)[0]
 
 
 def estimate_errors(errors: Floats, groups: Groups, *, median: bool = False, draws: int = 1000) -> Estimate:
@@ -110,10 +100,10 @@ def estimate_errors(errors: Floats, groups: Groups, *, median: bool = False, dra
     """
     summarize = np.median if median else np.mean
 
-    def figure(seeds: Groups, images: Groups) -> float:
-        return float(summarize(errors[np.ix_(seeds, images)], axis=1).mean())
+    def figure(seeds: Groups, images: Groups) -> list[float]:
+        return [float(summarize(errors[np.ix_(seeds, images)], axis=1).mean())]
 
-    return estimate(figure, groups, seeds=len(errors), draws=draws)
+    return estimate_all(figure, groups, seeds=len(errors), draws=draws)[0]
 
 
 def estimate_distances(
@@ -126,25 +116,24 @@ def estimate_distances(
 ) -> tuple[Compared, Estimate]:
     """Return how far refined, raw and real images are from real ones, and the share of the gap that refining closed.
 
-    `distances` takes kinds of images ("refined", "raw", "real"), the indices of them, and those of the real images from
-    which it returns the distance of each kind; `counts` and `persons` are of the synthetic and the real images. The
-    third distance is the floor, between the halves of the real images. The share is NaN where raw images are as near as
-    that. `exact`: the three distances where they were computed more exactly. `options` as for `estimate_all`.
+    `distances` takes kinds of images ("refined", "raw", "real"), their indices, and those of the real images to which
+    it returns the distance of each kind; `counts` and `persons` are of the synthetic and the real images. The third
+    distance is the floor, between the halves of the real images. The share is NaN where raw images are as near as that.
+    `exact`: the three distances where they were computed more exactly. `options` as for `estimate_all`.
     """
     own, theirs = (group_images(count, names)[0] for count, names in zip(counts, persons, strict=True))
-    half = len(theirs) // 2
-
-    def to_floor(some: Groups, others: Groups) -> list[float]:
-        return distances(["real"], some, others + half)
-
-    (floor,) = estimate_all(to_floor, theirs[:half], theirs[half:], values=exact and exact[2:], **options)
+    halves = np.split(theirs, [half := len(theirs) // 2])
+    (floor,) = estimate_all(
+        lambda some, others: distances(["real"], some, others + half), *halves, values=exact and exact[2:], **options
+    )
 
     def with_closed(refined: float, raw: float) -> list[float]:
         return [refined, raw, (raw - refined) / (raw - floor.value) if raw > floor.value else float("nan")]
 
-    def to_real(some: Groups, others: Groups) -> list[float]:
-        return with_closed(*distances(["refined", "raw"], some, others))
-
-    values = exact and with_closed(*exact[:2])
-    refined, raw, closed = estimate_all(to_real, own, theirs, values=values, **options)
+    refined, raw, closed = estimate_all(
+        lambda some, others: with_closed(*distances(["refined", "raw"], some, others)),
+        *(own, theirs),
+        values=exact and with_closed(*exact[:2]),
+        **options,
+    )
     return (refined, raw, floor), closed

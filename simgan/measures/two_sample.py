@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from simgan.errors import ImageError
 from simgan.images.arrays import Array, to_tensor
-from simgan.measures.statistics import Compared, Estimate, Groups, Persons, estimate, group_images
+from simgan.measures.statistics import Compared, Estimate, Groups, Persons, estimate_all, group_images
 
 _MAPS = (8, 32, 64)
 _RATE, _BATCH = 0.005, 32
@@ -33,7 +33,7 @@ def two_sample_test(
     """
     fits = all(x.dtype == np.uint8 and x.ndim in (3, 4) and len(x) >= 4 and min(x.shape[1:3]) >= 16 for x in (a, b))
     if not fits or a.shape[1:] != b.shape[1:]:
-        given = " and ".join(f"{images.dtype} {images.shape}" for images in (a, b))
+        given = f"{a.dtype} {a.shape} and {b.dtype} {b.shape}"
         raise ImageError(
             f"a two-sample test takes uint8 (N, H, W), N ≥ 4, 16×16 up, crop them to one size: not {given}"
         )
@@ -44,12 +44,10 @@ def two_sample_test(
     train, test = _split(names, np.random.default_rng(seed))
     values = [to_tensor(images) for images in (a, b)]
     network = _trained([x[k] for x, k in zip(values, train, strict=True)], steps, seed)
-    right = []
     with torch.inference_mode():
-        for truth, (x, chosen) in enumerate(zip(values, test, strict=True)):
-            logits = torch.cat([network(part) for part in x[chosen].split(256)])
-            right.append(((logits > 0) == bool(truth)).numpy())
-    return _accuracy(right, [np.unique(own[k], return_inverse=True)[1] for own, k in zip(names, test, strict=True)])
+        told = [torch.cat([network(part) > 0 for part in x[k].split(256)]) for x, k in zip(values, test, strict=True)]
+    groups = [np.unique(own[k], return_inverse=True)[1] for own, k in zip(names, test, strict=True)]
+    return _accuracy([(~told[0]).numpy(), told[1].numpy()], groups)
 
 
 def measure_two_sample(
@@ -57,8 +55,8 @@ def measure_two_sample(
 ) -> Compared:
     """Return how often a network recognizes refined, raw and real images among real ones, as accuracies.
 
-    The last accuracy is the floor, between the halves of `real` in the order given: above 50 % where these differ by
-    themselves. Its network is trained on half as many images as the others, so that it is a little low.
+    The last is the floor, between the halves of `real` as ordered: above 50 % where these differ by themselves. Its
+    network is trained on half as many images as the others, so that it is a little low.
     """
     half = len(real) // 2
     halves = (None, None) if persons[1] is None else (persons[1][:half], persons[1][half:])
@@ -69,7 +67,9 @@ def measure_two_sample(
 
 def _accuracy(right: list[NDArray[np.bool_]], groups: list[Groups]) -> Estimate:
     """Return the accuracy over both sets, which count alike, of answers that are right or wrong."""
-    found = estimate(lambda *chosen: float(np.mean([x[k].mean() for x, k in zip(right, chosen, strict=True)])), *groups)
+    (found,) = estimate_all(
+        lambda *chosen: [float(np.mean([x[k].mean() for x, k in zip(right, chosen, strict=True)]))], *groups
+    )
     return Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0))
 
 
