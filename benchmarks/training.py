@@ -15,7 +15,7 @@ import torch
 
 from simgan import Discriminator, Refiner
 from simgan.images.arrays import to_tensor
-from simgan.losses import discriminator_loss, realism_loss, refiner_loss, self_regularization
+from simgan.losses import discriminator_loss, realism_loss, self_regularization
 from simgan.simulators.eyes import camera
 from simgan.simulators.eyes import renders as eyes
 from simgan.training.config import TrainingConfig, preset
@@ -35,7 +35,7 @@ def plain_step(config: TrainingConfig, images: np.ndarray, real: np.ndarray) -> 
     def step() -> None:
         for _ in range(config.refiner_updates):
             refined = refiner(x)
-            loss = refiner_loss(realism_loss(discriminator(refined)), self_regularization(refined, x, "identity"), 1.0)
+            loss = realism_loss(discriminator(refined)) + self_regularization(refined, x, "identity")
             optimizers[0].zero_grad()
             loss.backward()
             optimizers[0].step()

@@ -1,8 +1,7 @@
 """The history of refined images (section 2.3): the discriminator also sees images from earlier refiners.
 
-A mini-batch of b refined images takes b/2 from the current refiner and b/2 from the buffer; after each discriminator
-update b/2 random places of the buffer are replaced with newly refined images. While the buffer fills, new images are
-appended and none is replaced; until it holds b/2 of them, the whole mini-batch comes from the current refiner.
+A mini-batch of b refined images takes b/2 from the buffer, once it holds so many; after each discriminator update
+b/2 random places of it are replaced with newly refined images, which are appended while it fills.
 """
 
 import numpy as np

@@ -1,10 +1,8 @@
-"""The losses of SimGAN, eq. 1–4, and the feature transforms ψ of the self-regularization.
+"""The losses of SimGAN, eq. 2–4, and the feature transforms ψ of the self-regularization; eq. 1 adds them up.
 
 Polarity, as in the paper: D_φ(·) is the probability that an image is **refined** (synthetic). A discriminator returns
-two logit maps, 0 real and 1 refined; D_φ = softmax(logits)[1]. Losses use log-softmax, which is exact for any logits.
-
-Every loss is a mean over images, patches and pixels, so that λ means the same at every size; `reduction="sum"` is the
-paper's sum.
+two logit maps, 0 real and 1 refined; D_φ = softmax(logits)[1]. Every loss is a mean over images, patches and pixels, so
+that λ means the same at every size; `reduction="sum"` is the paper's sum.
 """
 
 import torch
@@ -33,11 +31,10 @@ def discriminator_loss(refined_logits: Tensor, real_logits: Tensor, reduction: s
 
 
 def gradient_penalty(real_logits: Tensor, real: Tensor, reduction: str = "mean", scale: float = 1.0) -> Tensor:
-    """R1 (Mescheder et al. 2018): the squared norm of ∂logit/∂y, over the real images y.
+    """R1 (Mescheder et al. 2018): the squared norm of ∂logit/∂y, over the real images y; call it outside autocast.
 
-    `real_logits` (B, 2, h, w) of `real` (B, C, H, W), which must require a gradient. The logits are multiplied by
-    `scale` before the gradient is taken and the gradient is divided by it afterwards: fp16 needs the scale of the
-    `GradScaler` here, or small gradients vanish. Call it outside autocast.
+    `real_logits` (B, 2, h, w) of `real` (B, C, H, W), which must require a gradient. The gradient is taken of `scale`
+    times the logits: fp16 needs the scale of the `GradScaler`, or small gradients vanish.
     """
     logit = (real_logits[:, REAL] - real_logits[:, REFINED]).mean((1, 2)).sum()
     (gradient,) = torch.autograd.grad(logit * scale, real, create_graph=True)
@@ -73,8 +70,3 @@ def self_regularization(
             difference = difference * F.adaptive_avg_pool2d(weight, (difference.shape[2], difference.shape[3]))
         total = total + _reduce(difference, reduction)
     return total
-
-
-def refiner_loss(realism: Tensor, regularization: Tensor, regularization_weight: float) -> Tensor:
-    """L_R = ℓ_real + λ ℓ_reg, eq. 1; `regularization_weight` is λ."""
-    return realism + regularization_weight * regularization

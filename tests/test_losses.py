@@ -10,7 +10,6 @@ from simgan.losses import (
     discriminator_loss,
     gradient_penalty,
     realism_loss,
-    refiner_loss,
     self_regularization,
 )
 
@@ -91,10 +90,6 @@ def test_identity_and_gradients_hold_a_spot_more_than_a_change_of_light():
     }
     assert losses["identity"] == pytest.approx([0.01, 0.01])
     assert losses["identity+gradients"] == pytest.approx([0.01 + 4 / 90, 0.01])
-
-
-def test_refiner_loss_weighs_the_regularization_with_lambda():
-    assert refiner_loss(torch.tensor(0.7), torch.tensor(0.2), 3.0).item() == pytest.approx(1.3)
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)

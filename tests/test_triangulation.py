@@ -6,7 +6,7 @@ import pytest
 
 from simgan import ConfigError, RefinerConfig
 from simgan.data import load
-from simgan.preparation.triangulation import Triangulation, _running, find_steps, learn_triangulation, opening
+from simgan.preparation.triangulation import Triangulation, find_steps, learn_triangulation, opening
 from simgan.simulators.hands import camera as depth_camera
 from simgan.training.frames import Frames
 
@@ -90,11 +90,9 @@ def test_a_camera_that_is_none_is_told(wrong):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 9])
-def test_openings_and_shadows_are_those_of_opencv_to_the_bit(size):
+def test_openings_are_those_of_opencv_to_the_bit(size):
     rng = np.random.default_rng(size)
     for shape in ((40, 60), (7, 90), (3, 3)):
         mask = cv2.blur(rng.random(shape).astype(np.float32), (3, 3)) > 0.4
         expected = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((size, size), np.uint8))
         assert np.array_equal(opening(mask, size), expected > 0)
-        values = rng.random(shape).astype(np.float32)
-        assert np.array_equal(_running(np.maximum, values, 3, 1, 0), cv2.dilate(values, np.ones((1, 3), np.uint8)))

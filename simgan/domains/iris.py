@@ -1,11 +1,9 @@
 """Annotation shift of eyes: how far the iris moves when an image is refined (section 3.1 of the paper).
 
 The iris is found by its limbus. Circular arcs on both sides of the pupil (Daugman's integro-differential operator,
-1993) give a first place. Edges along rays from there are fitted robustly, and an ellipse through those that agree gives
-the centre. The lids cover the iris above and below, so only rays to the sides and a little down count.
-
-Noise, letters and checkerboards have such edges too. Where no label says that there is an iris, a linear classifier on
-oriented gradients decides; `benchmarks/iris.py` trains it, and prints how often it errs.
+1993) give a first place. Edges along rays from there, not up, where the lid covers it, are fitted robustly, and an
+ellipse through those that agree gives the centre. Noise and letters have such edges too: where no label says that there
+is an iris, a linear classifier on oriented gradients decides, which `benchmarks/iris.py` trains and tests.
 """
 
 import functools
@@ -34,18 +32,14 @@ _ANGLES = np.radians(np.r_[-35:61:5, 120:216:5].astype(float))  # down is 90°
 _RAYS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES), np.ones_like(_ANGLES)], axis=1)
 _REACH, _STEP = 3.0, 0.25
 _CHUNK = 64
-_STABLE = 1.0  # px: an iris that is found elsewhere when sought from where it was found counts as not found
-_LEAST_EDGE = 0.12  # mean weight of the edges of a side below which the iris counts as not found
-_WINDOW, _CELL, _ORIENTATIONS = (48, 30), 6, 8  # px at 55 px width
-_AHEAD = 10.0  # degrees from straight into the camera that still count as ahead
+_CELL, _ORIENTATIONS = 6, 8  # px at 55 px width
 
 
 def iris_centres(images: Images, start: Floats | None = None) -> Floats:
     """Return the centre of the iris in each crop, uint8 (N, H, W) or (N, H, W, 3): (N, 2) of x and y in px, or NaN.
 
-    `start` (N, 2): where it is finite, there is an iris, and it is sought near that place. Elsewhere the classifier
-    decides. Made for crops as MPIIGaze's (an iris about 17 of 55 pixels wide, equalized or not), at any scale of them.
-    `ImageError` where the images are no such array.
+    `start` (N, 2): where it is finite, there is an iris near that place; elsewhere the classifier decides. For crops as
+    MPIIGaze's (an iris about 17 of 55 pixels wide, equalized or not) at any scale. `ImageError` for other arrays.
     """
     images = grey(images)
     if images.dtype != np.uint8 or images.ndim != 3 or min(images.shape[1:]) < 16:
@@ -54,29 +48,29 @@ def iris_centres(images: Images, start: Floats | None = None) -> Floats:
         start = np.full((len(images), 2), np.nan)
     weights, bias = _classifier()
     centres = np.zeros((len(images), 2))
-    for first in range(0, len(images), _CHUNK):
-        some, near = images[first : first + _CHUNK], start[first : first + _CHUNK]
+    for chunk in (slice(first, first + _CHUNK) for first in range(0, len(images), _CHUNK)):
+        some, near = images[chunk], start[chunk]
         known = np.isfinite(near[:, 0])
         found = _fit(some, near if known.all() else np.where(known[:, None], near, _seek(some)))
         doubtful = np.flatnonzero(~known & np.isfinite(found[:, 0]))
         if len(doubtful):
             found[doubtful[describe(some[doubtful], found[doubtful]) @ weights + bias <= 0]] = np.nan
-        centres[first : first + _CHUNK] = found
+        centres[chunk] = found
     return centres
 
 
 def iris_distances(before: Images, after: Images, labels: Mapping[str, Sequence[Any]]) -> tuple[Floats, Floats]:
-    """Return how far the iris moved from each image of `before` to that of `after`, and the place in `before`.
+    """Return how far the iris moved between images, (N,) in px or NaN, and the place in `before`, (N, 2).
 
-    Distances are (N,) in px, places (N, 2), NaN where no iris was found in either. In `after` it is sought from the
-    place in `before`, and there from the label `pupil`, where there is one. `ImageError` where sets do not fit.
+    In `after` it is sought from that place, and in `before` from the label `pupil`, where there is one. `ImageError`
+    where sets do not fit.
     """
     if before.shape != after.shape:
         raise ImageError(f"pairs of images are needed, not {before.shape} and {after.shape}")
     pupils = [(np.nan, np.nan) if place is None else place for place in labels["pupil"]] if "pupil" in labels else None
     first = iris_centres(before, None if pupils is None else np.array(pupils, np.float64))
     places = iris_centres(before, first)  # from a place as near as that from which `after` is sought
-    places[np.linalg.norm(places - first, axis=1) > _STABLE] = np.nan
+    places[np.linalg.norm(places - first, axis=1) > 1] = np.nan  # found elsewhere: not found
     return np.linalg.norm(iris_centres(after, places) - places, axis=1), places
 
 
@@ -87,10 +81,9 @@ def iris_shift(before: Images, after: Images, labels: Mapping[str, Sequence[Any]
 
 
 def measure_iris_shift(before: Images, after: Images, labels: Mapping[str, Sequence[Any]], *, seed: int = 0) -> Shift:
-    """Measure how far the iris moved between images, N ≥ 2, with the labels of the images by column.
+    """Measure how far the iris moved between images, N ≥ 2, with their labels by column, also by gaze and person.
 
-    `pupil` says where to seek it, `pitch` and `yaw` give groups by direction, `person` groups by person. The
-    repeatability is the median of what the finder errs by where the first image is blurred a little (σ 0.6 px) and
+    The repeatability is the median of what the finder errs by where the first image is blurred a little (σ 0.6 px) and
     gets noise (σ 4 of 255) instead of being refined. `ImageError` where images or labels do not fit.
     """
     distances, places = iris_distances(before, after, labels)
@@ -111,15 +104,16 @@ def measure_iris_shift(before: Images, after: Images, labels: Mapping[str, Seque
 
 
 def gaze_directions(pitch: Sequence[float], yaw: Sequence[float]) -> list[str]:
-    """Return where each eye looks, angles in radians: ahead (within 10°), else up, down, left or right by the larger.
-
-    Directions are as seen in the image; "unknown" where an angle is not finite.
-    """
+    """Return where eyes look in the image: ahead (within 10°), up, down, left, right or unknown. Angles in radians."""
     up, left = np.degrees(np.column_stack([pitch, yaw]).astype(float)).T
-    vertical, horizontal = np.where(up > 0, "up", "down"), np.where(left > 0, "left", "right")
-    names = np.where(np.abs(up) >= np.abs(left), vertical, horizontal)
-    names = np.where(np.maximum(np.abs(up), np.abs(left)) <= _AHEAD, "ahead", names)
-    return [str(name) for name in np.where(np.isfinite(up + left), names, "unknown")]
+    rules = {
+        "unknown": ~np.isfinite(up + left),
+        "ahead": np.maximum(np.abs(up), np.abs(left)) <= 10,
+        "up": (np.abs(up) >= np.abs(left)) & (up > 0),
+        "down": np.abs(up) >= np.abs(left),
+        "left": left > 0,
+    }
+    return np.select(list(rules.values()), list(rules), "right").tolist()  # by the first rule that holds
 
 
 def find_irises(images: Images) -> list[list[list[float]]]:
@@ -130,17 +124,16 @@ def find_irises(images: Images) -> list[list[list[float]]]:
 
 
 def fit_photometry(photometry: Photometry, synthetic: Images, real: Images) -> None:
-    """Learn photometry from pairs of eyes that look the same way: where eyes look is no difference of light.
+    """Learn from real images, each with the synthetic one whose iris is nearest: a gaze is no difference of light.
 
-    Each real image is paired with the synthetic one whose iris is nearest. `SourceError` where so few irises are found
-    that the images show no eyes.
+    `SourceError` where so few irises are found that the images show no eyes.
     """
     from scipy.spatial import KDTree
 
     (centres, there), (places, usable) = _eyes(synthetic), _eyes(real)
     if not (there.any() and usable.any()):
         raise SourceError(
-            "no iris is found in the synthetic or the real images: give crops of eyes, or --no-preparation"
+            "no iris is found in the synthetic or the real images: give crops of eyes or --no-preparation"
         )
     nearest = KDTree(centres[there]).query(places[usable])[1]
     photometry.learn(to_tensor(synthetic[there][nearest]), to_tensor(real[usable]))
@@ -157,13 +150,13 @@ def describe(images: Images, centres: Floats) -> NDArray[np.float32]:
     """Return oriented gradients around the centres, (N, 320): in cells of 6 px, 8 directions, normalized locally."""
     import cv2
 
-    scale, (width, height) = images.shape[2] / WIDTH, _WINDOW
+    scale, (width, height) = images.shape[2] / WIDTH, (48, 30)  # at 55 px width
     windows = np.empty((len(images), height, width), np.float32)
     for window, image, (x, y) in zip(windows, images, centres, strict=True):
         place = np.array([[scale, 0, x - scale * (width - 1) / 2], [0, scale, y - scale * (height - 1) / 2]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        cut = cv2.warpAffine(image.astype(np.float32), place, _WINDOW, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        window[:] = cv2.GaussianBlur(cut, (0, 0), 1.0)
+        image = cv2.warpAffine(image.astype(np.float32), place, (width, height), None, flags, cv2.BORDER_REPLICATE)
+        window[:] = cv2.GaussianBlur(image, (0, 0), 1.0)
     down, right = np.asarray(np.gradient(windows, axis=(1, 2)))
     turn = np.arctan2(down, right) / (2 * np.pi) * _ORIENTATIONS - np.arange(_ORIENTATIONS)[:, None, None, None]
     near = 1 - np.abs((turn + _ORIENTATIONS / 2) % _ORIENTATIONS - _ORIENTATIONS / 2)  # 1: along this direction
@@ -188,10 +181,7 @@ def _smooth(images: Images, sigma: float) -> NDArray[np.float32]:
 
 
 def _seek(images: Images) -> Floats:
-    """Return first centres (N, 2), whole pixels: where arcs on both sides darken inwards, around a dark disc.
-
-    Places near the middle are preferred. Arcs are correlated with the gradients by FFT, for three radii.
-    """
+    """Return first centres (N, 2), whole pixels: where arcs of three radii on both sides darken inwards to a disc."""
     from scipy import fft
 
     _, height, width = images.shape
@@ -200,8 +190,8 @@ def _seek(images: Images) -> Floats:
     down, right = np.gradient(values * scale, axis=(1, 2))
     weight = 1 / np.sqrt(right**2 + down**2 + 60**2)
     pad = int(12 * scale)
-    size = (fft.next_fast_len(height + 2 * pad), fft.next_fast_len(width + 2 * pad))
-    planes = np.pad([right * weight, down * weight, 1 - values / 255], ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    size = [fft.next_fast_len(side + 2 * pad) for side in (height, width)]
+    planes = np.pad([right * weight, down * weight, 1 - values / 255], [(0, 0)] * 2 + [(pad, pad)] * 2)
     spectra = fft.rfft2(planes, size)
     y, x = np.mgrid[-pad : pad + 1, -pad : pad + 1] / scale
     rho, angle = np.hypot(x, y) + 1e-6, np.degrees(np.arctan2(y, x)) % 360
@@ -246,17 +236,15 @@ def _fit(images: Images, start: Floats) -> Floats:
             residual = position - change @ _RAYS.T
             weight = strength / (1 + (residual / 0.7) ** 2)
         circles += np.clip(change, -1.5, 1.5)
-    centres = circles[:, :2].copy()
-    for n, (circle, agreed) in enumerate(zip(circles, (weight > 0.3), strict=True)):
-        if agreed.sum() < 12:
-            continue
-        points = circle[:2] + (circle[2] + residual[n, agreed, None]) * _RAYS[agreed, :2]
-        middle, axes, _ = cv2.fitEllipse(points.astype(np.float32))
+    centres, agreed = circles[:, :2].copy(), weight > 0.3
+    for n in np.flatnonzero(agreed.sum(1) >= 12):
+        away = circles[n, 2] + residual[n, agreed[n], None]
+        middle, axes, _ = cv2.fitEllipse((circles[n, :2] + away * _RAYS[agreed[n], :2]).astype(np.float32))
         if min(axes) > 0.75 * max(axes):  # an iris seen from 40° aside; flatter ones come of too short an arc
             centres[n] = middle
     sides = [weight[:, side].mean(axis=1) for side in (_RAYS[:, 0] > 0, _RAYS[:, 0] < 0)]
     inside = ((centres >= 0) & (centres < [WIDTH, images.shape[1] / scale])).all(axis=1)
-    found = (np.minimum(*sides) > _LEAST_EDGE) & inside
+    found = (np.minimum(*sides) > 0.12) & inside
     return np.where(found[:, None], centres * scale, np.nan)
 
 
@@ -267,10 +255,8 @@ def _edges(values: NDArray[np.float32], circles: Floats, scale: float) -> tuple[
     _, height, width = values.shape
     reach = np.arange(-_REACH - 1, _REACH + 1 + _STEP / 2, _STEP)
     radius = circles[:, 2, None] + reach
-    x, y = (
-        ((circles[:, axis, None, None] + radius[:, None] * _RAYS[:, axis, None]) * scale).astype(np.float32)
-        for axis in (0, 1)
-    )
+    places = (circles[:, None, None, :2] + radius[:, None, :, None] * _RAYS[:, None, :2]) * scale
+    x, y = np.moveaxis(places.astype(np.float32), -1, 0)
     linear: Any = {"interpolation": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}
     polar = np.stack([cv2.remap(plane, *place, **linear) for plane, *place in zip(values, x, y, strict=True)])
     one = round(1 / _STEP)

@@ -140,7 +140,8 @@ def _figures(rows: Floats) -> list[float]:
     if not len(measured):
         return [float("nan")] * (rows.shape[1] + 1)
     middle, worst, *others = measured.T
-    return [float(np.median(middle)), float(np.quantile(worst, 0.9)), trimmed_mean(worst), *map(np.mean, others)]
+    means = [float(values.mean()) for values in others]
+    return [float(np.median(middle)), float(np.quantile(worst, 0.9)), trimmed_mean(worst), *means]
 
 
 def _of_groups(distances: Floats, names: NDArray[np.str_]) -> dict[str, dict[str, float]]:

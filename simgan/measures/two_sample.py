@@ -46,8 +46,8 @@ def two_sample_test(
     network = _trained([x[k] for x, k in zip(values, train, strict=True)], steps, seed)
     with torch.inference_mode():
         told = [torch.cat([network(part) > 0 for part in x[k].split(256)]) for x, k in zip(values, test, strict=True)]
-    groups = [np.unique(own[k], return_inverse=True)[1] for own, k in zip(names, test, strict=True)]
-    return _accuracy([(~told[0]).numpy(), told[1].numpy()], groups)
+    tested = [np.unique(own[k], return_inverse=True)[1] for own, k in zip(names, test, strict=True)]
+    return _accuracy([(~told[0]).numpy(), told[1].numpy()], tested)
 
 
 def measure_two_sample(

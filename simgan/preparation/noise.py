@@ -1,8 +1,7 @@
-"""Noise input, seeded by a hash of the image's pixels.
+"""Noise input, seeded by a hash of the image's pixels: the same in any batch, order and process.
 
 A deterministic refiner outputs the mean of all possible images: one light, one grain. With noise as a second input (the
-z of a GAN) it outputs one of them, and networks learn more from such images. The seed is a hash of the pixels: an
-image gets the same noise in any batch, order and process.
+z of a GAN) it outputs one of them, and networks learn more from such images.
 """
 
 import torch
@@ -21,8 +20,7 @@ def noise_maps(x: Tensor) -> Tensor:
     drawn = torch.special.ndtri(((mixed >> 9) + 0.5) / 2**23)  # as many bits as a float32 holds short of 1
     pixels = drawn[:, _IMAGE:].reshape(count, _PIXEL, height, width)
     image = drawn[:, :_IMAGE, None, None].expand(-1, -1, height, width)
-    across, down = axes(pixels)
-    position = torch.stack([axis.expand(height, width) for axis in (across, down)]).expand(count, -1, -1, -1)
+    position = torch.stack([axis.expand(height, width) for axis in axes(pixels)]).expand(count, -1, -1, -1)
     return torch.cat([pixels, image, position], 1).to(x)
 
 
@@ -36,11 +34,8 @@ def fingerprints(x: Tensor) -> Tensor:
 
 def axes(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return x (1, W) and y (H, 1) of the pixels of images (B, C, H, W), from −1 to 1."""
-    height, width = x.shape[2:]
-    return (
-        torch.linspace(-1, 1, width, device=x.device, dtype=x.dtype)[None],
-        torch.linspace(-1, 1, height, device=x.device, dtype=x.dtype)[:, None],
-    )
+    down, across = (torch.linspace(-1, 1, side, device=x.device, dtype=x.dtype) for side in x.shape[2:])
+    return across[None], down[:, None]
 
 
 def _mix(keys: Tensor) -> Tensor:

@@ -1,16 +1,15 @@
 """Light, tones and sharpness of real images, fitted in closed form before the network adds texture.
 
 With the adversarial loss alone a deterministic refiner gives all images one light, and paints over the object in the
-middle. So each image gets the light of one of the real images, a tone curve for each cell of a grid matches the
-histogram of grey levels there to the real ones, and details stronger than in that real image are weakened to its
-strength (matching the energy of sub-bands, Heeger and Bergen 1995). None of these moves an edge.
+middle. So each image gets the light of one of the real images, tone curves match the histogram of grey levels in each
+cell of a grid, and details stronger than in that real image are weakened to its strength (as in Heeger and Bergen
+1995). None of these moves an edge.
 """
 
 import functools
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,17 +18,15 @@ from simgan.preparation.noise import axes, fingerprints
 LIGHTS = 1024  # real images whose light and detail are kept
 LEVELS, ROWS, COLUMNS = 64, 7, 11  # of the tone curves
 BANDS = 2  # octaves of detail that are weakened, from the finest
-_NEAR = 1  # cells to each side whose pixels a curve is fitted to
 _DARK = 16 / 127.5  # added before logarithms, so that black is finite
 _MIDDLE = 0.75  # of half the width and height: an ellipse that is left out where light is measured
 _KERNEL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # cubic B-spline, as in starlets: symmetric, so nothing moves
 
 
 class Photometry(nn.Module):
-    """Give images (B, C, H, W) in [−1, 1] the light, tones and sharpness of real ones; shape and range stay.
+    """Give images (B, C, H, W) in [−1, 1] the light, tones and sharpness of real ones; nothing before `learn`.
 
-    A hash of an image's pixels picks its real image: deterministic, and independent of all labels. Before `learn` it
-    changes nothing.
+    A hash of an image's pixels picks its real image: deterministic, and independent of all labels.
     """
 
     lights: Tensor  # (LIGHTS, 2): slopes of log brightness across and down, per half image
@@ -45,10 +42,10 @@ class Photometry(nn.Module):
 
     @torch.no_grad()
     def learn(self, synthetic: Tensor, real: Tensor) -> None:
-        """Fit to synthetic and real images, (N, C, H, W) and (M, C, H, W) in [−1, 1], without labels.
+        """Fit to synthetic and real images, (N, C, H, W) and (M, C, H, W) in [−1, 1], of one size, without labels.
 
-        Tone curves match histograms in each cell of a grid. Objects should lie at about the same places in both sets,
-        or one's bright parts are darkened where the other has dark ones.
+        Objects should lie at about the same places in both sets, or tone curves darken one's bright parts where the
+        other has dark ones.
         """
         synthetic, real = synthetic.float(), real.float()
         kept = torch.arange(LIGHTS, device=real.device) % len(real)
@@ -57,7 +54,8 @@ class Photometry(nn.Module):
         lit = self._relight(synthetic, fingerprints(synthetic) % LIGHTS)
         shares, levels = np.linspace(0, 1, LEVELS), np.linspace(-1, 1, LEVELS)
         for row, column in np.ndindex(ROWS, COLUMNS):
-            before, after = (np.quantile(_cell(images, row, column), shares) for images in (lit, real))
+            high, wide = _cell(row, ROWS, real.shape[2]), _cell(column, COLUMNS, real.shape[3])
+            before, after = (np.quantile(x[..., high, wide].cpu().numpy().ravel(), shares) for x in (lit, real))
             rising = before + np.arange(LEVELS) * 1e-6  # interpolation needs rising values
             self.tones[:, row, column] = torch.from_numpy(np.interp(levels, rising, after))
 
@@ -76,19 +74,16 @@ class Photometry(nn.Module):
         return torch.where(gain.isfinite(), lit, x)
 
     def _tone(self, x: Tensor) -> Tensor:
-        count, channels, height, width = x.shape
-        across, down = axes(x)
-        places = [axis.expand(count * channels, height, width) for axis in (across, down)]
-        where = torch.stack([*places, x.reshape(-1, height, width)], -1)[:, None]
-        table = self.tones.expand(count * channels, 1, *self.tones.shape)
-        toned = F.grid_sample(table, where, padding_mode="border", align_corners=True)
-        return toned.reshape(x.shape)
+        planes = x.flatten(0, 1)
+        where = torch.stack([*(axis.expand_as(planes) for axis in axes(x)), planes], -1)[:, None]
+        table = self.tones.expand(len(planes), 1, *self.tones.shape)
+        return F.grid_sample(table, where, padding_mode="border", align_corners=True).reshape(x.shape)
 
     def _soften(self, x: Tensor, chosen: Tensor) -> Tensor:
         bands, softened = _bands(x)
         gains = (self.details[chosen] / _strengths(bands).clamp_min(1e-6)).clamp_max(1)
-        for band, gain in zip(bands, gains.T, strict=True):
-            softened = softened + gain[:, None, None, None] * band
+        for band, gain in zip(bands, gains.T[..., None, None, None], strict=True):
+            softened = softened + gain * band
         return softened.clamp(-1, 1)
 
 
@@ -125,9 +120,7 @@ def _strengths(bands: list[Tensor]) -> Tensor:
     return torch.stack([band.abs().mean((1, 2, 3)) for band in bands], 1)
 
 
-def _cell(images: Tensor, row: int, column: int) -> NDArray[np.float32]:
-    """Return all grey levels near a cell of the grid."""
-    places = ((row, ROWS, images.shape[2]), (column, COLUMNS, images.shape[3]))
-    ends = [[(k + side * _NEAR) / (cells - 1) * (size - 1) for side in (-1, 1)] for k, cells, size in places]
-    high, wide = (slice(max(0, round(first)), round(last) + 1) for first, last in ends)
-    return images[:, :, high, wide].cpu().numpy().ravel()
+def _cell(k: int, cells: int, size: int) -> slice:
+    """Return the rows (or columns) that the curve of cell k is fitted to: to the middles of the cells beside it."""
+    first, last = ((k + side) / (cells - 1) * (size - 1) for side in (-1, 1))
+    return slice(max(0, round(first)), round(last) + 1)

@@ -1,10 +1,9 @@
-"""What a triangulating depth camera does to depth: steps and shadows.
+"""What a triangulating depth camera does to depth: steps and shadows, closed forms that are learnt from images.
 
 A projector beside the camera throws a pattern; its shift in the image, the disparity, gives the depth. So depth comes
 in steps that grow with its square (Khoshelham and Oude Elberink 2012), and surfaces that something nearer hides from
-the projector have no reading. A network learns neither: steps depend on absolute depth, which it does not see, and a
-half-removed reading looks fake to the discriminator, so gradients never lead to a hole. Both are closed forms here,
-learnt from images.
+the projector have no reading. A network learns neither: it does not see absolute depth, and a half-removed reading
+looks fake to the discriminator, so gradients never lead to a hole.
 """
 
 import functools
@@ -19,14 +18,10 @@ from simgan.errors import ConfigError
 from simgan.images.arrays import Array
 from simgan.images.depth import CUBE, find_window
 
-FINEST, COARSEST = 1.0, 30.0  # mm: steps at the mean depth that are looked for
-COHERENCE = 0.2  # of readings with steps it is 0.3 and more, of readings to the millimetre 0.05
+_FINEST, _COARSEST = 1.0, 30.0  # mm: steps at the mean depth that are looked for
+_COHERENCE = 0.2  # of readings with steps it is 0.3 and more, of readings to the millimetre 0.05
 _APART = 25.0  # of the scales that are tried: between 400 mm and 2 m two of them differ by a twentieth of a step
-_PIXELS = 224 / CUBE  # per mm at the median depth: the crops of depth that models ship for
-
-BASELINES = tuple(side * mm for side in (1, -1) for mm in np.arange(25, 101, 12.5))  # mm, candidates
-BRIDGED = (2, 3, 4, 5)  # px, candidates
-LEAST_GAIN = 0.3  # shadows must reduce the distance by at least this share
+_LEAST_GAIN = 0.3  # shadows must reduce the distance by at least this share
 _JUMPS = (0.03, 0.05, 0.08, 0.12, 0.2, 0.5)  # bin edges of jumps in inverse depth, times the median depth
 _WIDEST = 20  # px; wider gaps count as this wide
 
@@ -63,7 +58,7 @@ class Triangulation:
         near = find_window(image).holds(image)
         rows, columns = (slice(lines[0], lines[-1] + 1) for lines in map(np.flatnonzero, (near.any(1), near.any(0))))
         part, found = image[rows, columns], near[rows, columns]
-        shift = abs(self.baseline) * _PIXELS * float(np.median(image[near]))
+        shift = abs(self.baseline) * (224 / CUBE) * float(np.median(image[near]))
         disparity = (shift / np.where(found, part, part[found].max())).astype(np.float32)
         side = slice(None, None, 1 if self.baseline > 0 else -1)
         shadow = unlit(disparity[:, side])[:, side] & found
@@ -80,10 +75,9 @@ class Triangulation:
 
 
 def find_steps(images: Iterable[Array]) -> tuple[float, float]:
-    """Return scale and phase of the steps in depth images, uint16 (H, W) in mm, from the readings of their windows.
+    """Return scale and phase of the steps in depth images, uint16 (H, W) in mm; zeros where there are hardly any.
 
     The scale for which the fractional parts of scale / z agree best over all readings z; the phase is their mean.
-    Zeros if they hardly agree for any, as where depth is exact to the millimetre.
     """
     counts = np.zeros(65536)
     for image in images:
@@ -91,10 +85,10 @@ def find_steps(images: Iterable[Array]) -> tuple[float, float]:
     depths = np.flatnonzero(counts).astype(np.float64)
     shares = counts[counts > 0] / counts.sum()
     middle = float(depths @ shares)
-    scales = np.arange(middle**2 / COARSEST, middle**2 / FINEST, _APART)
+    scales = np.arange(middle**2 / _COARSEST, middle**2 / _FINEST, _APART)
     means = np.array([np.exp(2j * np.pi * scale / depths) @ shares for scale in scales])
     best = int(np.abs(means).argmax())
-    if abs(means[best]) < COHERENCE:
+    if abs(means[best]) < _COHERENCE:
         return 0.0, 0.0
     return float(scales[best]), float(np.angle(means[best]) / (2 * np.pi))
 
@@ -103,7 +97,7 @@ def learn_triangulation(synthetic: Frames, real: Frames) -> Triangulation:
     """Learn shadows and steps from depth frames, uint16 (H, W) in mm, of both sides, without labels; half a minute.
 
     Shadows: choose the baseline whose left/right asymmetry of gaps best matches that of the real frames, at all jumps
-    of depth (earth mover's distance); none unless the distance falls by `LEAST_GAIN`. All else that a camera misses
+    of depth (earth mover's distance); none unless the distance falls by 30 %. All else that a camera misses
     leaves gaps on both sides alike.
     """
     frames = list(synthetic())
@@ -114,9 +108,10 @@ def learn_triangulation(synthetic: Frames, real: Frames) -> Triangulation:
         found, _ = _asymmetry(candidate.shade(frame) for frame in frames)
         return float(np.abs(found - target).sum(1) @ weights)
 
-    candidates = (Triangulation(baseline=float(baseline), bridged=px) for baseline in BASELINES for px in BRIDGED)
+    baselines = [side * float(mm) for side in (1, -1) for mm in np.arange(25, 101, 12.5)]
+    candidates = (Triangulation(baseline=baseline, bridged=px) for baseline in baselines for px in (2, 3, 4, 5))
     least, best = min(((distance(candidate), candidate) for candidate in candidates), key=lambda found: found[0])
-    if least >= (1 - LEAST_GAIN) * distance(Triangulation()):
+    if least >= (1 - _LEAST_GAIN) * distance(Triangulation()):
         best = Triangulation()
     scale, phase = find_steps(real())
     return replace(best, scale=scale, phase=phase)
@@ -125,8 +120,7 @@ def learn_triangulation(synthetic: Frames, real: Frames) -> Triangulation:
 def _asymmetry(frames: Iterable[Array]) -> tuple[Floats, Floats]:
     """Return by how much gaps are wider where the left side is nearer, and the smaller number of gaps of both sides.
 
-    The first is (jumps, widths): the cumulative share of gaps up to each width, left minus right. The second is
-    (jumps,).
+    (jumps, widths): the cumulative share of gaps up to each width, left minus right; and (jumps,).
     """
     counts = np.zeros((2, len(_JUMPS) - 1, _WIDEST + 1))
     for frame in frames:
@@ -152,29 +146,21 @@ def unlit(disparity: NDArray[np.floating]) -> NDArray[np.bool_]:
     """
     height, width = disparity.shape
     first = int(disparity.min())
-    reach = width + int(disparity.max()) - first + 3
+    reach = width + int(disparity.max()) - first + 3  # the last places of a row stay empty
     places = np.rint(disparity + np.arange(-first, width - first, dtype=np.float32)).astype(np.int64)
     places += np.arange(height)[:, None] * reach
-    nearest = np.zeros((height, reach), np.float32)
-    np.maximum.at(nearest.reshape(-1), places.reshape(-1), disparity.reshape(-1))
-    hidden: NDArray[np.bool_] = _running(np.maximum, nearest, 3, 1, 0).reshape(-1)[places] > disparity + np.float32(1)
+    nearest = np.zeros(height * reach, np.float32)
+    np.maximum.at(nearest, places.reshape(-1), disparity.reshape(-1))
+    around = functools.reduce(np.maximum, (nearest[places + side] for side in (-1, 0, 1)))
+    hidden: NDArray[np.bool_] = around > disparity + np.float32(1)
     return hidden
 
 
 def opening(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
-    """Return the morphological opening of a mask (H, W) by a square of `size` px, as `cv2.morphologyEx` computes it.
-
-    For an even size the result is one pixel off to the right and below, as there.
-    """
+    """Return the opening of a mask (H, W) by a square of `size` px, to the bit as `cv2.morphologyEx` computes it."""
+    padding = ((size // 2, size - 1 - size // 2), (0, 0))
     for function, outside in ((np.minimum, True), (np.maximum, False)):
-        for axis in (0, 1):
-            mask = _running(function, mask, size, axis, outside)
+        for _ in ("down", "across"):
+            padded = np.pad(mask, padding, constant_values=outside)
+            mask = functools.reduce(function, (padded[k : k + len(mask)] for k in range(size))).T
     return mask
-
-
-def _running(function: np.ufunc, values: Array, size: int, axis: int, outside: float) -> Array:
-    """Return the running minimum or maximum over `size` px along an axis, which begin size // 2 before each pixel."""
-    padding = [(0, 0), (0, 0)]
-    padding[axis] = (size // 2, size - 1 - size // 2)
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(values, padding, constant_values=outside), size, axis)
-    return functools.reduce(function, np.moveaxis(windows, -1, 0))

@@ -27,7 +27,7 @@ from simgan.errors import require
 from simgan.history import History
 from simgan.images import codecs
 from simgan.images.arrays import to_array, to_tensor
-from simgan.losses import discriminator_loss, gradient_penalty, realism_loss, refiner_loss, self_regularization
+from simgan.losses import discriminator_loss, gradient_penalty, realism_loss, self_regularization
 from simgan.preparation.photometry import LIGHTS
 from simgan.refiner import Refiner
 from simgan.runtime import keep_freed_pages
@@ -137,7 +137,7 @@ class Trainer:
             if adversarial:
                 logits = self.discriminator(augment(refined, draws[part], self.config.augment))
                 realism = realism_loss(logits, reduction)
-                loss = refiner_loss(realism, regularization, self.regularization_weight)
+                loss = realism + self.regularization_weight * regularization  # eq. 1
                 self._log(realism=self._of_batch(realism))
             self._backward(loss)
             self._log(regularization=self._of_batch(regularization), change=(refined - prepared).abs().mean())
