@@ -126,7 +126,7 @@ class Experiment(ABC):
 
     def __post_init__(self) -> None:
         numbers = {name: value for name, value in vars(self).items() if isinstance(value, int | float)}
-        if wrong := [f"{name} {value}" for name, value in numbers.items() if value <= ("limit" in name)]:
+        if wrong := [f"{name} {value}" for name, value in numbers.items() if value <= (1 if "limit" in name else 0)]:
             raise ConfigError(f"{', '.join(wrong)} must be positive, and a limit at least 2 images")
         if unknown := set(self.augment) - set(self.augmentations):
             raise ConfigError(f"there is no augmentation {sorted(unknown)}: choose of {', '.join(self.augmentations)}")
@@ -181,10 +181,7 @@ class Experiment(ABC):
             return self.network(height, width)
 
     def train(self, network: nn.Module, data: LabelledImages, seed: int) -> None:
-        """Train a network in place, on its device; called again with other images, it is fine-tuned.
-
-        The order of the images is the same with and without augmentation.
-        """
+        """Train a network in place, again to fine-tune it; augmentation does not change the order of the images."""
         device = next(network.parameters()).device
         keep_freed_pages()
         order, augmentation = (Generator().manual_seed(2 * seed + part) for part in (0, 1))

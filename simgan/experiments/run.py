@@ -1,7 +1,7 @@
 """Does refining help? The same network is trained on each arm's images and tested on the same real ones, over seeds.
 
-Every (arm, seed) is written to a folder as soon as it is trained, so that an interrupted experiment goes on. Nothing is
-chosen on the test images: no checkpoint, no early stopping, no setting.
+Every (arm, seed) is written as soon as it is trained, so that an interrupted experiment goes on. Nothing is chosen on
+the test images: no checkpoint, no early stopping, no setting.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def evaluate(experiment: Experiment) -> None:
 def run_experiment(sources: Sources, *, progress: Callable[[str], None] = lambda line: None) -> list[ArmResult]:
     """Train and test every arm with every seed, and a copy fine-tuned on real images if its arm is not real already.
 
-    Results are kept in the output, and taken from there where they were finished before. `progress` is called with a
-    line for each network. `ConfigError` for what cannot be trained, before anything is.
+    Finished results are taken from the output. `progress` is called with a line for each network. `ConfigError` for
+    what cannot be trained, before anything is.
     """
     experiment, test = sources.experiment, sources.test
     chosen = parse_arms(experiment.chosen_arms(), experiment.model, experiment.augmentations)

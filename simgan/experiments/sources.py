@@ -56,10 +56,7 @@ class Sources:
         self._equalized = any(refiner.config.equalize for refiner in self._refiners.values())
         for name, refiner in self._refiners.items():
             if find(refiner.config.domain).codec != self._domain.codec:
-                raise ConfigError(
-                    f"{name} refines {refiner.config.domain}, not {self._domain.name}: "
-                    f"give a model of {self._domain.words.images}"
-                )
+                raise ConfigError(f"{name} refines {refiner.config.domain}, not {self._domain.name}: give another")
             if refiner.config.equalize != self._equalized:
                 raise ConfigError(f"{name} does not equalize images, another model does: they need one test set")
         self._test, self._train = self._read_real()
@@ -167,26 +164,23 @@ def _without_persons(dataset: Dataset, test: Dataset, source: str) -> Dataset:
 
 def parse_arms(names: Sequence[str], models: Sequence[str], augmentations: Sequence[str]) -> list[Arm]:
     """Return the arms of these names, a refined one for each model; `ConfigError` for a wrong name or two alike."""
-    arms = [arm for name in names for arm in _parse(name, models, augmentations)]
+    arms = []
+    for name in names:
+        match = _NAME.fullmatch(name)
+        chosen = set(match[3].split("+")[1:]) if match else set()
+        if not match or match[1] == "0" or not chosen <= set(augmentations):
+            raise ConfigError(
+                f"there is no arm {name!r}: it is synthetic, refined or real, as in 4x-refined for four times as many "
+                f"images, or synthetic+{'+'.join(augmentations[-2:])} with augmentation ({', '.join(augmentations)})"
+            )
+        augment = tuple(kind for kind in augmentations if kind in chosen)
+        refiners: Sequence[str | None] = models if match[2] == "refined" else (None,)
+        if not refiners:
+            raise ConfigError(f"the arm {name} needs a model that refines: give one or more")
+        for model in refiners:
+            by = f" by {Path(model).name or model}" if model and len(models) > 1 else ""
+            arms.append(Arm(match[2], int(match[1] or 1), augment, model, name + by))
     known = [arm.name for arm in arms]
     if not known or len(set(known)) < len(known):
         raise ConfigError(f"arms need different names: {', '.join(known) or 'none is given'} (models too)")
     return arms
-
-
-def _parse(name: str, models: Sequence[str], augmentations: Sequence[str]) -> list[Arm]:
-    match = _NAME.fullmatch(name)
-    chosen = set(match[3].split("+")[1:]) if match else set()
-    if not match or match[1] == "0" or not chosen <= set(augmentations):
-        raise ConfigError(
-            f"there is no arm {name!r}: it is synthetic, refined or real, as in 4x-refined for four times as many "
-            f"images, or synthetic+{'+'.join(augmentations[-2:])} with augmentation ({', '.join(augmentations)})"
-        )
-    augment = tuple(kind for kind in augmentations if kind in chosen)
-    times, kind = int(match[1] or 1), match[2]
-    if kind != "refined":
-        return [Arm(kind, times, augment, name=name)]
-    if not models:
-        raise ConfigError(f"the arm {name} needs a model that refines: give one or more")
-    alone = len(models) == 1
-    return [Arm(kind, times, augment, m, name if alone else f"{name} by {Path(m).name or m}") for m in models]

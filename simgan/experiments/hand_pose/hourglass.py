@@ -21,9 +21,8 @@ class _Residual(nn.Module):
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
         half = after // 2
-        self.change = nn.Sequential(
-            *_activated(before, half, 1), *_activated(half, half, 3), *_activated(half, after, 1)
-        )
+        layers = _activated(before, half, 1) + _activated(half, half, 3) + _activated(half, after, 1)
+        self.change = nn.Sequential(*layers)
         self.skip = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
