@@ -17,6 +17,7 @@ from simgan.cli import main
 from simgan.hub.push import push_model
 from simgan.hub.push_data import describe, push_data
 from simgan.images.files import encode_png
+from simgan.refining.job import record
 from simgan.simulators.eyes import renders as eyes
 from simgan.simulators.hands import renders as hands
 
@@ -40,6 +41,10 @@ def model(tmp_path_factory):
 def images():
     grey = eyes.render(range(2))[0]
     return [grey[0], grey[1].astype(np.uint16) * 257 + 3]  # 8 and 16 bits
+
+
+def by(refiner, strength):
+    return describe(refiner, record(refiner, strength))
 
 
 def as_files(folder, images):
@@ -166,7 +171,7 @@ def test_the_card_tells_what_refined_it_and_stays_until_it_is_to_be_replaced(hub
     commit = push_model(model, "org/model").url.rsplit("/", 1)[-1]
     refiner = Refiner.from_pretrained("org/model")
     output = as_files(tmp_path / "out", images)
-    push_data(output, "org/data", describe(refiner, 0.5))
+    push_data(output, "org/data", by(refiner, 0.5))
     card = DatasetCard.load("org/data")
     card.validate()
     assert card.data["refined_by"]["refiner"] == "org/model"
@@ -174,19 +179,19 @@ def test_the_card_tells_what_refined_it_and_stays_until_it_is_to_be_replaced(hub
     assert card.data["refined_by"]["strength"] == 0.5
     assert f"| revision | {commit} |" in card.text
     assert "| gaze | List(float64) |" in card.text
-    assert describe(Refiner.from_pretrained(model), 1.0)["refiner"] == "run"
-    assert describe(Refiner.from_pretrained(model), 1.0)["revision"] == "simgan 0.1.0, commit abc1234, step 20"
+    assert by(Refiner.from_pretrained(model), 1.0)["refiner"] == "run"
+    assert by(Refiner.from_pretrained(model), 1.0)["revision"] == "simgan 0.1.0, commit abc1234, step 20"
     edited = card.content.replace("## Terms", "## My terms")
     api = HfApi(token="hf_anna")
     api.upload_file(repo_id="org/data", repo_type="dataset", path_in_repo="README.md", path_or_fileobj=edited.encode())
-    assert push_data(output, "org/data", describe(refiner, 1.0)).card_kept
+    assert push_data(output, "org/data", by(refiner, 1.0)).card_kept
     assert DatasetCard.load("org/data").content == edited
-    assert not push_data(output, "org/data", describe(refiner, 1.0), replace_card=True).card_kept
+    assert not push_data(output, "org/data", by(refiner, 1.0), replace_card=True).card_kept
     assert "## My terms" not in DatasetCard.load("org/data").content
 
 
 def test_fewer_shards_leave_none_of_the_old_ones(hub, model, images, tmp_path, monkeypatch):
-    made = describe(Refiner.from_pretrained(model), 1.0)
+    made = by(Refiner.from_pretrained(model), 1.0)
     output = as_files(tmp_path / "out", images)
     (output / "test" / "b.png").rename(output / "train" / "b.png")
     monkeypatch.setattr("simgan.hub.push_data.SHARD", 1)
@@ -202,7 +207,7 @@ def test_fewer_shards_leave_none_of_the_old_ones(hub, model, images, tmp_path, m
 
 
 def test_what_is_no_data_set_is_refused(hub, model, images, tmp_path):
-    made = describe(Refiner.from_pretrained(model), 1.0)
+    made = by(Refiner.from_pretrained(model), 1.0)
     (tmp_path / "one.png").write_bytes(encode_png(images[0]))
     with pytest.raises(SourceError, match="is one image: push a folder"):
         push_data(tmp_path / "one.png", "org/data", made)

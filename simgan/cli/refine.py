@@ -60,7 +60,7 @@ def refine(
     if push_to_hub is not None:
         note_refined(output, facts)
         try:
-            by, where = describe(refiner, strength), {"private": private or None, "replace_card": replace_card}
+            by, where = describe(refiner, facts), {"private": private or None, "replace_card": replace_card}
             print(push_data(output, push_to_hub, by, leave_out=copy, **where))
         except PublishError as error:
             raise PublishError(f"{error}; {output} is whole, and the same command pushes it later") from error

@@ -30,18 +30,13 @@ IMAGES = Domain(
 )
 """Images of any kind: the domain of models whose own domain is not registered here."""
 DEFAULT_PRESET = DEFAULT_MODEL = "eyes"
-DEFAULT = EYES
-"""The domain whose size crops have where none is given."""
+DEFAULT = EYES  # crops have its size where none is given
 
 _registered: dict[str, Domain] = {domain.name: domain for domain in (EYES, HANDS, IMAGES)}
 
 
 def register(domain: Domain) -> Domain:
-    """Make a domain known to all of simgan, and return it.
-
-    `ConfigError` where its name or the name of one of its presets belongs to another domain, or another domain has a
-    label of the same name that is not the same.
-    """
+    """Make a domain known to all of simgan, and return it; `ConfigError` where a name of it is another's."""
     for other in _registered.values():
         if other is domain:
             return domain
@@ -75,8 +70,7 @@ def all_domains() -> tuple[Domain, ...]:
 
 def find(name: str) -> Domain:
     """Return the domain of that name, or the general domain `images` where it is not registered here."""
-    _load_entry_points()
-    return _registered.get(name, IMAGES)
+    return next((domain for domain in all_domains() if domain.name == name), IMAGES)
 
 
 def of_preset(name: str) -> tuple[Domain, Recipe]:

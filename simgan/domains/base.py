@@ -1,7 +1,5 @@
 """What a domain is: all that differs between one kind of image and another, in one object."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,9 +16,7 @@ from simgan.preparation.triangulation import Frames, Triangulation
 
 Size = tuple[int, int]  # width and height in pixels
 Images = NDArray[Any]  # stored images of one size: uint8 (N, H, W) or (N, H, W, 3), or depth, uint16 (N, H, W) in mm
-
-# A layer of a discriminator: (kind, kernel size, stride, maps); a pool keeps its number of maps.
-Layer = tuple[str, int, int, int]
+Layer = tuple[str, int, int, int]  # of a discriminator: kind, kernel size, stride, maps (0: a pool keeps their number)
 
 PATCHES: tuple[Layer, ...] = (
     ("conv", 3, 2, 96),
@@ -31,7 +27,6 @@ PATCHES: tuple[Layer, ...] = (
     ("conv", 1, 1, 2),
 )
 """The paper's discriminator of small images: patches of 23 px, one every 4 px."""
-
 
 PAPER: Mapping[str, Any] = {
     "refiner_warm_up": 1000,
@@ -71,15 +66,11 @@ class Label:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A preset: networks and training settings, each with its reason beside it.
+    """A preset: networks and training settings, each with its reason beside it."""
 
-    `refiner` and `discriminator` are arguments of `RefinerConfig` and `DiscriminatorConfig`, `training` those of
-    `simgan.training.config.TrainingConfig` that differ from its defaults.
-    """
-
-    refiner: Mapping[str, Any] = field(default_factory=dict)
-    discriminator: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
+    refiner: Mapping[str, Any] = field(default_factory=dict)  # arguments of `RefinerConfig`
+    discriminator: Mapping[str, Any] = field(default_factory=dict)  # of `DiscriminatorConfig`
+    training: Mapping[str, Any] = field(default_factory=dict)  # of `TrainingConfig`, where they are not its defaults
 
 
 @dataclass(frozen=True)
@@ -158,32 +149,26 @@ class SurfaceWeight:
 
 @dataclass(frozen=True)
 class Domain:
-    """One kind of image.
-
-    Measures take stored images as the codec shows them to people: 8 bits, or depth in mm.
-    """
+    """One kind of image. Measures take stored images as the codec shows them to people: 8 bits, or depth in mm."""
 
     name: str
     codec: str  # of `simgan.images.codecs`: grey8, rgb8 or depth16
     size: Size | None  # of an image; None where images keep their own size
     recipes: Mapping[str, Recipe]  # by the name of the preset
     words: Words
-    realism: Callable[[Images, Images], float] = patch_swd
-    """Distance ≥ 0 of images from real ones, by which training chooses."""
+    realism: Callable[[Images, Images], float] = patch_swd  # distance ≥ 0 from real images, by which training chooses
     shift: Callable[[Images, Images, Mapping[str, Any]], Floats] = flow_shift
     """How far labelled parts moved between images before and after refining, with their labels by column: (N, 2),
     median and 90th percentile of each image in the unit of `words`; NaN where it cannot be measured."""
     measure_realism: Callable[..., Realism] = measure_realism  # the fuller measure of `simgan evaluate realism`
-    measure_shift: Callable[..., Shift] | None = None
-    """The fuller measure of `simgan evaluate shift`: (before, after, labels, seed=0); None sums up `shift`."""
+    measure_shift: Callable[..., Shift] | None = None  # gets (before, after, labels, seed=0); None: sums up `shift`
     labels: Mapping[str, Label] = field(default_factory=dict)  # columns that its sources may have
     terms: Mapping[str, Terms] = field(default_factory=dict)  # of its sources, by their kind
     weight: PointsWeight | SurfaceWeight | None = None  # where the label must not move, and regularization weighs more
     fit_photometry: Callable[[Photometry, Images, Images], None] | None = None
-    """Fits light and tones, in place and without labels, to stored synthetic and real images (N, H, W) or (N, H, W, C)
-    before the network is trained; `SourceError` where they are of another kind. None: refiners have no photometry."""
+    """Fits light and tones, in place and without labels, to stored synthetic and real images before the network is
+    trained; `SourceError` where they are of another kind. None: refiners have no photometry."""
     learn_triangulation: Callable[[Frames, Frames], Triangulation] | None = None
     """Learns what a depth camera does, without labels, from synthetic and real images."""
     unusual_layout: float | None = None
-    """Distance from its renders, see `simgan.space.notes.strangeness`, above which a visitor's image is unusual; None
-    if layouts are not compared."""
+    """`simgan.space.notes.strangeness` above which a visitor's image is unusual; None if layouts are not compared."""

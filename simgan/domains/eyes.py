@@ -22,11 +22,7 @@ RECIPES = {
     # distinguish lid and cheek, and the result is nearer to real images (the card of `eyes` has the figures). The
     # residual starts as the identity, so that the refiner needs no warm-up. MPIIGaze's crops are histogram-equalized,
     # so synthetic ones must be.
-    "eyes": Recipe(
-        {**NETWORK, "width": 12, "kernel_size": 7},
-        {"layers": PATCHES},
-        EMBEDDED,
-    ),
+    "eyes": Recipe({**NETWORK, "width": 12, "kernel_size": 7}, {"layers": PATCHES}, EMBEDDED),
     # For thousands of real images, and a GPU or an hour. Noise gives each image a light and a grain of its own; a
     # discriminator that also judges the whole image (with R1, and the momentum that goes with it) makes refined images
     # as various as the real ones. Photometry would even that out. So many real images need no history, and no
@@ -52,12 +48,7 @@ RECIPES = {
             "max_median_shift": 0.8,
         },
     ),
-    # The paper's values.
-    "eyes-paper": Recipe(
-        {"width": 64, "kernel_size": 3, "blocks": 4},
-        {"layers": PATCHES},
-        {**PAPER, **EMBEDDED},
-    ),
+    "eyes-paper": Recipe({"width": 64, "kernel_size": 3, "blocks": 4}, {"layers": PATCHES}, {**PAPER, **EMBEDDED}),
 }
 
 
@@ -109,7 +100,6 @@ WORDS = Words(
         "correct a wrong crop.",
     ),
 )
-
 
 EYES = Domain(
     name="eyes",

@@ -6,21 +6,9 @@ from simgan.preparation.triangulation import learn_triangulation
 
 SIDE = 224
 JOINTS = (
-    "little fingertip",
-    "little middle",
-    "ring tip",
-    "ring middle",
-    "middle tip",
-    "middle middle",
-    "index tip",
-    "index middle",
-    "thumb tip",
-    "thumb middle",
-    "thumb base",
-    "wrist left",
-    "wrist right",
-    "palm",
-)
+    "little fingertip", "little middle", "ring tip", "ring middle", "middle tip", "middle middle", "index tip",
+    "index middle", "thumb tip", "thumb middle", "thumb base", "wrist left", "wrist right", "palm",
+)  # fmt: skip
 """The joints of a hand in the order of every label: those 14 of NYU's 36 on which methods are compared."""
 
 PAPER_LAYERS: tuple[Layer, ...] = (
@@ -55,7 +43,6 @@ RECIPES = {
             "max_median_shift": 3.0,
         },
     ),
-    # The paper's values.
     "hands-paper": Recipe(
         {"width": 64, "kernel_size": 7, "blocks": 10},
         {"layers": PAPER_LAYERS},
@@ -109,7 +96,6 @@ WORDS = Words(
         "Depth of more than 300 mm behind the nearest reading is background for it, and stays as it is.",
     ),
 )
-
 
 HANDS = Domain(
     name="hands",

@@ -1,8 +1,6 @@
 """The base of both networks: loaded, saved and pushed as `config.json` and `model.safetensors`, nothing else.
 
-One folder or Hub repository holds one model: the refiner at its root, its discriminator under `discriminator/`, so both
-classes load from the same name. Loading is strict: only safetensors, never pickle. A missing configuration, an unknown
-key or a tensor that does not fit is an error with a sentence.
+One folder or Hub repository holds one model: the refiner at its root, its discriminator under `discriminator/`.
 """
 
 import dataclasses
@@ -24,6 +22,7 @@ from simgan.hub.cards.model import render_model_card
 from simgan.hub.cards.records import read_records
 from simgan.hub.loading import CONFIG, WEIGHTS, check_files, fetch, local_folder
 from simgan.hub.uploading import CARD, Pushed, upload
+from simgan.refining.job import write
 
 
 class Pretrained(nn.Module):
@@ -72,28 +71,23 @@ class Pretrained(nn.Module):
     def save_pretrained(self, folder: str | os.PathLike[str], *, metadata: dict[str, str] | None = None) -> None:
         """Write `config.json` and `model.safetensors` into `folder` (under `discriminator/` for a discriminator).
 
-        Each file is written aside and renamed. `metadata`, text by text, goes into the safetensors header; without it,
-        what the weights came with. The same weights and metadata give the same bytes.
+        `metadata` goes into the safetensors header; without it, what the weights came with. The same gives the same
+        bytes.
         """
         target = Path(folder) / self.subfolder
-        target.mkdir(parents=True, exist_ok=True)
         values = {name: value for name, value in dataclasses.asdict(self.config).items() if value is not None}
         config = {"model_type": f"simgan-{type(self).__name__.lower()}", **values}
         tensors = {key: value.detach().cpu().contiguous() for key, value in self.state_dict().items()}
         header = {"format": "pt", **(metadata or self.metadata or {"simgan_version": VERSION})}
-        with TemporaryDirectory(prefix=".saving-", dir=target) as aside:
-            (Path(aside) / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-            (Path(aside) / WEIGHTS).write_bytes(_ordered(safetensors.torch.save(tensors, metadata=header)))
-            for file in (WEIGHTS, CONFIG):
-                (Path(aside) / file).replace(target / file)
+        write(target / WEIGHTS, _ordered(safetensors.torch.save(tensors, metadata=header)))
+        write(target / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
 
     def push_to_hub(self, repo_id: str, *, commit_message: str | None = None, **options: Any) -> Pushed:
         """Push this network to the Hub repository org/name in one commit; `url` of what is returned is the commit's.
 
         A refiner goes to the root, with a card where the repository has none; a discriminator under `discriminator/`.
-        Files that are there already are not sent. Options: `private` for a new repository, a branch `revision` (made
-        from main if it is new), `token`, and `create_pr`. `simgan push RUN org/name` pushes a run with its samples,
-        figures and measures too. `PublishError`: the Hub refused it, or was not reached; its answer and the remedy.
+        Options: `private` for a new repository, a branch `revision` (made from main if it is new), `token`, and
+        `create_pr`. `simgan push RUN org/name` pushes a whole run. `PublishError`: the Hub's answer and the remedy.
         """
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder)

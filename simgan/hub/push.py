@@ -1,7 +1,4 @@
-"""A trained model on the Hub, in one commit: both networks, the card, samples, figures and records.
-
-A run is pushed by a background thread while it trains, and at its end.
-"""
+"""A trained model on the Hub, in one commit: both networks, the card, samples, figures and records."""
 
 import json
 import shlex
@@ -35,11 +32,9 @@ SILENCE = 60  # seconds after which a request that the Hub does not answer has f
 def push_model(
     source: str | Path, repo_id: str, *, card: bool = True, commit_message: str | None = None, **options: Any
 ) -> Pushed:
-    """Push a run, the folder of a model, or a shipped model; a second push of the same sends nothing.
+    """Push a run, the folder of a model, or a shipped model, with `options` of `simgan.hub.uploading.upload`.
 
-    `card`: with its card. `options` are those of `simgan.hub.uploading.upload`: revision, create_pr, private, token,
-    replace_card. `ModelError` where `source` holds no refiner, `PublishError` where the Hub refuses it or is out of
-    reach.
+    A second push of the same sends nothing. `card`: with its card. `ModelError` where `source` holds no refiner.
     """
     found = local_folder(str(Path(source).expanduser()))
     if found is None:
@@ -79,8 +74,7 @@ def gather(records: Records, target: Path, repo_id: str) -> None:
 class BackgroundPushes:
     """The pushes of one run, one at a time. None of them raises, and only `finish` waits.
 
-    The thread is a daemon, unlike those of `HfApi.run_as_future`: a Hub that does not answer cannot hold up the end of
-    the process.
+    The thread is a daemon, unlike those of `HfApi.run_as_future`: a Hub that does not answer holds up no process.
     """
 
     def __init__(
@@ -89,19 +83,16 @@ class BackgroundPushes:
         """Print a warning where a push would fail now. `every`: push after so many checkpoints; 0: only at the end."""
         self.run, self.repo_id, self.every, self.private, self.revision = run, repo_id, every, private, revision
         self.checkpoints = 0
-        self.thread: threading.Thread | None = None
+        self.thread = threading.Thread()
         self._outcome: Pushed | str = ""  # of the last push that has ended; a text says why it failed
         disable_progress_bars()
         get_session().timeout = SILENCE
         warn_of_refusal(repo_id)
 
     def checkpoint(self) -> None:
-        """Push a copy of the run as it is now, if it is time to and no push is running.
-
-        The card is left to `finish`: once there, a card is not replaced.
-        """
+        """Push a copy of the run as it is now, without a card, if it is time to and no push is running."""
         self.checkpoints += 1
-        if not self.every or self.checkpoints % self.every or (self.thread and self.thread.is_alive()):
+        if not self.every or self.checkpoints % self.every or self.thread.is_alive():
             return
         try:  # the run's folder is written while the push reads
             copy = TemporaryDirectory(prefix=".pushing-", dir=self.run, ignore_cleanup_errors=True)
@@ -123,20 +114,18 @@ class BackgroundPushes:
             if self._wait(deadline, give_up) and isinstance(self._outcome, Pushed):
                 print(self._outcome, flush=True)
                 return
-        why = "it took too long" if self.thread and self.thread.is_alive() else self._outcome
+        why = "it took too long" if self.thread.is_alive() else self._outcome
         command = ["simgan", "push", str(self.run), self.repo_id, *["--private"] * self.private]
         command += ["--revision", self.revision] if self.revision else []
-        print(
-            f"The model was not pushed ({why}). It is safe in {self.run}; to push it:\n{shlex.join(command)}",
-            flush=True,
-        )
+        told = f"The model was not pushed ({why}). It is safe in {self.run}; to push it:\n{shlex.join(command)}"
+        print(told, flush=True)
 
     def _start(self, copy: "TemporaryDirectory[str] | None") -> None:
         self.thread = threading.Thread(target=self._push, args=[copy], daemon=True)
         self.thread.start()
 
     def _push(self, copy: "TemporaryDirectory[str] | None") -> None:
-        """Push the run with its card, or a copy of it without one."""
+        """Push the run with its card, or a copy of it without one: once there, a card is not replaced."""
         options: dict[str, Any] = {"card": copy is None, "private": self.private, "revision": self.revision}
         with copy or nullcontext(str(self.run)) as folder:
             try:
@@ -148,9 +137,9 @@ class BackgroundPushes:
 
     def _wait(self, deadline: float, give_up: Callable[[], bool]) -> bool:
         """Return whether no push is running any more."""
-        while self.thread and self.thread.is_alive() and time.monotonic() < deadline and not give_up():
+        while self.thread.is_alive() and time.monotonic() < deadline and not give_up():
             self.thread.join(0.1)
-        return self.thread is None or not self.thread.is_alive()
+        return not self.thread.is_alive()
 
     def _warn(self, why: object) -> None:
         print(f"warning: not pushed after this checkpoint: {why}", file=sys.stderr, flush=True)

@@ -19,11 +19,11 @@ from simgan.errors import SourceError
 from simgan.hub import VERSION
 from simgan.hub.cards.model import environment
 from simgan.hub.cards.records import name_source
+from simgan.hub.pretrained import Pretrained
 from simgan.hub.uploading import CARD, Pushed, upload
 from simgan.images.files import ARRAYS, SUFFIXES, decode, encode_png, pictures
-from simgan.refining.engine import RefinerLike
 from simgan.refining.files import image_column, is_dataset, listing, open_dataset
-from simgan.refining.job import RECORD, is_of_record, record, write
+from simgan.refining.job import RECORD, is_of_record, write
 
 SHARD = 2**28  # bytes of images in a Parquet file
 SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
@@ -35,8 +35,8 @@ Facts = dict[str, Any]
 Read = Callable[[str], bytes]
 
 
-def describe(refiner: RefinerLike, strength: float) -> Facts:
-    """Return by what images are refined: name, revision and SHA-256 of a refiner, the strength, simgan's version.
+def describe(refiner: Pretrained, facts: Facts) -> Facts:
+    """Return by what images are refined: name and revision of a refiner, and what `record` tells of it.
 
     The name is an id on the Hub, with its commit, or that of a shipped model or a folder.
     """
@@ -46,8 +46,7 @@ def describe(refiner: RefinerLike, strength: float) -> Facts:
         if "commit" in header:
             step = f", step {header['step']}" if "step" in header else ""
             revision = f"simgan {header['simgan_version']}, commit {header['commit']}{step}"
-    digest = record(refiner, strength)["refiner"]
-    return {"refiner": name, "revision": revision, "digest": digest, "strength": strength, "version": VERSION}
+    return {"refiner": name, "revision": revision, "digest": facts["refiner"], "strength": facts["strength"]}
 
 
 def is_refined(output: Path, facts: Facts) -> bool:
@@ -58,10 +57,7 @@ def is_refined(output: Path, facts: Facts) -> bool:
 
 
 def note_refined(output: Path, facts: Facts) -> None:
-    """Write a note beside an archive or a data set of what it was refined with.
-
-    A folder of files needs none: refining it again skips what is done.
-    """
+    """Write what an archive or a data set was refined with beside it; a folder of files has its own record."""
     if not (output / RECORD).is_file():
         write(_note_of(output), json.dumps(facts).encode())
 
@@ -73,10 +69,9 @@ def _note_of(output: Path) -> Path:
 def push_data(output: Path, repo_id: str, by: Facts, *, leave_out: Sequence[str] = (), **options: Any) -> Pushed:
     """Push what was refined into `output`: a folder or archive of images, a `datasets` folder or a `.parquet` file.
 
-    `load_dataset(repo_id)` returns it. Pushing the same again sends nothing. `leave_out`: patterns of images that are
-    labels, as for `refine_path`; like all other files of a folder they are not pushed. `options` are those of
-    `simgan.hub.uploading.upload`. `SourceError` where there is nothing to push, `PublishError` where the Hub refuses
-    it or is out of reach.
+    `load_dataset(repo_id)` returns it. `leave_out`: patterns of images that are labels, as for `refine_path`; like all
+    other files of a folder they are not pushed. `options` are those of `simgan.hub.uploading.upload`. `SourceError`
+    where there is nothing to push.
     """
     with TemporaryDirectory() as place:
         folder = Path(place) / "set"
@@ -100,7 +95,7 @@ def push_data(output: Path, repo_id: str, by: Facts, *, leave_out: Sequence[str]
             .get_template("dataset.md.jinja")
             .render(
                 name=repo_id,
-                by=by,
+                by=by | {"version": VERSION},
                 count=count,
                 size=next((size for most, size in SIZES if count < most), "n>10M"),
                 splits=counts,

@@ -1,7 +1,4 @@
-"""Upload a folder to the Hub in one commit, with retries; files that are there already are not sent.
-
-Nothing here depends on what the folder holds, except that its README.md is a card.
-"""
+"""Upload a folder to the Hub in one commit, with retries; files that are there already are not sent."""
 
 import logging
 import sys
@@ -73,11 +70,9 @@ def upload(
     """Commit all files of a folder, under their relative names, to a repository (org/name), which is made if it is new.
 
     `repo_type`: model, dataset or space. `revision`: a branch, made from main if it is new; main if not given.
-    `create_pr`: as a pull request. `private`: a new repository is private; one that is public is refused. `owned`:
-    folders ("samples/") of the repository whose files are deleted where `folder` has them no more, unless a card that
-    stays there names them. `replace_card`: otherwise a card is only sent where there is none.
-
-    `PublishError`: the Hub refused it, or was not reached in four attempts. Then nothing of it is on the Hub.
+    `private`: a new repository is private; one that is public is refused. `owned`: folders ("samples/") whose files are
+    deleted where `folder` has them no more, unless a card that stays there names them. `replace_card`: otherwise a card
+    is only sent where there is none. `PublishError`: the Hub refused it, or was not reached; nothing of it is there.
     """
     if repo_id.count("/") != 1:
         raise PublishError(NO_ID.format(repo_id))
@@ -102,22 +97,23 @@ def upload(
                 del sent[CARD]
         gone = [name for name in there if name.startswith(tuple(owned)) and name not in sent and name not in kept]
         operations: list[Any] = [CommitOperationAdd(name, str(path)) for name, path in sent.items()]
-        operations += [CommitOperationDelete(name) for name in gone]
+        operations += map(CommitOperationDelete, gone)
         commit = api.create_commit(repo_id, operations, commit_message=message, create_pr=create_pr, **where)
         return Pushed(commit.pr_url or commit.commit_url, commit.oid != before.sha, bool(kept))
 
-    for wait in (*WAITS, None):
+    waits = iter(WAITS)
+    while True:
         try:
             return attempt()
         except PublishError:
             raise
         except Exception as error:  # of any layer below: HTTP, sockets, files, the client
             why, may_pass = explain(error, repo_id)
-            if wait is None or not may_pass:
+            wait = next(waits, None) if may_pass else None
+            if wait is None:
                 raise PublishError(why) from error
             logger.warning("%s; next attempt in %d s", why, wait)
             time.sleep(wait)
-    raise AssertionError  # the last wait is None
 
 
 def warn_of_refusal(repo_id: str) -> None:

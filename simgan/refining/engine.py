@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from simgan.errors import ImageError, Stopped
 from simgan.images import codecs
@@ -22,7 +22,17 @@ PIECE = 2**14  # pixels that go through the network together: their maps fit the
 STRIP = 2**20  # pixels of a strip of a large image, so that memory does not grow with the image
 
 ShouldStop = Callable[[], bool] | None
-RefinerLike = Any  # a `simgan.Refiner`, which a room above makes
+
+
+class RefinerLike(Protocol):
+    """What refining takes of a `simgan.Refiner`, which a room above makes."""
+
+    config: Any
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...  # noqa: D102
+    def state_dict(self) -> dict[str, Tensor]: ...  # noqa: D102
+    def prepare(self, x: Tensor, /) -> Tensor: ...  # noqa: D102
+    def convolve(self, prepared: Tensor, /) -> Tensor: ...  # noqa: D102
 
 
 def refine(
@@ -41,9 +51,7 @@ def refine(
     if isinstance(images, str | Path | Image.Image | np.ndarray | Tensor):
         return next(_refine_many(refiner, [images], strength, 1, should_stop))
     if not isinstance(images, Iterable):
-        raise ImageError(
-            f"cannot refine a {type(images).__name__}: give a path, an image, an array, a tensor or a list"
-        )
+        raise ImageError(f"cannot refine a {type(images).__name__}: give a path, image, array, tensor or list of them")
     refined = _refine_many(refiner, images, strength, size, should_stop)
     return list(refined) if isinstance(images, list | tuple) else refined
 
@@ -73,9 +81,8 @@ def _refine_many(
                 groups.setdefault((stored.shape, stored.dtype), []).append((number, image, stored))
         for members in groups.values():
             stack = np.stack([stored for *_, stored in members])
-            for (number, image, _), array in zip(
-                members, _refine_stored(refiner, stack, strength, should_stop), strict=True
-            ):
+            refined = _refine_stored(refiner, stack, strength, should_stop)
+            for (number, image, _), array in zip(members, refined, strict=True):
                 results[number] = codec.restore(array, image)
         yield from results.values()
 
@@ -123,9 +130,9 @@ def run_network(refiner: RefinerLike, x: Tensor, *, fast: bool = False, should_s
     `fast`: bfloat16 may be used. For what ships it is at most 0.26 of an 8-bit level off on average, 1 or none in 99 %
     of pixels, and 8 at worst (1,000 renders), so machines may differ by that much.
     """
-    layout: Any = {"memory_format": torch.channels_last}
-    if not all(kernel.is_contiguous(**layout) for kernel in refiner.parameters() if kernel.ndim == 4):
-        refiner.to(**layout)  # values stay; only the first call has to move them
+    for kernel in refiner.parameters():
+        if kernel.ndim == 4 and not kernel.is_contiguous(memory_format=torch.channels_last):
+            kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)  # values stay
     weights, device = next(refiner.parameters()), _device(refiner)
     fast = fast and weights.dtype == torch.float32 and has_fast_bfloat16(device)
     count = max(1, (PIECE if device == "cpu" else STRIP) // (x.shape[2] * x.shape[3]))
@@ -138,10 +145,7 @@ def run_network(refiner: RefinerLike, x: Tensor, *, fast: bool = False, should_s
 
 
 def _strips(refiner: RefinerLike, x: Tensor, should_stop: ShouldStop) -> Iterator[Tensor]:
-    """Return R(x) in strips from top to bottom: less memory for large images, and nothing else changes.
-
-    What the network takes of each overlaps the next by its receptive field. `Stopped` where `should_stop` says so.
-    """
+    """Yield R(x) in strips, top to bottom, whose inputs overlap by the receptive field: less memory, nothing else."""
     height, width = x.shape[2:]
     number = max(1, min(-(-height * width // STRIP), height // 16))
     prepared, reach = refiner.prepare(x), _reach(refiner)
@@ -169,9 +173,9 @@ def run_on_readings(refiner: RefinerLike, x: Tensor, background: float, should_s
     """Return R(x) of (B, 1, H, W), where all that is not `background` fills a part of the images.
 
     The network runs on the bounding box of the readings plus its receptive field; the rest is filled with R of an image
-    of background. The box is cut out with a rim, so that the padding at the cut changes nothing: reflecting padding
-    continues the background if one more pixel of it is there; padding with zeros does not, so a rim as wide as the
-    receptive field is computed and dropped. The image's own border is padded as always.
+    of background. The box is cut out with a rim, so that the padding at the cut changes nothing: one pixel where
+    reflecting continues the background, the receptive field where zeros do not. The image's own border is padded as
+    always.
     """
     reach = _reach(refiner)
     rim = reach if refiner.config.padding == "zeros" else 1

@@ -1,8 +1,7 @@
 """Refine an image, a folder, an archive or a `datasets` data set on disk; labels and names stay as they are.
 
 The work is done in a folder beside the output (for a folder of files in the output itself), one whole file at a time,
-each written aside and renamed. So a run that was killed continues where it was, and there is never a half file. A JPEG
-file keeps its own quantization tables and subsampling; all other formats are written without loss.
+so that a run that was killed continues where it was.
 """
 
 import json
@@ -35,10 +34,8 @@ def refine_path(refiner: RefinerLike, source: Path, output: Path, **settings: An
 
     Relative names, formats, modes and bit depths stay; files that are no images, such as labels, are copied. An archive
     becomes a folder where `output` has no archive's suffix. Called again after an interruption, it does the rest.
-    `settings` are those of `simgan.refining.job.Job`.
-
-    `SourceError`: nothing to refine, or an output that is the input, or was begun with another model or strength.
-    `ImageError`: a broken image. `Stopped`: `should_stop` returned True.
+    `settings` are those of `simgan.refining.job.Job`. What cannot be refined or written raises `SourceError`, a broken
+    image `ImageError`.
     """
     source, output = Path(source).expanduser(), Path(output).expanduser()
     if not source.exists():
@@ -50,7 +47,7 @@ def refine_path(refiner: RefinerLike, source: Path, output: Path, **settings: An
         output.parent.mkdir(parents=True, exist_ok=True)
         if source.suffix == ".parquet" or is_dataset(source):
             _refine_dataset(job, source, output)
-        elif source.is_file() and kind_of(source) is None:
+        elif source.is_file() and _kind_of(source) is None:
             _refine_file(job, source, output)
         else:
             _refine_files(job, source, output)
@@ -73,21 +70,18 @@ def _refine_file(job: Job, source: Path, output: Path) -> None:
 
 
 def _refine_files(job: Job, source: Path, output: Path) -> None:
-    """Refine the images of a folder or an archive, and copy all other files."""
     names, read_member = listing(source)
     images = pictures(name for name in names if not any(fnmatchcase(name, pattern) for pattern in job.copy))
     if not images:
         raise SourceError(f"{source} holds no images; their names end in {', '.join(sorted(IMAGES))}")
-    packed = kind_of(output)
+    packed = _kind_of(output)
     parts = job.begin(output, beside=bool(packed))
-    folder = parts / "files" if packed else output
-    done, to_refine = job.done, set(images)
-    left = [name for name in names if not (folder / name).is_file()]
-    for name in left:
-        if name not in to_refine:
+    folder, done = parts / "files" if packed else output, job.done
+    for name in sorted(set(names) - set(images)):
+        if not (folder / name).is_file():
             write(folder / name, read_member(name))
             done.copied += 1
-    left = [name for name in left if name in to_refine]
+    left = [name for name in images if not (folder / name).is_file()]
     done.already = len(images) - len(left)
     with tqdm(total=len(images), initial=done.already, desc="refining", unit=" images") as bar:
         for name, image, refined in job.refine_all(left, lambda name: (job.read_image(read_member(name), name), name)):
@@ -98,22 +92,25 @@ def _refine_files(job: Job, source: Path, output: Path) -> None:
                 job.progress(seen, len(images))
     if packed:
         aside = output.parent / f".{output.name}.part"
-        pack(packed, aside, folder, [name for name in names if (folder / name).is_file()])
+        mode: Any = packed
+        with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) if mode == "zip" else tarfile.open(aside, mode) as file:
+            add = file.write if isinstance(file, zipfile.ZipFile) else file.add
+            for name in names:
+                if (folder / name).is_file():  # not of an image that was broken
+                    add(folder / name, name)
         aside.replace(output)
         shutil.rmtree(parts)
 
 
-def kind_of(path: Path) -> str | None:
+def _kind_of(path: Path) -> Any:
     """Return how an archive is packed, by its name: "zip" or a mode of `tarfile`; None where it is no archive."""
-    name = path.name.lower()
-    return next((kind for suffix, kind in ARCHIVES.items() if name.endswith(suffix)), None)
+    return next((kind for suffix, kind in ARCHIVES.items() if path.name.lower().endswith(suffix)), None)
 
 
 def listing(source: Path) -> tuple[list[str], Callable[[str], bytes]]:
-    """Return the names of all files below a folder or in an archive, and the function that reads one of them.
+    """Return the names of all files in a folder or an archive, and the function that reads one of them.
 
-    `SourceError` for an archive that cannot be read, or a name that leads out of it; reading a broken member raises
-    `ImageError`.
+    `SourceError`: a broken archive, or a name that leads out of it. Reading a broken member raises `ImageError`.
     """
     try:
         names, read = _open(source)
@@ -136,20 +133,12 @@ def _open(source: Path) -> tuple[Sequence[str], Callable[[str], bytes]]:
     if source.is_dir():
         names = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
         return names, lambda name: (source / name).read_bytes()
-    if kind_of(source) == "zip":
+    if _kind_of(source) == "zip":
         packed = zipfile.ZipFile(source)
         return list(dict.fromkeys(info.filename for info in packed.infolist() if not info.is_dir())), packed.read
     tape: Any = tarfile.open(source)  # noqa: SIM115  (read from until the end)
     members = {member.name: member for member in tape.getmembers() if member.isfile()}
     return list(members), lambda name: tape.extractfile(members[name]).read()
-
-
-def pack(kind: Any, output: Path, folder: Path, names: list[str]) -> None:
-    """Put files of a folder into an archive, under the same names and in their order."""
-    with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) if kind == "zip" else tarfile.open(output, kind) as packed:
-        add = packed.write if isinstance(packed, zipfile.ZipFile) else packed.add
-        for name in names:
-            add(folder / name, name)
 
 
 def is_dataset(source: Path) -> bool:
@@ -169,7 +158,6 @@ def image_column(features: dict[str, Any], place: Path) -> str:
 
 
 def _refine_dataset(job: Job, source: Path, output: Path) -> None:
-    """Refine a data set that was saved to disk, with or without splits, or a Parquet file."""
     from datasets import DatasetDict
 
     parts = job.begin(output, beside=True)

@@ -48,10 +48,7 @@ class Job:
     done: Refined = field(default_factory=Refined)
 
     def begin(self, output: Path, *, beside: bool) -> Path:
-        """Make, or continue in, a folder to work in: the output, or one beside an output that is made at the end.
-
-        `SourceError` where the folder was begun with another refiner or other settings, or by something else.
-        """
+        """Make, or continue in, a folder to work in: the output, or one beside an output that is made at the end."""
         if beside and output.exists():
             raise SourceError(f"{output} exists: give another output, or delete it")
         folder = output.parent / f".{output.name}.parts" if beside else output
@@ -59,10 +56,8 @@ class Job:
         if is_of_record(note, facts):
             use_fast_bfloat16(json.loads(note.read_text())["bfloat16"])
         elif note.is_file():
-            raise SourceError(
-                f"{folder} was begun with another model or strength, or other files to copy: give another output, or "
-                "delete it"
-            )
+            why = "was begun with another model or strength, or other files to copy"
+            raise SourceError(f"{folder} {why}: give another output, or delete it")
         elif folder.is_dir() and any(folder.iterdir()):
             raise SourceError(f"{folder} is not empty and was not begun by this command: give another output")
         else:
@@ -72,10 +67,9 @@ class Job:
     def refine_all(
         self, items: Iterable[Item], read: Callable[[Item], tuple[Any, str]]
     ) -> Iterator[tuple[Item, Any, Any]]:
-        """Yield each item with its image and its refined image, in order.
+        """Yield each item with its image and its refined image, in order; `read` returns an image and its name.
 
-        `read` returns an image and its name. With `skip_bad`, an item whose image raises `ImageError` is left out. In
-        memory are at most `AHEAD` images, or those of `PIXELS` pixels and one more.
+        In memory are at most `AHEAD` images, or those of `PIXELS` pixels and one more.
         """
         batch: list[tuple[Item, Any]] = []
         pixels = 0
