@@ -221,7 +221,7 @@ def test_a_run_is_pushed_while_it_trains(hub, api, tmp_path, capsys):
     run = make_run(tmp_path / "run")
     pushes = BackgroundPushes(run, "org/model", every=2, private=True, revision="dev")
     pushes.checkpoint()
-    assert pushes.thread is None
+    assert not pushes.thread.is_alive()
     held = hub.hold("/api/repos/create")
     pushes.checkpoint()
     first = pushes.thread
