@@ -265,8 +265,8 @@ def damage(name, change):
         (damage("training.json", lambda text: text[:50]), "cannot be read"),
         (lambda run: (run / "samples" / "step-000020.png").write_bytes(b""), "step-000020.png is damaged"),
         (
-            lambda run: Image.new("L", (60, 40)).save(run / "samples" / "step-000020.png"),
-            "step-000020.png is damaged .it is no sample sheet",
+            lambda run: Image.new("L", (60, 41)).save(run / "samples" / "step-000020.png"),
+            "step-000020.png is damaged",
         ),
         (lambda run: (run / "gaze.json").write_text('{"raw": []}'), "gaze.json lacks 'task'"),
         (lambda run: (run / "gaze.json").write_text('{"task": {"columns": 3}, "arms": 3}'), "gaze.json is damaged"),

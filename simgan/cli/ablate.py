@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ from simgan.domains import DEFAULT_PRESET
 from simgan.experiments.ablation.measures import Unseen
 from simgan.experiments.ablation.report import as_report, as_table, frontier, pictures
 from simgan.experiments.ablation.runs import plan, recipe_of, train_all
-from simgan.experiments.files import write_aside, write_json
+from simgan.experiments.files import as_json, write_aside
 from simgan.hub.cards.curves import as_png
 
 
@@ -42,11 +41,11 @@ def ablate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     sources: dict[str, Any] = {key: given for key in ("synthetic", "real") if (given := getattr(options, key))}
     recipe = recipe_of(options.preset, steps=options.steps, limit=options.limit, **sources)
     runs = plan(recipe, output / "runs", options.variants, seeds=options.seeds)
-    unseen = Unseen.of(recipe)
-    results = train_all(runs, unseen, jobs=options.jobs, report=lambda line: print(line, file=sys.stderr, flush=True))
+    unseen = Unseen(recipe)
+    results = train_all(runs, unseen, jobs=options.jobs)
     report = as_report(recipe, runs, results, unseen)
-    print(as_table(report))
-    for name, png in {"frontier.png": as_png(frontier(report)), **pictures(runs, results, unseen)}.items():
-        write_aside(output / name, png)
-    write_aside(output / "ablation.md", f"{as_table(report)}\n".encode())
-    write_json(output / "ablation.json", report)
+    table = as_table(report)
+    print(table)
+    files = {"frontier.png": as_png(frontier(report)), **pictures(runs, results, unseen)}
+    for name, content in (files | {"ablation.md": f"{table}\n".encode(), "ablation.json": as_json(report)}).items():
+        write_aside(output / name, content)

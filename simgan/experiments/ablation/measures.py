@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from simgan.data import Crops, load
 from simgan.discriminator import Discriminator
-from simgan.domains import Domain, of_preset
+from simgan.domains import of_preset
 from simgan.domains.base import Images
 from simgan.experiments.files import finite
 from simgan.hub.cards.records import read_records
@@ -28,44 +27,23 @@ MEASURED = 400  # images of a source
 _OTHER_SEED = 80_000  # added to a simulator's seed: images of other persons than it trains with
 
 
-@dataclass(frozen=True)
 class Unseen:
     """Stored images (N, H, W) or (N, H, W, 3) that no run was trained on, equalized if the refiner equalizes.
 
-    `synthetic`: of each source, with its labels by column. `halves`: of the real images, each source in equal shares;
-    neighbouring frames are in the same half.
+    `synthetic`: of each source, with its labels by column, of a simulator with another seed. `real`: the first half and
+    then the second of each source, in equal shares. `raw` is the distance of the synthetic images from the real ones,
+    `floor` that between the halves of the real ones. `SourceError` where a source is unknown, empty or too small.
     """
 
-    domain: Domain
-    synthetic: list[tuple[Images, dict[str, Any]]]
-    halves: tuple[Images, Images]
-
-    @classmethod
-    def of(cls, config: TrainingConfig) -> Unseen:
-        """Read them: of a simulator with another seed, of any other source what the runs hold out.
-
-        `SourceError` where a source is unknown, empty or too small.
-        """
+    def __init__(self, config: TrainingConfig) -> None:
+        self.domain = of_preset(config.preset)[0]
         real = [_read(source, config, REAL_SEED)[0] for source in config.real]
         size = max(1, min(len(images) for images in real) // 2)
-        first, second = (np.concatenate([images[part] for images in real]) for part in (np.s_[:size], np.s_[-size:]))
-        synthetic = [_read(source, config, SYNTHETIC_SEED) for source in config.synthetic]
-        return cls(of_preset(config.preset)[0], synthetic, (first, second))
-
-    @property
-    def real(self) -> Images:
-        """All real images."""
-        return np.concatenate(self.halves)
-
-    @cached_property
-    def raw(self) -> float:
-        """Distance of the synthetic images from the real ones."""
-        return self._distance([before for before, _ in self.synthetic])
-
-    @cached_property
-    def floor(self) -> float:
-        """Distance between the halves of the real images."""
-        return self.domain.realism(*self.halves)
+        halves = [np.concatenate([images[part] for images in real]) for part in (np.s_[:size], np.s_[-size:])]
+        self.real = np.concatenate(halves)
+        self.synthetic = [_read(source, config, SYNTHETIC_SEED) for source in config.synthetic]
+        self.raw = self._distance([before for before, _ in self.synthetic])
+        self.floor = self.domain.realism(*halves)
 
     def measure(self, checkpoint: Path) -> dict[str, Any]:
         """Measure the networks of a checkpoint; a figure that could not be measured is None.

@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -147,14 +147,12 @@ def _place(variant: Variant, config: TrainingConfig, folder: Path) -> PlannedRun
     return PlannedRun(variant, replace(config, output=folder / f"{_plain(variant.name)}-seed{config.seed}-{key}"))
 
 
-def train_all(
-    runs: Sequence[PlannedRun], unseen: Unseen, *, jobs: int | None = None, report: Callable[[str], None] = print
-) -> list[dict[str, Any]]:
+def train_all(runs: Sequence[PlannedRun], unseen: Unseen, *, jobs: int | None = None) -> list[dict[str, Any]]:
     """Train and measure every run, `jobs` at a time (the number of cores), and return their results in order.
 
     A result has `failed`, None or the sentence with which a run ended by itself, and if None the figures of
-    `Unseen.measure`. `report` gets a line for each run. Ctrl-C, SIGTERM and every error stop all processes, which write
-    their checkpoints; the first two raise `KeyboardInterrupt`. Networks run on the device that Accelerate chooses.
+    `Unseen.measure`; a line on standard error tells of each. Ctrl-C, SIGTERM and every error stop all processes, which
+    write their checkpoints; the first two raise `KeyboardInterrupt`. Networks run on the device that Accelerate chooses.
     """
     jobs = min(count_cores() if jobs is None else jobs, len(runs))
     if jobs < 1:
@@ -162,7 +160,7 @@ def train_all(
     words, precision, threads = unseen.domain.words, _precision(runs), max(1, count_cores() // jobs)
     results = {str(run): result for run in runs if (result := _finished(run, unseen)) is not None}
     if results:
-        report(f"{len(results)} of {len(runs)} runs were finished before")
+        print(f"{len(results)} of {len(runs)} runs were finished before", file=sys.stderr)
     waiting = [run for run in runs if str(run) not in results]
     running: list[tuple[PlannedRun, subprocess.Popen[bytes]]] = []
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -175,7 +173,7 @@ def train_all(
                 results[str(run)] = result = _finish(run, process.returncode, unseen)
                 moved = f"{words.part} moved {result.get('shift') or math.nan:.2f} {words.unit}"
                 told = result["failed"] or f"patch distance {1000 * result['distance']:.1f}, {moved}"
-                report(f"{len(results)} of {len(runs)}: {run}: {told}")
+                print(f"{len(results)} of {len(runs)}: {run}: {told}", file=sys.stderr)
             time.sleep(0.1)
     finally:
         for _, process in running:
@@ -188,8 +186,7 @@ def train_all(
 
 def _precision(runs: Sequence[PlannedRun]) -> str:
     """Return one precision for all runs: that of earlier ones, else the fastest, measured before any run starts."""
-    for run in runs:
-        file = run.config.output / "training.json"
+    for file in (run.config.output / "training.json" for run in runs):
         if file.is_file():
             return str(json.loads(file.read_text())["mixed_precision"])
     return "bf16" if has_fast_bfloat16("cuda" if torch.cuda.is_available() else "cpu") else "no"

@@ -1,14 +1,12 @@
 """Figures of a report as PNGs of 9 cm width, the same bytes every time: experiments, differences, sample strips."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from PIL import Image
 
 from simgan.experiments.files import reading
@@ -16,8 +14,6 @@ from simgan.experiments.plots import draw_rows
 from simgan.hub.cards.curves import BLACK, BLUE, GREY, ORANGE, WIDTH, as_png
 from simgan.hub.cards.records import Records, step_of
 
-SHOWN = 6  # images of a strip
-BANDS = 4  # of a sample sheet: input, refined, difference, the discriminator's map
 LOOKS = {
     "mean, 95 %": (BLUE, "o"),
     "first is better": (BLUE, "o"),
@@ -75,35 +71,17 @@ def draw_strip(records: Records) -> bytes | None:
 
     None where the run has no sample sheet of the step that was kept. `SourceError` where a sheet is damaged.
     """
-    if records.sheet is None or records.step is None:
+    sheets, last = {step_of(sheet): sheet for sheet in records.sheets}, records.step
+    if last is None or last not in sheets:
         return None
-    sheets = {step_of(sheet): sheet for sheet in records.sheets}
-    first, last = min(sheets), records.step
+    first = min(sheets)
     middle = min(sheets, key=lambda step: abs(2 * step - first - last))
-    kept = _read_sheet(records.sheet)
-    rows = {"input": kept[0]}
-    rows |= {f"step {step}": _read_sheet(sheets[step])[1] for step in (first, middle) if step != last}
-    rows[f"step {last} (kept)"] = kept[1]
-    chosen = np.linspace(0, len(kept[0]) - 1, min(SHOWN, len(kept[0]))).round().astype(int)
-    return draw_rows({label: images[chosen] for label, images in rows.items()})
-
-
-def _read_sheet(file: Path) -> NDArray[np.uint8]:
-    """Return the images of a sample sheet, (4, N, height, width, 3).
-
-    Images are separated by black lines; the colours of the discriminator's map, the last band, are never black.
-    """
-    with reading(file):
-        with Image.open(file) as image:
-            pixels = np.asarray(image.convert("RGB"))
-        high = len(pixels) // BANDS
-        black = np.asarray(pixels[-high:].max((0, 2)) == 0)
-        width = int(black.argmax())
-        if not width:
-            raise ValueError("it is no sample sheet")
-        line = int(black[width:].argmin()) or len(black) - width  # no colour follows the line after a single image
-        images = pixels.reshape(BANDS, high, -1, width + line, 3).transpose(0, 2, 1, 3, 4)
-    return np.ascontiguousarray(images[:, :, : high - line, :width])
+    rows = {}
+    for step in dict.fromkeys((first, middle, last)):
+        with reading(sheets[step]), Image.open(sheets[step]) as image:
+            inputs, refined, _, _ = np.split(np.asarray(image.convert("RGB")), 4)  # then the difference and D's map
+        rows[f"step {step} (kept)" if step == last else f"step {step}"] = [refined]
+    return draw_rows({"input": [inputs]} | rows)
 
 
 def _draw_intervals(

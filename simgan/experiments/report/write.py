@@ -1,4 +1,4 @@
-"""The folder of a report: text, figures, settings and records, written aside and renamed.
+"""A report of runs, results of `simgan evaluate`, and ablations: a folder of text, figures, settings and records.
 
 The same inputs on the same machine give the same bytes.
 """
@@ -8,8 +8,10 @@ import json
 import math
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,12 +24,14 @@ from simgan import __version__
 from simgan.errors import ConfigError, SourceError, reason
 from simgan.experiments.files import as_json, reading
 from simgan.experiments.report.figures import draw_differences, draw_means, draw_strip, name_difference
-from simgan.experiments.report.read import KINDS, Result, read_inputs
 from simgan.hub.cards.curves import draw_curves
 from simgan.hub.cards.model import environment, eval_results
-from simgan.hub.cards.records import ABOUT_THE_RUN, Records
+from simgan.hub.cards.records import ABOUT_THE_RUN, Records, read_records, without_places
+from simgan.hub.loading import local_folder
 from simgan.runtime import count_cores
 
+GIVE = "the folder of a run, a shipped model, a JSON of `simgan evaluate`, or the folder of `simgan ablate`"
+KINDS = ("realism", "shift", "experiment", "ablations")  # of results, in the order of the report
 MARK = "simgan_report"  # the key of report.json by which a report is recognized
 SEEDS = (*ABOUT_THE_RUN, "seed", "keep_checkpoints", "trackers")  # settings in which runs of one recipe may differ
 # That decide how fast convolutions are, by their names in Linux' /proc/cpuinfo (x86, Arm).
@@ -35,15 +39,26 @@ INSTRUCTION_SETS = "avx2 avx512f avx512_vnni avx512_bf16 avx512_fp16 amx_tile am
 PACKAGES = "torch accelerate datasets huggingface_hub numpy scipy opencv-python-headless pillow matplotlib"
 
 
+@dataclass(frozen=True)
+class Result:
+    """What `simgan evaluate` or `simgan ablate` wrote to a JSON file; `text` is the table of an ablation."""
+
+    name: str
+    kind: str
+    file: Path
+    values: dict[str, Any]
+    text: str = ""
+
+
 def write_report(places: Sequence[str], output: Path) -> None:
-    """Write a report of runs and results (see `simgan.experiments.report.read`) to the folder `output`.
+    """Write a report of runs and results, given by their places, to the folder `output`.
 
     A report there is replaced when the new one is complete. `ConfigError` where the folder holds something else,
     `SourceError` where it cannot be written.
     """
     if not _is_replaceable(output):
         raise ConfigError(f"{output} exists and is not a report: give another --output")
-    files = _render(*read_inputs(places))
+    files = _render(*_read_inputs(places))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as aside:
@@ -66,6 +81,82 @@ def _is_replaceable(output: Path) -> bool:
         return MARK in json.loads((output / "report.json").read_text())
     except (OSError, ValueError, TypeError):
         return False
+
+
+def _read_inputs(places: Sequence[str]) -> tuple[dict[str, Records], list[Result]]:
+    """Read runs by their name, and results; `SourceError` or `ModelError` where one is missing, damaged, or neither.
+
+    Each is named after its folder or file, with a number where two have the same name.
+    """
+    if not places:
+        raise ConfigError(f"there is nothing to report: give {GIVE}")
+    runs: dict[str, Records] = {}
+    results: list[Result] = []
+    seen: dict[Path, str] = {}
+    for place in places:
+        path = Path(place).expanduser()
+        found = path if path.is_file() or (path.is_dir() and "/" in place) else local_folder(place)
+        if found is None:
+            raise SourceError(f"{place} does not exist: give {GIVE}")
+        path = found.resolve()
+        if path in seen:
+            raise ConfigError(f"{place} is given twice")
+        name = re.sub(r"[^\w.-]+", "-", path.stem if path.is_file() else path.name)
+        name = next(
+            one for one in (name, *(f"{name}-{n}" for n in range(2, len(seen) + 3))) if one not in seen.values()
+        )
+        seen[path] = name
+        if path.is_file():
+            values = _json(path)
+            kind = "experiment" if "arms" in values else values.get("kind")
+            if kind not in KINDS:
+                raise SourceError(f"{path} is no result of `simgan evaluate`: give {GIVE}")
+            results.append(Result(name, kind, path, values))
+        elif (path / "config.json").is_file() or (path / "training.json").is_file():
+            _check_files(path, "training.json", "metrics.jsonl")
+            runs[name] = records = read_records(path)
+            if not records.best:
+                raise SourceError(
+                    f"{path}: metrics.jsonl has no measure of step {records.step}, whose weights are there"
+                )
+            results += _experiments(path, name, records.words.records)
+        elif (path / "ablation.json").is_file():
+            results.append(_ablation(path, name))
+        elif experiments := _experiments(path, name):
+            results += experiments
+        else:
+            raise SourceError(f"{place} is no run and holds no results: give {GIVE}")
+    return runs, results
+
+
+def _experiments(folder: Path, name: str, expected: str = "") -> list[Result]:
+    """Return the results of the experiments in a folder; the file `expected` must be one, where it is there."""
+    found = {file: _json(file) for file in sorted(folder.glob("*.json"))}
+    return [
+        Result(f"{name}-{file.stem}", "experiment", file, values)
+        for file, values in found.items()
+        if "arms" in values or file.name == expected
+    ]
+
+
+def _ablation(folder: Path, name: str) -> Result:
+    _check_files(folder, "ablation.md", "frontier.png")
+    lines = (folder / "ablation.md").read_text().replace(str(folder), name).splitlines()
+    text = "\n".join(line for line in lines if not line.startswith(("#", "![")))
+    file = folder / "ablation.json"
+    return Result(name, "ablations", file, json.loads(json.dumps(_json(file)).replace(str(folder), name)), text.strip())
+
+
+def _check_files(folder: Path, *files: str) -> None:
+    for file in files:
+        if not (folder / file).is_file():
+            raise SourceError(f"{folder} holds no {file}: give the folder as training or `simgan ablate` left it")
+
+
+def _json(file: Path) -> dict[str, Any]:
+    """Read an object of JSON; its sources are named without folders of this machine."""
+    with reading(file):
+        return dict(without_places(json.loads(file.read_text())))
 
 
 def _render(runs: Mapping[str, Records], results: Sequence[Result]) -> dict[str, bytes]:
@@ -91,12 +182,10 @@ def _render(runs: Mapping[str, Records], results: Sequence[Result]) -> dict[str,
         } | {picture: content for picture, content in drawn.items() if content is not None}
         told[name] = {
             "header": dict(sorted(records.header.items())),  # safetensors returns them in any order
-            "network": records.network,
-            "parameters": records.parameters,
-            "measures": records.measures,
+            **{key: getattr(records, key) for key in ("network", "parameters", "measures")},
             "model-index": card.to_dict()["model-index"],
         }
-    recipes, facts = _recipes(runs), {"machine": _machine(), "versions": _versions()}
+    recipes, facts = _recipes(runs), _facts()
     trained = [recipe | {"runs": {row["name"]: told[row["name"]] for row in recipe["rows"]}} for recipe in recipes]
     measured = {kind: {one.name: one.values for one in results if one.kind == kind} for kind in KINDS}
     files["report.json"] = as_json({MARK: __version__, **facts, "recipes": trained, **measured})
@@ -162,13 +251,13 @@ def _interval(estimate: Mapping[str, float | None], factor: float = 1, digits: i
     return f"{value}{unit} ({low} to {high})"
 
 
-def _machine() -> dict[str, Any]:
-    """Return what is known of the machine that writes the report."""
+def _facts() -> dict[str, Any]:
+    """Return what is known of the machine that writes the report, and the versions of what figures depend on."""
     file = Path("/proc/cpuinfo")  # not on other systems than Linux
     processor = file.read_text() if file.is_file() else ""
     models = [line.partition(": ")[2] for line in processor.splitlines() if line.startswith("model name")]
     has_memory = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})  # not Windows
-    return {
+    machine = {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": (models or [platform.processor()])[0] or "unknown",
         "cores": count_cores(),
@@ -178,12 +267,8 @@ def _machine() -> dict[str, Any]:
         else None,
         "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
     }
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of Python, simgan, and the packages that figures depend on."""
-    found = {"simgan": __version__, "python": platform.python_version()}
+    versions = {"simgan": __version__, "python": platform.python_version()}
     for name in PACKAGES.split():
         with suppress(importlib.metadata.PackageNotFoundError):  # another build of OpenCV has another name
-            found[name] = importlib.metadata.version(name)
-    return found
+            versions[name] = importlib.metadata.version(name)
+    return {"machine": machine, "versions": versions}
