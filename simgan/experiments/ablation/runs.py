@@ -152,7 +152,7 @@ def train_all(runs: Sequence[PlannedRun], unseen: Unseen, *, jobs: int | None = 
 
     A result has `failed`, None or the sentence with which a run ended by itself, and if None the figures of
     `Unseen.measure`; a line on standard error tells of each. Ctrl-C, SIGTERM and every error stop all processes, which
-    write their checkpoints; the first two raise `KeyboardInterrupt`. Networks run on the device that Accelerate chooses.
+    write their checkpoints; the first two raise `KeyboardInterrupt`. Accelerate chooses the device of the networks.
     """
     jobs = min(count_cores() if jobs is None else jobs, len(runs))
     if jobs < 1:
