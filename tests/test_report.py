@@ -180,10 +180,13 @@ def test_hands_are_reported_in_millimetres_and_joints(tmp_path):
         for name in ("synthetic", "refined")
     ]
     differences = [{"first": "refined", "second": "synthetic", "share_within_5px": ahead} | figures]
+    experiment = HandsExperiment("simulator:hands", "camera:hands")
+    task = {name: getattr(experiment, name) for name in ("axis", "unit", "less_is_better")}
+    task |= {"title": "Hand pose", "share": "joints", "columns": [asdict(column) for column in experiment.columns]}
     known = {"synthetic": "simulator:hands", "real": "camera:hands", "test_images": 5, "resampled": "persons"}
     told = known | {
         "settings": {},
-        "task": HandsExperiment("simulator:hands", "camera:hands").describe(),
+        "task": task,
         "arms": arms,
         "differences": differences,
     }
