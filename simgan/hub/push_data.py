@@ -90,20 +90,17 @@ def push_data(output: Path, repo_id: str, by: Facts, *, leave_out: Sequence[str]
                 file.rename(file.with_name(f"{file.name}-of-{len(own):05}.parquet"))
         column, count = image_column(features, output), sum(counts.values())
         columns = {name: re.sub(r"Value\('(\w+)'\)", r"\1", str(kind)) for name, kind in features.items()}
-        card = (
-            environment()
-            .get_template("dataset.md.jinja")
-            .render(
-                name=repo_id,
-                by=by | {"version": VERSION},
-                count=count,
-                size=next((size for most, size in SIZES if count < most), "n>10M"),
-                splits=counts,
-                columns=columns | {column: "image"},
-                column=column,
-            )
+        card = environment().get_template("dataset.md.jinja")
+        text = card.render(
+            name=repo_id,
+            by=by | {"version": VERSION},
+            count=count,
+            size=next((size for most, size in SIZES if count < most), "n>10M"),
+            splits=counts,
+            columns=columns | {column: "image"},
+            column=column,
         )
-        (folder / CARD).write_text(card)
+        (folder / CARD).write_text(text)
         message = f"{count} images refined by {by['refiner']}"
         return upload(folder, repo_id, message=message, repo_type="dataset", owned=["data/"], **options)
 

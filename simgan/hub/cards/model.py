@@ -28,10 +28,9 @@ def render_model_card(
     template: str = "model.md.jinja",
     **facts: Any,
 ) -> str:
-    """Return the card of a model that is loaded by `name`.
+    """Return the card of a model that is loaded by `name`; `curves`: their figure is beside it.
 
-    `curves`: whether their figure is beside the card. `templates`: folders of more templates, which may extend
-    `model.md.jinja` and use `facts`.
+    `templates`: folders of more templates, which may extend `model.md.jinja` and use `facts`.
     """
     settings = {key: value for key, value in records.settings.items() if key not in ABOUT_THE_RUN}
     text = environment(templates).get_template(template)

@@ -93,16 +93,10 @@ def read_records(folder: Path) -> Records:
         network = _json(folder / "config.json")
         if network.get("model_type") != "simgan-refiner":
             raise ModelError(f"{folder} is not of a simgan refiner: its model_type is {network.get('model_type')!r}")
-        experiment = find(network["domain"]).words.records
-        return Records(
-            folder=folder,
-            network=network,
-            header=header,
-            parameters=parameters,
-            settings=without_places(_json(folder / "training.json")),
-            measures=_measures(folder / "metrics.jsonl"),
-            experiment=without_places(_json(folder / experiment)) if experiment else {},
-        )
+        settings = without_places(_json(folder / "training.json"))
+        name = find(network["domain"]).words.records
+        experiment = without_places(_json(folder / name)) if name else {}
+        return Records(folder, network, header, parameters, settings, _measures(folder / "metrics.jsonl"), experiment)
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise ModelError(f"the records in {folder} cannot be read: {error}") from error
 
@@ -137,10 +131,7 @@ def _measures(file: Path) -> list[dict[str, Any]]:
 
 
 def name_source(source: str) -> str:
-    """Return a source without its folder on this machine: `mpiigaze:/home/me/MPIIGaze` → `mpiigaze:MPIIGaze`.
-
-    Ids on the Hub and embedded domains stay as they are, and so does what this function returned.
-    """
+    """Return a source without its folder on this machine: `mpiigaze:/home/me/MPIIGaze` → `mpiigaze:MPIIGaze`."""
     kind, place = _split(source)
     if kind in EMBEDDED or _is_id(kind, place):
         return source
