@@ -30,7 +30,7 @@ def local_folder(name: str) -> Path | None:
 
 
 def fetch(name: str, subfolder: str, kind: str, options: dict[str, Any]) -> Path:
-    """Return the cached folder of a Hub repository, named by its commit, with both files of a network in `subfolder`."""
+    """Return the cached folder of a Hub repository, named by its commit, with both files of a network."""
     wanted = [f"{subfolder}/{file}".lstrip("/") for file in (CONFIG, WEIGHTS)]
     try:
         snapshot = Path(snapshot_download(name, allow_patterns=wanted, library_name="simgan", **options))
