@@ -13,9 +13,8 @@ from simgan.domains.hands import HANDS
 from simgan.images.codecs import DEPTH16
 from simgan.images.depth import Window
 from simgan.simulators.hands.camera import BASELINE, FOCAL, STEP
-from simgan.training.batches import Batches, generator
+from simgan.training.batches import Batches, Frames, depths_of, generator
 from simgan.training.config import preset as preset_of
-from simgan.training.frames import Frames, depths_of
 from simgan.training.held_out import summarize, write_sheet
 from simgan.training.loop import Run
 from simgan.training.sources import load

@@ -21,20 +21,26 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from simgan import __version__
 from simgan.errors import TrainingError, reason
 from simgan.training.step import Counters, Trainer
 
 FOLDER = "checkpoints"  # of a run
-STATE = "state"
 BEST = ".best"  # where the refiner for the run's root is written aside
-# Settings that a resumed run may change without becoming another run.
-FREE = {
-    *("resume", "keep_checkpoints", "trackers", "output", "steps"),
-    *("push_to_hub", "private", "hub_revision", "push_every"),
-}
+# Settings that a resumed run may change without becoming another run
+FREE = [
+    "resume",
+    "keep_checkpoints",
+    "trackers",
+    "output",
+    "steps",
+    "push_to_hub",
+    "private",
+    "hub_revision",
+    "push_every",
+]
 
 
 @dataclass
@@ -57,7 +63,7 @@ def all_of(run: Path) -> list[Path]:
 
 
 def save(trainer: Trainer, records: list[dict[str, Any]]) -> None:
-    """Write a checkpoint of the present state and delete the oldest beyond `keep_checkpoints`; main process only.
+    """Write a checkpoint and delete the oldest beyond `keep_checkpoints`; main process only.
 
     A full disk raises `TrainingError` and leaves the older checkpoints whole.
     """
@@ -69,7 +75,7 @@ def save(trainer: Trainer, records: list[dict[str, Any]]) -> None:
     for half in [*(run / FOLDER).glob(".step-*"), run / BEST]:  # left by a run that was killed while writing
         shutil.rmtree(half, ignore_errors=True)
     with writing(f"checkpoint {target}"), _networks_aside(trainer, target.with_name(f".{target.name}")) as aside:
-        save_file(_tensors(trainer), aside / f"{STATE}.safetensors")
+        save_file(_tensors(trainer), aside / "state.safetensors")
         facts = {
             "config": json.loads(trainer.config.to_json()),
             "counters": vars(counters),
@@ -77,17 +83,14 @@ def save(trainer: Trainer, records: list[dict[str, Any]]) -> None:
             "records": [with_nulls(record) for record in records],
             "scaler": trainer.accelerator.scaler.state_dict() if trainer.accelerator.scaler else None,
         }
-        (aside / f"{STATE}.json").write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n")
+        (aside / "state.json").write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n")
         aside.rename(target)
     for old in all_of(run)[: -trainer.config.keep_checkpoints]:
         shutil.rmtree(old, ignore_errors=True)
 
 
 def keep(trainer: Trainer) -> None:
-    """Copy the present refiner and its discriminator to the run's root.
-
-    Both are written aside before either is renamed, so that they belong together even if the disk is full.
-    """
+    """Write refiner and discriminator to the run's root: both aside, then renamed, so that they belong together."""
     run = trainer.config.output
     shutil.rmtree(run / BEST, ignore_errors=True)
     with writing(f"the best refiner in {run}"), _networks_aside(trainer, run / BEST) as aside:
@@ -110,7 +113,7 @@ def writing(what: str) -> Iterator[None]:
 def _networks_aside(trainer: Trainer, aside: Path) -> Iterator[Path]:
     """Write both networks into the folder `aside`, which is deleted in the end unless it was renamed."""
     metadata = {"simgan_version": __version__, "preset": trainer.config.preset, "commit": commit()}
-    metadata["step"] = str(trainer.counters.step)
+    metadata |= {"step": str(trainer.counters.step)}
     try:
         aside.mkdir(parents=True)
         trainer.average.save_pretrained(aside, metadata=metadata)
@@ -141,13 +144,14 @@ def read(run: Path) -> Saved:
         raise TrainingError(f"nothing to resume in {run}: it has no checkpoint; leave --resume out to start")
     place = found[-1]
     try:
-        facts = json.loads((place / f"{STATE}.json").read_text())
-        saved = Saved(place, load_file(place / f"{STATE}.safetensors"), **facts)
+        facts = json.loads((place / "state.json").read_text())
+        saved = Saved(place, load_file(place / "state.safetensors"), **facts)
         saved.records = [{k: math.nan if v is None else v for k, v in record.items()} for record in saved.records]
         unknown = sorted(saved.counters.keys() - vars(Counters()).keys())
     except (OSError, ValueError, TypeError, AttributeError, SafetensorError) as error:
-        sentence = f"checkpoint {place} cannot be read ({error}): delete it, and the one before is resumed"
-        raise TrainingError(sentence) from error
+        raise TrainingError(
+            f"checkpoint {place} cannot be read ({error}): delete it, and the one before is resumed"
+        ) from error
     if unknown:
         raise TrainingError(
             f"checkpoint {place} is of another version of simgan (it counts {', '.join(unknown)}): "
@@ -162,14 +166,14 @@ def restore(trainer: Trainer, saved: Saved) -> None:
     changes = ", ".join(f"{key} {old!r} → {new!r}" for key, old, new in now if key not in FREE and old != new)
     if changes:
         raise TrainingError(f"checkpoint {saved.place} was made with other settings ({changes}): resume with the same")
-    for name, network in _networks(trainer).items():
+    for name, network in trainer.networks.items():
         try:
             network.load_state_dict(_below(name, saved.tensors), strict=True)
         except RuntimeError as error:
             raise TrainingError(f"checkpoint {saved.place} is of another {name} than the preset's") from error
-    for name, optimizer in _optimizers(trainer).items():
+    for name, optimizer in trainer.optimizers.items():
         state: dict[int, dict[str, Tensor]] = {}
-        for key, value in _below(name, saved.tensors).items():
+        for key, value in _below(f"adam-{name}", saved.tensors).items():
             index, moment = key.split("/")
             state.setdefault(int(index), {})[moment] = value
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
@@ -180,21 +184,13 @@ def restore(trainer: Trainer, saved: Saved) -> None:
         trainer.accelerator.scaler.load_state_dict(saved.scaler)
 
 
-def _networks(trainer: Trainer) -> dict[str, nn.Module]:
-    return {"refiner": trainer.refiner, "discriminator": trainer.discriminator, "average": trainer.average}
-
-
-def _optimizers(trainer: Trainer) -> dict[str, Any]:
-    return {"adam-refiner": trainer.refiner_optimizer, "adam-discriminator": trainer.discriminator_optimizer}
-
-
 def _tensors(trainer: Trainer) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
-    for name, network in _networks(trainer).items():
+    for name, network in trainer.networks.items():
         tensors |= {f"{name}/{key}": value for key, value in network.state_dict().items()}
-    for name, optimizer in _optimizers(trainer).items():
+    for name, optimizer in trainer.optimizers.items():
         for index, moments in optimizer.state_dict()["state"].items():
-            tensors |= {f"{name}/{index}/{key}": value for key, value in moments.items()}
+            tensors |= {f"adam-{name}/{index}/{key}": value for key, value in moments.items()}
     if trainer.history:
         tensors["history"] = torch.from_numpy(trainer.history.state())
     return {key: value.detach().cpu().contiguous() for key, value in tensors.items()}

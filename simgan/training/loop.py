@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from types import FrameType
 from typing import Any
@@ -28,7 +29,6 @@ from simgan.training.held_out import measure
 from simgan.training.processes import from_main, make_accelerator
 from simgan.training.step import Trainer, TrainingData
 
-LOG_EVERY = 10
 _PR_SET_PDEATHSIG = 1  # of Linux' prctl.h
 
 
@@ -69,16 +69,13 @@ class Run:
             run.mkdir(parents=True, exist_ok=True)
             (run / "training.json").write_text(self.config.to_json())
             if self.config.resume and self.metrics.is_file():  # drop what was logged after the last checkpoint
-                rows = [line for line in self.metrics.read_text().splitlines() if self._is_past(line)]
+                rows = []
+                for line in self.metrics.read_text().splitlines(keepends=True):
+                    with suppress(ValueError, KeyError):  # the line that was being written when the run was killed
+                        rows += [line] if json.loads(line)["step"] <= self.trainer.counters.step else []
                 aside = self.metrics.with_suffix(".part")
-                aside.write_text("".join(f"{row}\n" for row in rows))
+                aside.write_text("".join(rows))
                 aside.replace(self.metrics)
-
-    def _is_past(self, line: str) -> bool:
-        try:
-            return bool(json.loads(line)["step"] <= self.trainer.counters.step)
-        except (ValueError, KeyError):  # the line that was being written when the run was killed
-            return False
 
     # The three parts of a run
 
@@ -127,7 +124,7 @@ class Run:
                 bar.update()
                 last = done == total
                 due = counter == "step" and (last or done % self.config.evaluate_every == 0)
-                if due or last or done % LOG_EVERY == 0:
+                if due or last or done % 10 == 0:
                     self._log(self.trainer.take_log(), None if counter == "step" else f"{title} {done}")
                 if due:
                     self._evaluate()

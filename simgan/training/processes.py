@@ -18,10 +18,7 @@ T = TypeVar("T")
 
 
 def from_main(make: Callable[[], T]) -> T:
-    """Call `make` in the main process alone and return its result, which is pickled, in every process.
-
-    All processes must call this. A `SimGANError` of the main process is raised in all of them.
-    """
+    """Call `make` in the main process alone; return its result, pickled, or raise its `SimGANError`, in every one."""
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))  # as `Accelerator` makes it
     if state.num_processes == 1:
         return make()
@@ -38,10 +35,7 @@ def from_main(make: Callable[[], T]) -> T:
 
 
 def average_gradients(accelerator: Accelerator, parameters: Iterable[nn.Parameter]) -> None:
-    """Replace all gradients by their means over the processes, in one exchange.
-
-    All gradients form one vector that is always laid out alike, so the sums have the same order in every update.
-    """
+    """Replace all gradients by their means over the processes, as one vector: sums always have the same order."""
     if accelerator.num_processes == 1:
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -59,7 +53,9 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
         use_deterministic_algorithms()
     precision = config.mixed_precision
     if precision == "auto":
-        precision = from_main(_fastest_precision)
+        launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")  # `accelerate launch` sets "no" by default
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        precision = from_main(lambda: "bf16" if launched == "no" and has_fast_bfloat16(device) else launched)
     try:
         accelerator = Accelerator(
             mixed_precision=precision, log_with=list(config.trackers) or None, project_dir=str(config.output)
@@ -72,9 +68,3 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     if missing := sorted(set(config.trackers) - kept - {"all"}):  # Accelerate drops them silently
         raise ConfigError(f"tracker {', '.join(missing)} is not installed: install its package, or choose another")
     return accelerator
-
-
-def _fastest_precision() -> str:
-    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")  # `accelerate launch` sets "no" by default
-    fast = launched == "no" and has_fast_bfloat16("cuda" if torch.cuda.is_available() else "cpu")
-    return "bf16" if fast else launched

@@ -18,9 +18,8 @@ from simgan.images import codecs
 from simgan.images.arrays import Array
 from simgan.preparation.triangulation import Triangulation
 from simgan.simulators import SIMULATORS
-from simgan.training.batches import generator
+from simgan.training.batches import Frames, generator
 from simgan.training.config import TrainingConfig
-from simgan.training.frames import Frames
 from simgan.training.processes import from_main
 from simgan.training.step import TrainingData
 

@@ -1,9 +1,8 @@
 """The state of a run and the two updates of Algorithm 1, on Accelerate.
 
 Every process holds the same networks, optimizers and history, and computes its share of a mini-batch that is drawn for
-all of them. So a run can be resumed on any number of processes. On the same number the results are the same bit for
-bit; on another one sums have another order, and weights differ by rounding (within 1e-6 in float64). On a GPU several
-backward passes add in any order; with `TrainingConfig.deterministic` they do not, on one kind of GPU and one PyTorch.
+all of them, so a run can be resumed on any number of processes. On the same number the results are the same bit for bit
+(on a GPU: with `TrainingConfig.deterministic`); on another one weights differ by rounding (within 1e-6 in float64).
 """
 
 import gc
@@ -53,7 +52,7 @@ class Counters:
 
 @dataclass
 class TrainingData:
-    """What a run learns from, a list of sources each: images to train on, and others to measure on."""
+    """What a run learns from, each a list of sources: images to train on, and others to measure on."""
 
     synthetic: Sequence[Images]
     real: Sequence[Images]
@@ -76,10 +75,9 @@ class Trainer:
         refiner = Refiner.from_preset(config.preset, channels=config.channels, **prepared)
         discriminator = Discriminator.from_preset(config.preset, channels=config.channels, scope=config.scope)
         self._check_batch_size(in_groups=bool(discriminator.config.whole))
-        drawn: Any = {"seed": config.seed, "equalize": refiner.config.equalize}
-        drawn |= {"flip": config.flip, "window": config.window}
-        self.synthetic = Batches("synthetic", data.synthetic, config.batch_size, **drawn)
-        self.real = Batches("real", data.real, config.batch_size, **drawn)
+        drawn = (config.batch_size, config.seed, refiner.config.equalize, config.flip, config.window)
+        self.synthetic = Batches("synthetic", data.synthetic, *drawn)
+        self.real = Batches("real", data.real, *drawn)
 
         def initial() -> list[dict[str, Tensor]]:
             if fit:
@@ -101,6 +99,8 @@ class Trainer:
 
         self.refiner, self.refiner_optimizer = prepare(refiner)
         self.discriminator, self.discriminator_optimizer = prepare(discriminator)
+        self.networks = {"refiner": self.refiner, "discriminator": self.discriminator, "average": self.average}
+        self.optimizers = {"refiner": self.refiner_optimizer, "discriminator": self.discriminator_optimizer}
         self.regularization_weight = config.regularization_weight
         self.history = History(config.history_size) if config.history_size else None
         self.counters = Counters()
@@ -108,10 +108,10 @@ class Trainer:
 
     def _check_batch_size(self, in_groups: bool) -> None:
         processes, micro = self.accelerator.num_processes, self.config.gradient_accumulation_steps
-        unit = 2 * processes * micro
+        unit, compared = 2 * processes * micro, ""
         if in_groups:
             unit = GROUP * processes * (math.lcm(2, micro) if self.config.history_size else micro)
-        compared = f"its discriminator compares images in groups of {GROUP}, " if in_groups else ""
+            compared = f"its discriminator compares images in groups of {GROUP}, "
         require(
             self.config.batch_size % unit == 0,
             f"batch_size {self.config.batch_size} must be a multiple of {unit}: {compared}half of it may come from the "
@@ -141,13 +141,17 @@ class Trainer:
                 self._log(realism=self._of_batch(realism))
             self._backward(loss)
             self._log(regularization=self._of_batch(regularization), change=(refined - prepared).abs().mean())
-        self._step(self.refiner, self.refiner_optimizer)
-        self._update_average()
+        self._step("refiner")
+        n = self.counters.refiner_updates
+        decay = min(self.config.ema_decay, (1 + n) / (10 + n)) if self.config.ema_decay else 0.0
+        with torch.no_grad():
+            for average, value in zip(self.average.parameters(), self.refiner.parameters(), strict=True):
+                average.lerp_(value, 1 - decay)
         self.counters.synthetic += size
         self.counters.refiner_updates += 1
 
     def update_discriminator(self) -> None:
-        """One update of φ on L_D (eq. 2), θ fixed; half of the refined mini-batch from the history (section 2.3)."""
+        """One update of φ on L_D (eq. 2), θ fixed; half of the refined images from the history (section 2.3)."""
         self.discriminator.requires_grad_(True)
         self.refiner.requires_grad_(False)
         number, size = self.counters.discriminator_updates, self.config.batch_size
@@ -175,7 +179,7 @@ class Trainer:
                 accuracy_refined=(refined_logits.argmax(1) == REFINED).float().mean(),
                 accuracy_real=(real_logits.argmax(1) != REFINED).float().mean(),
             )
-        self._step(self.discriminator, self.discriminator_optimizer)
+        self._step("discriminator")
         if self.history is not None:
             new = self.accelerator.gather(refined.contiguous())
             planes = to_array(new.flatten(0, 1)[:, None], codecs.get(self.domain.codec).dtype)
@@ -230,7 +234,8 @@ class Trainer:
     def _backward(self, loss: Tensor) -> None:
         self.accelerator.backward(self._of_batch(loss) / self.config.gradient_accumulation_steps)
 
-    def _step(self, network: nn.Module, optimizer: Any) -> None:
+    def _step(self, name: str) -> None:
+        network, optimizer = self.networks[name], self.optimizers[name]
         average_gradients(self.accelerator, network.parameters())
         left = 1 - self.counters.step / self.config.steps
         rate = min(1.0, left / self.config.decay) if self.config.decay else 1.0
@@ -240,13 +245,6 @@ class Trainer:
             self.accelerator.clip_grad_norm_(network.parameters(), self.config.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        n = self.counters.refiner_updates
-        decay = min(self.config.ema_decay, (1 + n) / (10 + n)) if self.config.ema_decay else 0.0
-        for average, value in zip(self.average.parameters(), self.refiner.parameters(), strict=True):
-            average.lerp_(value, 1 - decay)
 
     def _log(self, **values: Tensor) -> None:
         """Keep values, on the device, until the next `take_log`."""
