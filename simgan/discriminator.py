@@ -24,19 +24,14 @@ _PLACES = (6, 8)  # rows and columns to which maps of the whole image are averag
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """All that rebuilds a discriminator: its layers (kind, kernel size, stride, maps) as in the paper's table.
-
-    `scope` is "local" (one decision a patch) or "global" (one an image). `whole`: maps of a branch that also judges the
-    whole image and starts before the last two of `layers`; 0, as in the paper: no such branch. `slope`: of the
-    activation below zero; 0, as in the paper: ReLU.
-    """
+    """All that rebuilds a discriminator."""
 
     domain: str = DEFAULT.name
     channels: int = 1
-    layers: tuple[Layer, ...] = PATCHES
-    scope: str = "local"
-    whole: int = 0
-    slope: float = 0.0
+    layers: tuple[Layer, ...] = PATCHES  # kind, kernel size, stride and maps of each, as in the paper's table
+    scope: str = "local"  # one decision a patch, or "global": one an image
+    whole: int = 0  # maps of a branch before the last two layers that also judges the whole image; 0, the paper's: none
+    slope: float = 0.0  # of the activation below zero; 0, the paper's: ReLU
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(map(tuple, self.layers)))  # JSON holds lists
@@ -73,19 +68,6 @@ def receptive_field(layers: tuple[Layer, ...]) -> ReceptiveField:
         size += (kernel_size - 1) * stride
         stride *= step
     return ReceptiveField(first, size, stride)
-
-
-def _stacked(layers: tuple[Layer, ...], maps: int, slope: float) -> nn.Sequential:
-    """Build layers on so many maps; a (leaky) ReLU follows each convolution but the last."""
-    built: list[nn.Module] = []
-    for kind, kernel_size, stride, width in layers:
-        if kind == "pool":
-            built.append(nn.MaxPool2d(kernel_size, stride, padding=kernel_size // 2))
-        else:
-            convolution = nn.Conv2d(maps, width, kernel_size, stride, padding=kernel_size // 2)
-            built += [convolution, nn.LeakyReLU(slope) if slope else nn.ReLU()]
-            maps = width
-    return nn.Sequential(*built[:-1])
 
 
 class WholeImage(nn.Module):
@@ -125,8 +107,7 @@ def _spread(maps: Tensor) -> Tensor:
 class Discriminator(Pretrained):
     """D_φ: (B, C, H, W) in [−1, 1] → logits (B, 2, h, w), map 0 real and map 1 refined; (B, 2, 1, 1) where global.
 
-    If it also judges the whole image, that decision is below those of the patches: see `forward`. A (leaky) ReLU
-    follows each convolution but the last; the losses apply the softmax over the two maps.
+    A (leaky) ReLU follows each convolution but the last; the losses apply the softmax over the two maps.
     """
 
     config: DiscriminatorConfig
@@ -135,17 +116,23 @@ class Discriminator(Pretrained):
 
     def __init__(self, config: DiscriminatorConfig | None = None) -> None:
         super().__init__(config)
-        c = self.config
-        self.layers = _stacked(c.layers, c.channels, c.slope)
+        c, maps = self.config, [self.config.channels]
+        layers: list[nn.Module] = []
+        for kind, kernel_size, stride, width in c.layers:
+            if kind == "pool":
+                layers.append(nn.MaxPool2d(kernel_size, stride, kernel_size // 2))
+            else:
+                layers.append(nn.Conv2d(maps[-1], width, kernel_size, stride, kernel_size // 2))
+                layers.append(nn.LeakyReLU(c.slope) if c.slope else nn.ReLU())
+                maps.append(width)
+        self.layers = nn.Sequential(*layers[:-1])
         if c.whole:
-            maps = next(width for kind, _, _, width in reversed(c.layers[:-2]) if kind == "conv")
-            self.whole = WholeImage(maps, c.whole, c.slope)
+            self.whole = WholeImage(maps[-3], c.whole, c.slope)
 
     def forward(self, x: Tensor, sides: int = 1) -> Tensor:
-        """Return the logits of a batch (B, C, H, W) in [−1, 1].
+        """Return the logits of a batch that holds `sides` kinds of images (refined, real) of equal number, in turn.
 
-        `sides`: the batch holds so many kinds of images (refined, real), as many of each, one after the other. With
-        `whole` the result is (B, 2, 2h, w): the h rows of patches, and below them h rows that repeat the decision on
+        With `whole` they are (B, 2, 2h, w): the h rows of patches, and below them h rows that repeat the decision on
         the whole image, so that a mean weighs both equally.
         """
         if self.config.whole:
@@ -158,9 +145,6 @@ class Discriminator(Pretrained):
 
     @torch.inference_mode()
     def probability_real(self, images: Tensor) -> Tensor:
-        """Return 1 − D_φ, the probability of being real, of each patch: (B, h, w) in [0, 1].
-
-        `images`: a batch (B, C, H, W) in [−1, 1].
-        """
+        """Return 1 − D_φ, the probability of being real, (B, h, w) in [0, 1], for images (B, C, H, W) in [−1, 1]."""
         probability = self(images.to(next(self.parameters()))).softmax(1)[:, REAL]
         return probability[:, : probability.shape[1] // 2] if self.config.whole else probability

@@ -1,7 +1,6 @@
 """Every error that simgan raises on purpose: one sentence that names the thing and the remedy.
 
-Each derives from `SimGANError` and from the built-in that fits, so that both `except SimGANError` and
-`except ValueError` do what one expects. Command lines print the sentence and exit with 1.
+Each derives from `SimGANError` and from the built-in that fits. Command lines print the sentence and exit with 1.
 """
 
 import errno

@@ -5,7 +5,7 @@ no stride, no pooling, no normalization: it changes pixels and leaves the geomet
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,29 +26,20 @@ from simgan.runtime import reflect_pad
 
 @dataclass(frozen=True)
 class RefinerConfig:
-    """All that rebuilds a refiner, and what its input must be.
-
-    `domain`: the kind of image. `codec`: how such an image is stored and turned into a tensor, see
-    `simgan.images.codecs`; if it is not given, that of the domain, for that many `channels`. `width` maps,
-    `kernel_size` k and `blocks` N as in the paper's table. `predict_residual`: the network computes R(x) − x and starts
-    as the identity (the paper's computes R(x)). `equalize`: images are histogram-equalized first; `Refiner.refine` does
-    it. `padding`: zeros as in the paper, or reflect, which draws no lines along the border. `noise`: the network also
-    takes noise, so that its output is not the mean of all possible ones. `photometry`: light, tones and sharpness of
-    real images come first. `triangulation`: the steps and shadows of a depth camera.
-    """
+    """All that rebuilds a refiner, and what its input must be; the codec is one of `simgan.images.codecs`."""
 
     domain: str = DEFAULT.name
-    codec: str = ""
+    codec: str = ""  # if not given that of the domain
     channels: int = 1
-    width: int = 64
+    width: int = 64  # this and the next two as in the paper's table
     kernel_size: int = 3
     blocks: int = 4
-    predict_residual: bool = False
-    equalize: bool = False
-    padding: Literal["zeros", "reflect"] = "zeros"
-    noise: bool = False
-    photometry: bool = False
-    triangulation: Triangulation | None = None
+    predict_residual: bool = False  # compute R(x) − x and start as the identity; the paper's computes R(x)
+    equalize: bool = False  # images are histogram-equalized first; `Refiner.refine` does it
+    padding: str = "zeros"  # as in the paper, or reflect, which draws no lines along the border
+    noise: bool = False  # the network also takes noise, so that its output is not the mean of all possible ones
+    photometry: bool = False  # light, tones and sharpness of real images come first
+    triangulation: Triangulation | None = None  # the steps and shadows of a depth camera
 
     def __post_init__(self) -> None:
         if isinstance(self.triangulation, dict):  # as JSON holds it
@@ -56,10 +47,8 @@ class RefinerConfig:
         require(self.channels in (1, 3), f"a refiner takes 1 or 3 channels, not {self.channels}")
         codec = codecs.get(self.codec or codecs.fitting(find(self.domain).codec, self.channels))
         object.__setattr__(self, "codec", codec.name)
-        require(
-            codec.channels == self.channels,
-            f"the codec {codec.name} needs channels = {codec.channels}, not {self.channels}",
-        )
+        fits = codec.channels == self.channels
+        require(fits, f"the codec {codec.name} needs channels = {codec.channels}, not {self.channels}")
         require(
             not codec.unit or not (self.equalize or self.noise or self.photometry),
             f"equalize, noise and photometry are for brightness: they would change the {codec.unit}",
@@ -78,28 +67,27 @@ class RefinerConfig:
 class ResidualBlock(nn.Module):
     """Two k×k convolutions and a skip connection (appendix, figure of the residual block)."""
 
-    def __init__(self, width: int, kernel_size: int, padding: Literal["zeros", "reflect"]) -> None:
+    def __init__(self, width: int, kernel_size: int, padding: str) -> None:
         super().__init__()
-        self.first = _convolution(width, width, kernel_size, padding)
-        self.second = _convolution(width, width, kernel_size, padding)
+        self.first = Convolution(width, width, kernel_size, padding)
+        self.second = Convolution(width, width, kernel_size, padding)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, width, H, W) to the same shape."""
         return torch.relu(x + self.second(torch.relu(self.first(x))))
 
 
-class ReflectConv2d(nn.Conv2d):
-    """A convolution with reflection padding that can be deterministic on a GPU."""
+class Convolution(nn.Conv2d):
+    """A convolution that keeps the size; its padding by reflection can be deterministic on a GPU."""
+
+    def __init__(self, maps: int, width: int, kernel_size: int, padding: str) -> None:
+        super().__init__(maps, width, kernel_size, padding=kernel_size // 2, padding_mode=padding)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, in_channels, H, W) to (B, out_channels, H, W)."""
+        """Map (B, maps, H, W) to (B, width, H, W)."""
+        if self.padding_mode == "zeros":
+            return super().forward(x)
         return F.conv2d(reflect_pad(x, self.kernel_size[0] // 2), self.weight, self.bias)
-
-
-def _convolution(maps: int, width: int, kernel_size: int, padding: Literal["zeros", "reflect"]) -> nn.Conv2d:
-    if padding == "reflect":
-        return ReflectConv2d(maps, width, kernel_size)
-    return nn.Conv2d(maps, width, kernel_size, padding=kernel_size // 2)
 
 
 class Refiner(Pretrained):
@@ -117,7 +105,7 @@ class Refiner(Pretrained):
         super().__init__(config)
         c = self.config
         self.photometry = Photometry() if c.photometry else nn.Identity()
-        self.stem = _convolution(c.channels + NOISE_MAPS * c.noise, c.width, c.kernel_size, c.padding)
+        self.stem = Convolution(c.channels + NOISE_MAPS * c.noise, c.width, c.kernel_size, c.padding)
         self.blocks = nn.Sequential(*(ResidualBlock(c.width, c.kernel_size, c.padding) for _ in range(c.blocks)))
         self.head = nn.Conv2d(c.width, c.channels, 1)
         if c.predict_residual:

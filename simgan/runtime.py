@@ -16,19 +16,16 @@ _FAST_BFLOAT16 = "SIMGAN_FAST_BFLOAT16"  # 0 or 1; child processes inherit it
 
 @functools.cache
 def keep_freed_pages() -> bool:
-    """Make glibc keep large freed blocks; getting fresh pages takes a third of the time in large batches.
-
-    Return whether that worked (Linux with glibc); elsewhere nothing changes.
-    """
+    """Make glibc keep large freed blocks, as fresh pages take a third of the time in large batches; True if it does."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     return bool(mallopt and mallopt(_M_MMAP_THRESHOLD, 1 << 30) and mallopt(_M_TRIM_THRESHOLD, 1 << 30))
 
 
 def has_fast_bfloat16(device: str = "cpu") -> bool:
-    """Return whether bfloat16 convolutions are faster than float32 ones on this device.
+    """Return whether bfloat16 convolutions are faster than float32 ones: whether a GPU has units for them.
 
-    On a GPU: whether it has bfloat16 units. On a CPU both are timed for a few milliseconds, once: the answer holds for
-    this process and, through the environment variable SIMGAN_FAST_BFLOAT16 (0 or 1), for the processes that it starts.
+    On a CPU both are timed for a few milliseconds, once for this process and, through the environment variable
+    SIMGAN_FAST_BFLOAT16 (0 or 1), for those that it starts.
     """
     if device.startswith("cuda"):
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -50,10 +47,9 @@ def _seconds(layer: nn.Module, x: Tensor) -> float:
 
 
 def use_deterministic_algorithms() -> None:
-    """Make PyTorch compute the same bits each time on one kind of GPU; call it before anything runs there.
+    """Make PyTorch compute the same bits each time on one kind of GPU, slower; call it before anything runs there.
 
-    Slower. Operations without a deterministic algorithm go on with a warning that names them; those that training uses
-    have substitutes (`reflect_pad`, `adaptive_average`).
+    Operations that cannot go on with a warning; those that training uses have substitutes below.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = False

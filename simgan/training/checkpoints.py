@@ -30,17 +30,8 @@ from simgan.training.step import Counters, Trainer
 FOLDER = "checkpoints"  # of a run
 BEST = ".best"  # where the refiner for the run's root is written aside
 # Settings that a resumed run may change without becoming another run
-FREE = [
-    "resume",
-    "keep_checkpoints",
-    "trackers",
-    "output",
-    "steps",
-    "push_to_hub",
-    "private",
-    "hub_revision",
-    "push_every",
-]
+FREE = {"resume", "keep_checkpoints", "trackers", "output", "steps"}
+FREE |= {"push_to_hub", "private", "hub_revision", "push_every"}
 
 
 @dataclass
