@@ -20,9 +20,6 @@ from simgan.training.selection import Record
 from simgan.training.step import Trainer
 
 MEASURED = 192  # held-out images of either side that are measured
-SHEET = 12  # of them shown on a sheet
-BATCH = 32
-_SCALE, _SMALL = 3, 100  # images of at most 100 rows are three times as large on a sheet
 
 
 class ShiftSummary(NamedTuple):
@@ -60,9 +57,6 @@ def measure(trainer: Trainer, sheet: Path) -> Record:
         """As people and measures see stored values: 8 bits, or depth in mm."""
         return depths_of(images) if average.codec.is_depth else images
 
-    def distance(images: Images, real: Images) -> float:
-        return domain.realism(seen(images), seen(real))
-
     parts = [slice(k, None, len(synthetic)) for k in range(len(synthetic))]  # of the mixture, by source
     shifts = []
     for part, images, known in zip(parts, synthetic, data.held_out_labels or [{}] * len(parts), strict=True):
@@ -70,13 +64,13 @@ def measure(trainer: Trainer, sheet: Path) -> Record:
         labels = {name: [values[i] for i in chosen] for name, values in known.items()}
         shifts.append(summarize(domain.shift(seen(before[part]), seen(after[part]), labels)))
     halves = [_mixed([images[k::2] for images in real_sources], MEASURED // 2) for k in (0, 1)]
-    shown = np.linspace(0, len(before) - 1, min(SHEET, len(before))).astype(int)
+    shown = np.linspace(0, len(before) - 1, min(12, len(before))).astype(int)
     write_sheet(sheet, seen(before[shown]), seen(after[shown]), maps[0][shown], average.codec)
     return {
         "step": trainer.counters.step,
-        "realism": float(np.mean([distance(after[part], real) for part in parts])),
-        "realism_raw": float(np.mean([distance(before[part], real) for part in parts])),
-        "realism_floor": distance(*halves),
+        "realism": float(np.mean([domain.realism(seen(after[part]), seen(real)) for part in parts])),
+        "realism_raw": float(np.mean([domain.realism(seen(before[part]), seen(real)) for part in parts])),
+        "realism_floor": domain.realism(*map(seen, halves)),
         "shift": float(np.max([shift.trimmed_mean for shift in shifts])),
         "shift_median": float(np.max([shift.median for shift in shifts])),
         "shift_failed": float(np.mean([shift.failed for shift in shifts])),
@@ -90,7 +84,7 @@ def measure(trainer: Trainer, sheet: Path) -> Record:
 
 
 def _map(function: Callable[[Tensor], Tensor], images: Images, trainer: Trainer) -> Images:
-    parts = np.array_split(images, max(1, len(images) // BATCH))
+    parts = np.array_split(images, max(1, len(images) // 32))
     like = next(trainer.average.parameters())
     return np.concatenate([to_array(function(to_tensor(part).to(like)), part.dtype) for part in parts])
 
@@ -122,10 +116,9 @@ def write_sheet(
         cells = [*codec.show(first, second), codec.difference(first, second), heat]
         columns.append(np.concatenate([np.pad(cell, ((0, 1), (0, 1), (0, 0))) for cell in cells]))
     sheet = Image.fromarray(np.concatenate(columns, axis=1))
-    scale = _SCALE if size[1] <= _SMALL else 1
+    if size[1] <= 100:
+        sheet = sheet.resize((3 * sheet.width, 3 * sheet.height), Image.Resampling.NEAREST)
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_suffix(".part")
-    sheet.resize((sheet.width * scale, sheet.height * scale), Image.Resampling.NEAREST).save(
-        aside, "PNG", optimize=True
-    )
+    sheet.save(aside, "PNG", optimize=True)
     aside.replace(file)

@@ -25,15 +25,10 @@ from simgan.training.step import TrainingData
 
 SYNTHETIC_SEED, REAL_SEED = 1, 2  # of limits and simulators: the same images whatever the run's seed
 MEASURED = 400  # images of a source that are held in memory for the measures
-PART = 4096  # images in memory while points are sought
-LEARNED_FROM = 256  # images of a side from which closed forms are learnt
 
 
 def load(config: TrainingConfig) -> TrainingData:
-    """Load both sides; `SourceError` where a source is unknown, empty, or too small to hold anything out.
-
-    A source that is named twice is read once, and counts twice in every mini-batch and measure.
-    """
+    """Load both sides. A source that is named twice is read once, and counts twice in every mini-batch and measure."""
     if not config.synthetic or not config.real:
         raise SourceError("give at least one source to --synthetic and one to --real")
     domain, _ = of_preset(config.preset)
@@ -43,7 +38,7 @@ def load(config: TrainingConfig) -> TrainingData:
     learned: dict[str, Any] = {}
     if domain.learn_triangulation and config.preparation:
         frames = [partial(_frames, [data for data, _ in side.values()]) for side in (synthetic, real)]
-        learned = {"triangulation": from_main(partial(domain.learn_triangulation, *frames))}
+        learned["triangulation"] = from_main(partial(domain.learn_triangulation, *frames))
     if config.label_weight and isinstance(weight, PointsWeight):
         synthetic = {name: (_with_points(training, weight), rest) for name, (training, rest) in synthetic.items()}
 
@@ -72,10 +67,7 @@ def load(config: TrainingConfig) -> TrainingData:
 
 
 def split(source: str, config: TrainingConfig, seed: int) -> tuple[Dataset, Dataset]:
-    """Return what to train on and what is held out of a source, read with `SYNTHETIC_SEED` or `REAL_SEED`.
-
-    The same images whatever the run's own seed; `SourceError` where the source is unknown or too small.
-    """
+    """Return what to train on and what is held out of a source; `SourceError` if it is unknown, empty or too small."""
     size = None if config.window else of_preset(config.preset)[0].size  # windows are cut from frames of any size
     load_it = partial(load_source, source, size=size, channels=config.channels, limit=config.limit, seed=seed)
     rendered = source.removeprefix("shuffled:") in SIMULATORS  # by the main process, for all; files are read by each
@@ -86,13 +78,12 @@ def split(source: str, config: TrainingConfig, seed: int) -> tuple[Dataset, Data
 
 
 def _evenly(images: Dataset | Crops, count: int) -> NDArray[np.int64]:
-    """Return the numbers of so many images, or all there are, evenly spread over a source."""
     return np.linspace(0, len(images) - 1, min(count, len(images))).astype(np.int64)
 
 
 def _frames(sources: Sequence[Dataset]) -> Iterator[Array]:
     for crops in map(Crops, sources):
-        for index in _evenly(crops, LEARNED_FROM // len(sources)):
+        for index in _evenly(crops, 256 // len(sources)):
             yield crops.each([index])[0]
 
 
@@ -101,6 +92,6 @@ def _with_points(data: Dataset, weight: PointsWeight) -> Dataset:
     if weight.column in data.column_names or weight.find is None:
         return data
     crops, find = Crops(data), weight.find
-    starts = range(0, len(crops), PART)
-    points = from_main(lambda: [found for start in starts for found in find(crops[start : start + PART])])
+    parts = [slice(start, start + 4096) for start in range(0, len(crops), 4096)]  # so many images are in memory
+    points = from_main(lambda: [found for part in parts for found in find(crops[part])])
     return data.add_column(weight.column, points)
