@@ -289,14 +289,14 @@ def test_visitors_do_not_share_a_round(space):
 
 
 def test_a_round_is_by_the_toss_of_a_coin_and_of_images_as_they_are(models, tmp_path):
-    model, renders, camera = turing_tab.find_model(models, of_simulator=True)
+    model, renders, camera = turing_tab.find_images(models)
     assert model.name == "eyes-simulated"
     drawn = [turing_tab.draw(model, renders, camera, 20, random.Random(seed)) for seed in range(10)]
     counts = [sum(one.real) for one in drawn]
     assert len(set(counts)) > 2 and 60 < sum(counts) < 140
     for index in range(3):
         Image.fromarray(np.full((70, 110, 3), 40 * index, np.uint8)).save(tmp_path / f"{index}.jpg", exif=b"Exif\0\0")
-    photographs = turing_tab.read_photographs(tmp_path, model)
+    model, renders, photographs = turing_tab.find_images(models, tmp_path)
     mixed = turing_tab.draw(model, renders, photographs, 20, random.Random(0))
     for image, real in zip(mixed.images, mixed.real, strict=True):
         assert image.shape == (35, 55)

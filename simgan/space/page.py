@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import functools
 import shutil
 import tempfile
 from pathlib import Path
@@ -26,8 +27,7 @@ SESSIONS = 100  # pages whose state Gradio keeps, 250 kB each; its own limit is 
 def own_temporary_folder() -> Path:
     """Put all temporary files of this process into a new folder; call it before the interface is built.
 
-    A process holds the lock of its folder until it ends, however it ends. So a folder whose lock is free is left over,
-    and is deleted.
+    A process holds the lock of its folder until it ends, however it ends: a folder whose lock is free is deleted.
     """
     root = Path(tempfile.gettempdir())
     with FileLock(root / f"{PREFIX}start.lock"):  # a new folder is not looked at before it is locked
@@ -38,7 +38,6 @@ def own_temporary_folder() -> Path:
         lock = FileLock(folder / "lock")
         lock.acquire()
     tempfile.tempdir = str(folder)
-
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(lock.release)  # before that
     return folder
@@ -53,16 +52,15 @@ def build(models: Models | None = None, real: Path | None = None) -> gr.Blocks:
     with gr.Blocks(title="simgan", analytics_enabled=False, delete_cache=KEPT) as demo:
         gr.Markdown(TEXTS.introduction(models.domains()), elem_id="introduction")
         with gr.Tabs():
-            with gr.Tab("Refine", id="refine"):
-                refine_tab.add(models)
-            with gr.Tab("Where it looks fake", id="patches"):
-                patch_tab.add(models)
-            with gr.Tab("Batch", id="batch"):
-                batch_tab.add(models)
-            with gr.Tab("Can you tell?", id="turing"):
-                turing_tab.add(models, real)
-            with gr.Tab("Training", id="training"):
-                training_tab.add(models)
+            for name, label, add in (
+                ("refine", "Refine", refine_tab.add),
+                ("patches", "Where it looks fake", patch_tab.add),
+                ("batch", "Batch", batch_tab.add),
+                ("turing", "Can you tell?", functools.partial(turing_tab.add, folder=real)),
+                ("training", "Training", training_tab.add),
+            ):
+                with gr.Tab(label, id=name):
+                    add(models)
     demo.queue(max_size=WAITING, default_concurrency_limit=4, api_open=False)  # no call skips the queue
     demo._queue = FairQueue(demo._queue)
     return demo
@@ -70,29 +68,10 @@ def build(models: Models | None = None, real: Path | None = None) -> gr.Blocks:
 
 def launch(demo: gr.Blocks, **options: Any) -> Any:
     """Serve what `build` returned; `options` are those of `gr.Blocks.launch`."""
-    return demo.launch(
-        theme=_theme(),
-        css_paths=[HERE / "style.css"],
-        max_file_size=uploads.UPLOAD_BYTES,
-        state_session_capacity=SESSIONS,
-        app_kwargs={"middleware": [Middleware(Guard)]},
-        run_history=False,  # it makes the server talk to the Hub
-        enable_monitoring=False,
-        mcp_server=False,
-        head=f"<script>{(HERE / 'page.js').read_text()}</script>",
-        footer_links=["api"],
-        ssr_mode=False,
-        show_error=False,  # visitors read the text of `gr.Error` alone
-        **options,
-    )
-
-
-def _theme() -> gr.Theme:
     # Regular and bold of the font that Gradio serves itself; its semi-bold lacks most letters.
-    plex = gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700))
-    font: list[gr.themes.Font | str] = [plex, "system-ui", "sans-serif"]
+    font: list[gr.themes.Font | str] = [gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "sans-serif"]
     theme = gr.themes.Base(primary_hue="blue", neutral_hue="slate", radius_size="lg", font=font)
-    return theme.set(
+    theme.set(
         body_background_fill="*neutral_50",
         block_label_text_color="*neutral_700",
         block_label_text_color_dark="*neutral_200",
@@ -105,4 +84,19 @@ def _theme() -> gr.Theme:
         button_primary_text_color="white",
         color_accent="*primary_700",
         link_text_color="*primary_700",
+    )
+    return demo.launch(
+        theme=theme,
+        css_paths=[HERE / "style.css"],
+        max_file_size=uploads.UPLOAD_BYTES,
+        state_session_capacity=SESSIONS,
+        app_kwargs={"middleware": [Middleware(Guard)]},
+        run_history=False,  # it makes the server talk to the Hub
+        enable_monitoring=False,
+        mcp_server=False,
+        head=f"<script>{(HERE / 'page.js').read_text()}</script>",
+        footer_links=["api"],
+        ssr_mode=False,
+        show_error=False,  # visitors read the text of `gr.Error` alone
+        **options,
     )

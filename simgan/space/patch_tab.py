@@ -1,7 +1,6 @@
 """The tab Where it looks fake: the discriminator's patch maps of the input and of the refined image.
 
-A patch is drawn as a cell of one stride, centred on its receptive field. The field is larger than the cell and overlaps
-its neighbours; it is outlined when a patch is chosen. All maps have the same colour scale.
+A patch is drawn as a cell of one stride, centred on its receptive field, which is larger and outlined when it is chosen.
 """
 
 import base64
@@ -29,9 +28,8 @@ from simgan.space.uploads import open_uploads
 PIXELS = 1_000_000  # of an image: each patch is sent to the page
 REFINED, REAL = (30, 90, 255), (255, 196, 0)  # blue and yellow, which colour-blind people can distinguish
 STRONGEST = 0.8  # opacity at 0 and 1; a patch of probability 0.5 is transparent
-_COLOURS = np.where(np.arange(256)[:, None] < 128, REFINED, REAL)
 _OPACITY = 255 * STRONGEST * np.abs(np.linspace(-1, 1, 256)) ** 0.7
-SCALE = np.c_[_COLOURS, _OPACITY].round().astype(np.uint8)  # (256, 4): of the probabilities 0 to 1
+SCALE = np.c_[np.repeat([REFINED, REAL], 128, axis=0), _OPACITY].round().astype(np.uint8)  # (256, 4): of 0 to 1
 Fields = tuple[ReceptiveField, ReceptiveField]  # along x and y
 
 
@@ -41,9 +39,7 @@ def add(models: Models) -> None:
     @show_errors
     def inspect(images: Upload, model: str) -> tuple[str, dict[str, Any]]:
         """Return the patch maps of an image and of its refined version, as HTML and as numbers."""
-        if not images:
-            return NONE_YET, {}
-        return _inspect(models.get(model), images[-1][0])
+        return _inspect(models.get(model), images[-1][0]) if images else (NONE_YET, {})
 
     first, example = next((one, examples(domain)[1]) for domain, one in models.domains().items() if examples(domain))
     page, numbers = _inspect(first, example)
@@ -56,16 +52,8 @@ def add(models: Models) -> None:
             maps = gr.HTML(page, js_on_load=(HERE / "patch_map.js").read_text(), elem_id="patch-maps")
             gr.Markdown(TEXTS.patches_below(), elem_id="patch-words")
             values = gr.JSON(numbers, visible=False)
-    gr.on(
-        [button.click, images.change, fits],
-        inspect,
-        [images, model],
-        [maps, values],
-        api_name="inspect",
-        trigger_mode="always_last",
-        show_progress_on=maps,
-        **MODEL_QUEUE,
-    )
+    settings = MODEL_QUEUE | {"api_name": "inspect", "trigger_mode": "always_last", "show_progress_on": maps}
+    gr.on([button.click, images.change, fits], inspect, [images, model], [maps, values], **settings)
 
 
 def _inspect(model: Model, path: str) -> tuple[str, dict[str, Any]]:
@@ -80,11 +68,10 @@ def _inspect(model: Model, path: str) -> tuple[str, dict[str, Any]]:
         found = judge(model.refiner, model.discriminator, stored, model.refiner.refine(stored))
     maps = dict(zip(("Input", "Refined"), found, strict=True))
     fields = field_of(model.discriminator, found[0].seen)
-    numbers: dict[str, Any] = {}
+    numbers: dict[str, Any] = {"receptive_field": {axis: asdict(one) for axis, one in zip("xy", fields, strict=True)}}
     for side, one in maps.items():
         mean = round(float(one.probability_real.mean()), 4)
         numbers[side.lower()] = {"mean": mean, "map": one.probability_real.astype(float).round(4).tolist()}
-    numbers["receptive_field"] = {axis: asdict(field) for axis, field in zip("xy", fields, strict=True)}
     return draw(maps, fields), numbers
 
 
@@ -97,11 +84,7 @@ class PatchMap:
 
 
 def judge(refiner: Refiner, discriminator: Discriminator, *images: Array) -> list[PatchMap]:
-    """Return the discriminator's maps of stored images of one scene, which it sees as in training.
-
-    That is without alpha, in its own number of channels, equalized if its training images were, and in the first
-    image's window of depth.
-    """
+    """Return the discriminator's maps of stored images of one scene, seen as in training, in the first one's window."""
     codec = codecs.get(codecs.fitting(refiner.config.codec, discriminator.config.channels))
     windows = codec.windows(images[0][None])
     planes = [codec.planes(image[None]) for image in images]
@@ -125,26 +108,22 @@ def field_of(discriminator: Discriminator, image: Array) -> Fields:
 def draw(maps: dict[str, PatchMap], fields: Fields) -> str:
     """Return the maps side by side as HTML, each with its name; `patch_map.js` shows the value of a patch."""
     stops = ", ".join(f"rgb({r} {g} {b} / {a / 255:.2f})" for r, g, b, a in SCALE[:: 255 // 15].tolist())
-    return str(TEXTS.patch_maps([_described(name, one, fields) for name, one in maps.items()], stops))
-
-
-def _described(name: str, found: PatchMap, fields: Fields) -> dict[str, Any]:
-    """Return what the page is made of; `box` is where the map lies: left, top, width and height in percent."""
-    values = (255 * found.probability_real).round().astype(np.uint8)
-    (rows, columns), (height, width) = values.shape, found.seen.shape[:2]
-    described: dict[str, Any] = {"name": name, "width": width, "height": height, "rows": rows, "columns": columns}
     places = {axis: list(asdict(field).values()) for axis, field in zip("xy", fields, strict=True)}
-    text = base64.b64encode(values.tobytes()).decode()
     starts = [100 * (field.first + (field.size - field.stride) / 2) for field in fields]
-    extents = 100 * columns * fields[0].stride / width, 100 * rows * fields[1].stride / height
-    return described | {
-        "data": json.dumps(described | places | {"values": text}),
-        "percent": f"{100 * found.probability_real.mean():.0f}",
-        "seen": _as_link(found.seen),
-        "heat": _as_link(SCALE[values]),
-        "box": (starts[0] / width, starts[1] / height, *extents),
-    }
-
-
-def _as_link(image: Array) -> str:
-    return "data:image/png;base64," + base64.b64encode(encode_png(np.ascontiguousarray(image))).decode()
+    described = []
+    for name, found in maps.items():
+        values = (255 * found.probability_real).round().astype(np.uint8)
+        (rows, columns), (height, width) = values.shape, found.seen.shape[:2]
+        sizes = {"name": name, "width": width, "height": height, "rows": rows, "columns": columns}
+        extents = 100 * columns * fields[0].stride / width, 100 * rows * fields[1].stride / height
+        described.append(
+            sizes
+            | {
+                "data": json.dumps(sizes | places | {"values": base64.b64encode(values.tobytes()).decode()}),
+                "percent": f"{100 * found.probability_real.mean():.0f}",
+                "seen": base64.b64encode(encode_png(np.ascontiguousarray(found.seen))).decode(),
+                "heat": base64.b64encode(encode_png(SCALE[values])).decode(),
+                "box": (starts[0] / width, starts[1] / height, *extents),  # left, top, width and height in percent
+            }
+        )
+    return str(TEXTS.patch_maps(described, stops))

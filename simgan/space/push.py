@@ -1,7 +1,4 @@
-"""Push a Space of one's own: `app.py`, the source of the package, and its requirements with tested versions.
-
-The source is pushed because the package is on no index; so the Space runs exactly what was pushed.
-"""
+"""Push a Space of one's own: `app.py`, the source of the package (it is on no index), and its requirements."""
 
 import json
 import shutil
@@ -45,14 +42,12 @@ Images that are sent here are deleted after a while, and go nowhere else.
 
 
 def push_space(repo_id: str, *, models: Sequence[str] = (), **access: Any) -> Pushed:
-    """Push a working Space, or what changed of it. `models` are the Hub ids that its card lists.
+    """Push a Space, or what changed of it, with Hub ids for its card; `access`: `private` and `token` of `upload`.
 
-    `access`: `private` and `token` of `simgan.hub.uploading.upload`. `PublishError` where the Hub refuses it or is out
-    of reach, `SourceError` where the package is not installed.
+    `PublishError` where the Hub refuses it or is out of reach, `SourceError` where the package is not installed.
     """
-    domains = {json.loads(file.read_text())["domain"]: None for file in sorted(SHIPPED.glob(f"*/{CONFIG}"))}
+    domains = dict.fromkeys(json.loads(file.read_text())["domain"] for file in sorted(SHIPPED.glob(f"*/{CONFIG}")))
     words = [find(name).words for name in domains]
-    about = README.format(", ".join(one.images for one in words))
     with TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "requirements.txt").write_text("\n".join(requirements()) + "\n")
@@ -70,18 +65,16 @@ def push_space(repo_id: str, *, models: Sequence[str] = (), **access: Any) -> Pu
             colorTo="gray",
             pinned=False,
         )
+        about = README.format(", ".join(one.images for one in words))
         (folder / "README.md").write_text(f"---\n{card.to_yaml()}\n---\n{about}")
         shutil.copytree(PACKAGE, folder / "simgan", ignore=shutil.ignore_patterns("__pycache__", "*.pyi", ".*"))
-        settings: dict[str, Any] = {"repo_type": "space", "owned": ["simgan/"], **access}
-        settings["replace_card"] = True  # it holds the Space's settings, such as the version of Gradio
+        # The card is replaced, as it holds the Space's settings, such as the version of Gradio.
+        settings: dict[str, Any] = access | {"repo_type": "space", "owned": ["simgan/"], "replace_card": True}
         return upload(folder, repo_id, message=f"simgan {version('simgan')}", **settings)
 
 
 def requirements() -> list[str]:
-    """Return what the package and its interface need, from the lowest allowed version to the next major one.
-
-    Gradio is pinned to the installed version, which the README of the Space names too.
-    """
+    """Return what package and interface need, up to the next major version; Gradio as installed, as the card says."""
     extras, needs, lines = ["demo"], {}, []  # what the interface needs; an extra may name others
     try:
         for extra in extras:

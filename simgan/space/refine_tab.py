@@ -53,32 +53,16 @@ def add(models: Models) -> None:
             comparison = gr.ImageSlider(opening[0], label="Before · after", elem_id="comparison", **PICTURE)
             note = gr.Markdown(opening[2], elem_id="refine-note")
             with gr.Row():
-                difference = gr.Image(
-                    opening[1],
-                    label="Difference (grey: unchanged)",
-                    alt_text="What refining changed: grey where nothing did, lighter or darker where it did",
-                    min_width=240,
-                    **PICTURE,
-                )
-                download = gr.File(
-                    opening[3],
-                    label="Download, in the format that came in",
-                    height=240,
-                    elem_id="refine-download",
-                    file_count="multiple",
-                    interactive=False,
-                    min_width=240,
-                )
+                label = "Difference (grey: unchanged)"
+                alt = "What refining changed: grey where nothing did, lighter or darker where it did"
+                difference = gr.Image(opening[1], label=label, alt_text=alt, min_width=240, **PICTURE)
+                label = "Download, in the format that came in"
+                box: dict[str, Any] = {"height": 240, "min_width": 240, "interactive": False}
+                download = gr.File(opening[3], label=label, elem_id="refine-download", file_count="multiple", **box)
     outputs, settings = [comparison, difference, note], MODEL_QUEUE | {"show_progress_on": comparison}
-    gr.on(
-        [button.click, images.change, fits, strength.release],
-        refine,
-        [images, model, strength],
-        [*outputs, download, shown],
-        api_name="refine",
-        trigger_mode="always_last",
-        **settings,
-    )
+    triggers = [button.click, images.change, fits, strength.release]
+    inputs, all_outputs = [images, model, strength], [*outputs, download, shown]
+    gr.on(triggers, refine, inputs, all_outputs, api_name="refine", trigger_mode="always_last", **settings)
     shown.input(show, [images, shown, model, strength], outputs, api_name="show", **settings)
 
 

@@ -1,7 +1,6 @@
 """The tab Training: realism and annotation shift of shipped models while they were trained, and sample sheets."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -45,12 +44,10 @@ def add(models: Models) -> None:
         size: dict[str, Any] = {"height": 280, "min_width": 300, "buttons": []}
         lines = size | {"x": STEP, "color": "series", "y_lim": [0, None]}
         lines["colors_in_legend"] = []  # Gradio's legend has no room on a narrow screen: words are below the plots
-        realism_plot = gr.LinePlot(
-            realism, y=DISTANCE, color_map=REALISM, label="Realism: lower is more realistic", **lines
-        )
-        shift_plot = gr.LinePlot(
-            shift, y=MOVED, color_map=SHIFT, label="Annotation shift: lower is more accurate", **lines
-        )
+        label = "Realism: lower is more realistic"
+        realism_plot = gr.LinePlot(realism, y=DISTANCE, color_map=REALISM, label=label, **lines)
+        label = "Annotation shift: lower is more accurate"
+        shift_plot = gr.LinePlot(shift, y=MOVED, color_map=SHIFT, label=label, **lines)
         label = "Both: left is more accurate, down is more realistic"
         trade_plot = gr.ScatterPlot(trade, x=MOVED, y=DISTANCE, tooltip="all", label=label, **size)
     gr.Markdown(TEXTS.training_legend(REALISM, SHIFT, HUES), elem_id="training-legend")
@@ -65,9 +62,8 @@ def add(models: Models) -> None:
     )
     outputs = [note_text, realism_plot, shift_plot, trade_plot, slider, picture, figures_text]
     model.change(choose, model, outputs, api_name="training", queue=False)
-    slider.change(
-        show, [model, slider], [picture, figures_text], api_name="training_step", queue=False, show_progress="hidden"
-    )
+    unseen: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+    slider.change(show, [model, slider], [picture, figures_text], api_name="training_step", **unseen)
 
 
 def _all(name: str) -> list[Any]:
@@ -82,8 +78,7 @@ def _all(name: str) -> list[Any]:
     rows = rows.rename(columns=dict(zip(KEYS, [*REALISM, *SHIFT], strict=True)))
     rows[[*REALISM]] *= 1000
     realism, shift = (
-        rows.melt(STEP, list(names), "series", y)[[STEP, y, "series"]]
-        for names, y in ((REALISM, DISTANCE), (SHIFT, MOVED))
+        rows.melt(STEP, list(names), "series", y) for names, y in ((REALISM, DISTANCE), (SHIFT, MOVED))
     )
     shipped = steps[-1] if found.step is None else found.step
     slider = {
@@ -102,13 +97,12 @@ def _at(found: Records, step: int) -> list[Any]:
     if not found.measures:
         return [None, ""]
     row = min(found.measures, key=lambda row: abs(row["step"] - step))
-    sheet = min(found.sheets, key=lambda file: abs(step_of(file) - step), default=None)
-    return [None if sheet is None else _read_sheet(sheet), TEXTS.training_step(row, found.words)]
-
-
-def _read_sheet(file: Path) -> Image.Image:
-    """Return a sheet with the right half below the left one, so that crops stay large on a narrow screen."""
+    text = TEXTS.training_step(row, found.words)
+    file = min(found.sheets, key=lambda file: abs(step_of(file) - step), default=None)
+    if file is None:
+        return [None, text]
+    # The right half below the left one, so that crops stay large on a narrow screen.
     sheet = np.array(Image.open(file).convert("RGB"))
     half = sheet.shape[1] // 2
     gap = np.full((8, half, 3), 255, np.uint8)
-    return Image.fromarray(np.concatenate([sheet[:, :half], gap, sheet[:, half : 2 * half]]))
+    return [Image.fromarray(np.concatenate([sheet[:, :half], gap, sheet[:, half : 2 * half]])), text]

@@ -1,7 +1,6 @@
-"""The tab Can you tell?: the paper's visual Turing test (section 3.1), real and refined images in random order.
+"""The tab Can you tell?: the paper's visual Turing test (section 3.1), real and refined images by the toss of a coin.
 
-A coin decides for each image whether it is real or refined, so that guesses are right half the time, whatever was shown
-before. The answer stays on the server until the visitor has answered.
+The answer stays on the server until the visitor has answered.
 """
 
 import math
@@ -14,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from simgan.errors import SimGANError
+from simgan.errors import ModelError, SimGANError
 from simgan.hub.cards.records import read_records
 from simgan.hub.loading import SHIPPED
 from simgan.images.arrays import Array, equalize
@@ -47,10 +46,7 @@ def p_value(right: int, count: int) -> float:
 
 
 def draw(model: Model, renders: Simulator, real: Simulator | list[Array], count: int, dice: random.Random) -> Round:
-    """Return a round of renders that are refined, and of real images: photographs, or those of a simulator.
-
-    Simulators get a seed that training did not use, so that the refiner has seen none of their images.
-    """
+    """Return a round of refined renders and of real images; simulators get a seed that training did not use."""
     is_real = [dice.random() < 0.5 for _ in range(count)]
     number = sum(is_real)
     if isinstance(real, Simulator):
@@ -61,40 +57,30 @@ def draw(model: Model, renders: Simulator, real: Simulator | list[Array], count:
     return Round([shown.pop() if answer else refined.pop() for answer in is_real], is_real)
 
 
-def read_photographs(folder: Path, model: Model) -> list[Array]:
-    """Return the images of a folder in the size and the channels of a model, equalized if its training images were."""
-    from simgan.data.loader import Crops  # needs `datasets`, for those who start the page with a folder
-    from simgan.data.sources import load
+def find_images(models: Models, folder: Path | None = None) -> tuple[Model, Simulator, Simulator | list[Array]]:
+    """Return a shipped model, the simulator of its synthetic images, and real ones: of a folder, or else a simulator's.
 
-    channels = model.refiner.codec.channels
-    crops = Crops(load(f"folder:{folder}", size=model.domain.size, channels=channels), channels=channels)[:]
-    return [equalize(crop) if model.refiner.config.equalize else crop for crop in crops]
-
-
-def find_model(models: Models, *, of_simulator: bool) -> tuple[Model, Simulator, Simulator | None] | None:
-    """Return a shipped model, the simulator of its synthetic images, and that of its real ones; None without one.
-
-    `of_simulator`: only a model whose real images are rendered too.
+    Images of the folder get the size and channels of the model's, and are equalized if its training images were.
     """
     for name in models.shipped:
-        sources = read_records(SHIPPED / name).settings
-        renders, real = (next(map(SIMULATORS.get, sources.get(side, ())), None) for side in ("synthetic", "real"))
-        model = models.get(name)
+        model, sources = models.get(name), read_records(SHIPPED / name).settings
+        renders, camera = (next(map(SIMULATORS.get, sources.get(side, ())), None) for side in ("synthetic", "real"))
         renders = renders or simulator_of(model.domain.name)
-        if renders is not None and (real is not None or not of_simulator):
-            return model, renders, real
-    return None
+        if renders and folder:
+            from simgan.data.loader import Crops  # needs `datasets`, for those who start the page with a folder
+            from simgan.data.sources import load
+
+            channels = model.refiner.codec.channels
+            crops = Crops(load(f"folder:{folder}", size=model.domain.size, channels=channels), channels=channels)[:]
+            return model, renders, [equalize(crop) if model.refiner.config.equalize else crop for crop in crops]
+        if renders and camera:
+            return model, renders, camera
+    raise ModelError("no shipped model has a simulator")
 
 
 def add(models: Models, folder: Path | None = None) -> None:
     """Build the tab inside the current `gr.Tab`; `folder` has real images, to be shown instead of rendered ones."""
-    found = find_model(models, of_simulator=folder is None)
-    if found is None:
-        gr.Markdown("No shipped model has a simulator: start the page with a folder of real images, `--real DIR`.")
-        return
-    model, renders, camera = found
-    real: Simulator | list[Array] | None = read_photographs(folder, model) if folder else camera
-    assert real is not None
+    model, renders, real = find_images(models, folder)
 
     @show_errors
     def start() -> list[Any]:
@@ -120,11 +106,10 @@ def add(models: Models, folder: Path | None = None) -> None:
                 is_refined = gr.Button("Refined · S", interactive=False, min_width=120, elem_id="tell-refined")
             note_text = gr.Markdown("Press Start for the first image.", elem_id="tell-note")
         with gr.Column(scale=3, min_width=300):
-            still = PICTURE | {"buttons": []}
-            alt = "An image, real or refined"
-            image = gr.Image(label="Real or refined?", elem_id="tell-image", alt_text=alt, **still)
-    grid: dict[str, Any] = {"columns": 5, "height": "auto", "object_fit": "contain"}
-    seen = gr.Gallery(label="What you saw", visible=False, elem_id="tell-seen", **still, **grid)
+            label, alt = "Real or refined?", "An image, real or refined"
+            image = gr.Image(label=label, elem_id="tell-image", alt_text=alt, **PICTURE | {"buttons": []})
+    grid: dict[str, Any] = PICTURE | {"buttons": [], "columns": 5, "height": "auto", "object_fit": "contain"}
+    seen = gr.Gallery(label="What you saw", visible=False, elem_id="tell-seen", **grid)
     outputs = [state, image, note_text, is_real, is_refined, seen]
     begin.click(start, None, outputs, api_name="start_turing_test", **MODEL_QUEUE)
     for button, choice in ((is_real, REAL), (is_refined, REFINED)):
@@ -140,16 +125,13 @@ def _show(state: Round, codec: Codec) -> list[Any]:
     verdict = "Right" if done and state.answers[-1] == state.real[done - 1] else "Wrong"
     note = TEXTS.turing_note(done + 1, count, verdict, names[done - 1], right)
     if over:
-        note += f"\n\n{_result(right, count)}"
+        people = "ten people in the paper,"
+        rows = {"you": (right, count), f"{people} refined images": PAPER, f"{people} raw synthetic images": PAPER_RAW}
+        needed = next(number for number in range(count + 1) if p_value(number, count) < 0.05)
+        scores = [(who, *score, p_value(*score)) for who, score in rows.items()]
+        note += f"\n\n{TEXTS.turing_result(right, count, scores, needed)}"
     image = gr.Image(None if over else pictures[done], visible=not over)
     buttons = [gr.Button(interactive=not over)] * 2
     answers = [f"you said {REAL if said else REFINED}" for said in state.answers]
     seen = [(picture, f"{name}, {said}") for picture, name, said in zip(pictures, names, answers, strict=False)]
     return [state, image, note, *buttons, gr.Gallery(seen if over else None, visible=over)]
-
-
-def _result(right: int, count: int) -> str:
-    people = "ten people in the paper,"
-    rows = {"you": (right, count), f"{people} refined images": PAPER, f"{people} raw synthetic images": PAPER_RAW}
-    needed = next(number for number in range(count + 1) if p_value(number, count) < 0.05)
-    return str(TEXTS.turing_result(right, count, [(who, *one, p_value(*one)) for who, one in rows.items()], needed))
