@@ -1,7 +1,4 @@
-"""The Space: a page that a visitor tries in a browser, and events that code calls over HTTP.
-
-One file a tab; `page.build` joins them. Nothing is fetched from elsewhere: no fonts, no analytics.
-"""
+"""The Space: a page for browsers and events for code, one file a tab; no fonts, no analytics from elsewhere."""
 
 from pathlib import Path
 

@@ -26,7 +26,6 @@ WORK = 3 * 10**13  # multiplications of one archive: about that long on two core
 # cancelled goes on to the next piece, and the next archive waits for it in the thread's own queue.
 QUEUE: dict[str, Any] = {"concurrency_id": "batch", "concurrency_limit": 1}
 _THREAD = ThreadPoolExecutor(1, thread_name_prefix="batch")
-SHOWN = 10  # names of files that were left out
 
 Upload = tuple[str, str]  # path of a file, and the visitor's name of it
 Shown = tuple[str, str | None]  # how far it is, as HTML, and the path of the result
@@ -47,21 +46,19 @@ def add(models: Models) -> None:
             files.preprocess = _uploads  # type: ignore[method-assign,assignment]
             model = model_field(models)
             strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="0 gives the input back, 1 is refined.")
-            copy = gr.Textbox(
-                label="Images that are labels",
-                info="Patterns of their names, with spaces between. They are copied as they are.",
-                placeholder="masks/* *_mask.png",
-                max_length=200,
+            info, example = (
+                "Patterns of their names, with spaces between. They are copied as they are.",
+                "masks/* *_mask.png",
             )
+            copy = gr.Textbox(label="Images that are labels", info=info, placeholder=example, max_length=200)
         with gr.Column(scale=3, min_width=300):
             with gr.Row():
                 start = gr.Button("Refine all", variant="primary", elem_id="batch-start")
                 stop = gr.Button("Stop", elem_id="batch-stop")
             progress = gr.HTML(elem_id="batch-progress", min_height=60)
             result = gr.File(label="Refined ZIP", interactive=False, elem_id="batch-result")
-    running = start.click(
-        refine, [files, model, strength, copy], [progress, result], api_name="batch", show_progress="minimal", **QUEUE
-    )
+    settings = QUEUE | {"api_name": "batch", "show_progress": "minimal"}
+    running = start.click(refine, [files, model, strength, copy], [progress, result], **settings)
     stopped = "Stopped. Nothing of it was kept."
     stop.click(lambda: stopped, None, progress, cancels=[running], api_name="stop_batch", queue=False)
 
@@ -101,7 +98,7 @@ def refine_all(
             work.cancel()  # if it has not begun
         if not refined.images:  # all are broken, or of another kind than the model takes
             raise SourceError(refined.broken[0])
-        yield TEXTS.summary(refined, SHOWN).replace(f"{place}/", ""), str(result)
+        yield TEXTS.summary(refined, shown=10).replace(f"{place}/", ""), str(result)
     except Stopped as error:
         text = f"{archive.name} takes longer than {SECONDS:.0f} seconds, which is the limit: send it in parts"
         raise SourceError(text) from error
@@ -112,8 +109,7 @@ def refine_all(
         _THREAD.submit(shutil.rmtree, place, ignore_errors=True)  # once the work has ended
 
 
-def _uploads(payload: Any) -> list[Upload]:
-    """Return files with the visitor's own names; `gr.File` changes names, and leaves an empty file for each."""
+def _uploads(payload: Any) -> list[Upload]:  # with the visitor's own names, which `gr.File` changes
     return [(file.path, PurePath(file.orig_name or file.path).name) for file in payload or []]
 
 

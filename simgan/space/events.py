@@ -28,8 +28,8 @@ MODEL = threading.Lock()  # to hold while a model computes: two at the same time
 def show_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return an event whose `SimGANError` becomes a `gr.Error`: of all errors, only that text reaches visitors.
 
-    The page renders the text as HTML, so it is escaped. The event runs in a thread, which cannot be interrupted: an
-    event that is cancelled ends when its thread has ended, so that Gradio does not start the next one before.
+    The page renders the text as HTML, so it is escaped. An event that is cancelled ends when its thread, which cannot
+    be interrupted, has ended, so that Gradio does not start the next one before.
     """
 
     @functools.wraps(function)

@@ -1,9 +1,8 @@
 """The queue of the Space: a limit of waiting events for each visitor, and turns between visitors.
 
-Gradio's own queue is first come, first served, so one visitor with 200 events leaves no place to others. Here visitors
-take turns by start-time fair queueing (Goyal et al. 1996): an event gets a start tag, one more than the tag of the same
-visitor's event before it, and at least the tag of the event that started last. Events start in the order of their tags.
-Gradio computes the places and waiting times that it shows from the order of its list, which is the order of tags.
+Visitors take turns by start-time fair queueing (Goyal et al. 1996): an event gets a start tag, one more than the tag of
+the same visitor's event before it, and at least that of the event that started last. Gradio starts events, and computes
+the places and waiting times that it shows, in the order of its list, which is that of the tags.
 """
 
 import ipaddress
@@ -45,8 +44,15 @@ class FairQueue(Queue):
         """Put new events in their places, then send places and waiting times to visitors."""
         waiting = self.event_queue_per_concurrency_id[concurrency_id].queue
         for event in [event for event in waiting if event not in self._tags]:
-            self._add_tag(event)
-            after = None
+            name, started, after = concurrency_id, self._started.get(concurrency_id, 0), None
+            steps = {
+                (name, f"session {event.session_hash}"): 1,
+                (name, f"address {address_of(event.request)}"): 1 / SHARE,
+            }
+            own = {key: max(started, self._latest.get(key, -math.inf) + step) for key, step in steps.items()}
+            self._tags[event] = max(own.values())
+            self._latest = {key: latest for key, latest in self._latest.items() if key[0] != name or latest >= started}
+            self._latest |= own
         waiting.sort(key=self._tags.__getitem__)
         super().broadcast_estimations(concurrency_id, after)
 
@@ -56,26 +62,14 @@ class FairQueue(Queue):
 
     def get_events(self) -> tuple[list[Event], bool, str] | None:
         """Return the event to start next."""
-        found = super().get_events()
-        if found is not None:
+        if found := super().get_events():
             event, name = found[0][0], found[2]
             self._started[name] = max(self._started.get(name, 0), self._tags.get(event, 0))
         return found
 
-    def _add_tag(self, event: Event) -> None:
-        name, started = event.concurrency_id, self._started.get(event.concurrency_id, 0)
-        steps = {(name, f"session {event.session_hash}"): 1, (name, f"address {address_of(event.request)}"): 1 / SHARE}
-        own = {key: max(started, self._latest.get(key, -math.inf) + step) for key, step in steps.items()}
-        self._tags[event] = max(own.values())
-        self._latest = {key: latest for key, latest in self._latest.items() if key[0] != name or latest >= started}
-        self._latest |= own
-
 
 def address_of(request: Request) -> str:
-    """Return the address that a request came from: behind a proxy in a private network, the last public one it names.
-
-    A visitor can write addresses into the header too, but only before those that proxies append.
-    """
+    """Return the address of a request: behind a private proxy the last public one; visitors can write others before."""
     host = request.client.host if request.client else ""
     named = request.headers.get("x-forwarded-for", "").split(",") if not _is_public(host) else []
     return next((part.strip() for part in reversed(named) if _is_public(part.strip())), host)

@@ -1,7 +1,4 @@
-"""Fetch a model of the Hub: public, safetensors, and no larger than is allowed, without this Space's own credentials.
-
-It runs in a process of its own (`simgan.space.uploads.Worker`), because a download has no time limit otherwise.
-"""
+"""Fetch a public model of the Hub, in a `simgan.space.uploads.Worker`, as a download has no time limit otherwise."""
 
 import math
 from pathlib import Path
@@ -19,18 +16,14 @@ ANSWER = 10  # seconds that the Hub may take to answer
 
 
 def fetch(place: tuple[str, int], name: str) -> Path:
-    """Download a model into a folder, of at most so many bytes, and return where its files are; else `ModelError`.
-
-    Nothing is downloaded before the sizes of all files are known.
-    """
+    """Download a model of at most so many bytes into a folder, and return where its files are; else `ModelError`."""
     folder, most = place
     disable_progress_bars()
     try:
         info = HfApi(token=False).model_info(name, files_metadata=True, timeout=ANSWER)
         sizes = {file.rfilename: file.size for file in info.siblings or [] if file.rfilename in FILES}
-        for file in (CONFIG, WEIGHTS):
-            if file not in sizes:
-                raise ModelError(f"{name} holds no {file}, so it is no model of simgan (pickles are never loaded)")
+        if missing := [file for file in (CONFIG, WEIGHTS) if file not in sizes]:
+            raise ModelError(f"{name} holds no {missing[0]}, so it is no model of simgan (pickles are never loaded)")
         known = {file: math.inf if size is None else size for file, size in sizes.items()}
         if (total := sum(known.values())) > most:
             raise ModelError(f"{name} has {total / 2**20:.0f} MB: at most {most / 2**20:.0f} are loaded here")

@@ -1,8 +1,7 @@
 """ASGI middleware that checks each request before Gradio reads it.
 
 Gradio opens any path of this machine that a call names without `meta`, fetches addresses that stand in place of files,
-keeps links to a saved state for ever, and parses bodies of any length. Each of these is refused here, for all events,
-with a status and a sentence. What is checked is written out again, so that Gradio reads just what was checked.
+keeps links to a saved state for ever, and parses bodies of any length. What was checked is written anew.
 """
 
 import asyncio
@@ -68,9 +67,7 @@ async def _checked(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
         raise HTTPException(413, text)
     if is_upload:
         if shutil.disk_usage(tempfile.gettempdir()).free < FREE:
-            raise HTTPException(
-                507, "There is no room for uploads now: try again in an hour, when older ones are gone."
-            )
+            raise HTTPException(507, "There is no room for uploads now: try again in an hour.")
         # Gradio answers 413 to these words, and deletes what it has written of the upload.
         return scope, _limited(receive, most, MultiPartException(f"{text} (maximum allowed size)"))
     try:
@@ -82,7 +79,14 @@ async def _checked(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
         raise HTTPException(400, "A call is JSON.") from None
     if _count(call) > VALUES:
         raise HTTPException(413, _TOO_MANY)
-    return _with_body(scope, receive, json.dumps(call).encode())
+    body = json.dumps(call).encode()
+    headers = [pair for pair in scope["headers"] if pair[0] != b"content-length"]
+    first: list[Message] = [{"type": "http.request", "body": body}]
+
+    async def replaced() -> Message:
+        return first.pop() if first else await receive()
+
+    return {**scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}, replaced
 
 
 def _limited(receive: Receive, most: int, error: Exception) -> Receive:
@@ -98,17 +102,6 @@ def _limited(receive: Receive, most: int, error: Exception) -> Receive:
         return message
 
     return counted
-
-
-def _with_body(scope: Scope, receive: Receive, body: bytes) -> tuple[Scope, Receive]:
-    """Return a request whose body is replaced."""
-    headers = [pair for pair in scope["headers"] if pair[0] != b"content-length"]
-    first: list[Message] = [{"type": "http.request", "body": body}]
-
-    async def replaced() -> Message:
-        return first.pop() if first else await receive()
-
-    return {**scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}, replaced
 
 
 def _count(value: Any, depth: int = 0) -> int:
@@ -131,6 +124,5 @@ def _check_path(path: Any) -> None:
     except ValueError:  # a NUL
         inside = False
     if not inside:
-        raise HTTPException(
-            403, "This is not a file that was uploaded here: upload it first, then name the path that this returns."
-        )
+        text = "This is not a file that was uploaded here: upload it first, then name the path that this returns."
+        raise HTTPException(403, text)

@@ -57,17 +57,14 @@ class Model:
         if weights * total > most:
             raise ImageError(f"{self.name} takes {most // weights:,} pixels at once here, not {total:,}: {remedy}")
         if (needed := self.memory_of(max(pixels))) > MEMORY:
-            raise ImageError(
-                f"{self.name} needs {needed / 2**30:.1f} GB for an image of {max(pixels):,} pixels, and "
-                f"{MEMORY / 2**30:.0f} are free here: use a smaller image"
-            )
+            text = f"{self.name} needs {needed / 2**30:.1f} GB for an image of {max(pixels):,} pixels"
+            raise ImageError(f"{text}, and {MEMORY / 2**30:.0f} are free here: use a smaller image")
 
     def memory_of(self, pixels: int) -> int:
         """Return the bytes of feature maps that both networks need at most for an image, one after the other.
 
-        The refiner, which treats large images in strips, needs up to 7 times its width (measured): input of a block,
-        padded input, output and activation of a layer, some in other formats. A layer of the discriminator needs its
-        input, its output, and the output of the activation that follows.
+        The refiner needs up to 7 times its width (measured), in strips of a large image; a layer of the discriminator
+        its input, its output, and the output of the activation that follows.
         """
         c = self.refiner.config
         most = min(pixels, STRIP) * 7 * max(c.width, c.channels)
@@ -107,10 +104,7 @@ class Models:
         return named
 
     def get(self, name: str | None) -> Model:
-        """Return the model of a shipped name or Hub id (org/name); `ModelError` says why there is none.
-
-        A visitor waits `PATIENCE` seconds for a model at most; the download goes on meanwhile.
-        """
+        """Return the model of a shipped name or Hub id (org/name), within `PATIENCE` seconds; else `ModelError`."""
         name = str(name or "").strip()
         if name in self._shipped:
             return self._shipped[name]

@@ -30,9 +30,7 @@ def compare(codec: Codec, before: Array, after: Array) -> list[Array]:
 def resize(image: Array, *, interpolate: bool) -> Array:
     """Return an image, uint8 (H, W) or (H, W, 3), in a size that is easy to look at."""
     height, width = image.shape[:2]
-    factor = float(max(1, min(WIDTH // width, HEIGHT // height)))
-    if max(height, width) > LARGEST:
-        factor = LARGEST / max(height, width)
+    factor = min(max(1, min(WIDTH // width, HEIGHT // height)), LARGEST / max(height, width))
     smooth = Image.Resampling.BICUBIC if factor >= 1 else Image.Resampling.BOX
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     return np.asarray(Image.fromarray(image).resize(size, smooth if interpolate else Image.Resampling.NEAREST))

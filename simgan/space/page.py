@@ -69,7 +69,8 @@ def build(models: Models | None = None, real: Path | None = None) -> gr.Blocks:
 def launch(demo: gr.Blocks, **options: Any) -> Any:
     """Serve what `build` returned; `options` are those of `gr.Blocks.launch`."""
     # Regular and bold of the font that Gradio serves itself; its semi-bold lacks most letters.
-    font: list[gr.themes.Font | str] = [gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "sans-serif"]
+    plex = gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700))
+    font: list[gr.themes.Font | str] = [plex, "system-ui", "sans-serif"]
     theme = gr.themes.Base(primary_hue="blue", neutral_hue="slate", radius_size="lg", font=font)
     theme.set(
         body_background_fill="*neutral_50",

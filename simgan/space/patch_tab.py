@@ -1,6 +1,6 @@
 """The tab Where it looks fake: the discriminator's patch maps of the input and of the refined image.
 
-A patch is drawn as a cell of one stride, centred on its receptive field, which is larger and outlined when it is chosen.
+A patch is drawn as a cell of one stride, centred on its receptive field, larger and outlined when it is chosen.
 """
 
 import base64

@@ -28,8 +28,7 @@ def simulator_of(domain: str) -> Simulator | None:
 @functools.cache
 def examples(domain: str) -> tuple[str, ...]:
     """Write examples of a domain as PNG files, once a process, and return their paths: none without a simulator."""
-    simulator = simulator_of(domain)
-    if simulator is None:
+    if (simulator := simulator_of(domain)) is None:
         return ()
     folder = Path(tempfile.mkdtemp(prefix="simgan-examples-"))
     name = Path(find(domain).words.example).stem
@@ -41,38 +40,22 @@ def examples(domain: str) -> tuple[str, ...]:
 
 def model_field(models: Models) -> gr.Dropdown:
     """Return the field in which a visitor chooses a shipped model or types a Hub id."""
-    return gr.Dropdown(
-        models.shipped,
-        value=models.shipped[0],
-        label="Model",
-        info="A shipped one, or type the id of a public model on the Hub: org/name, then Enter.",
-        allow_custom_value=True,
-    )
+    info, names = "A shipped one, or type the id of a public model on the Hub: org/name, then Enter.", models.shipped
+    return gr.Dropdown(names, value=names[0], label="Model", info=info, allow_custom_value=True)
 
 
 def image_fields(
     models: Models, name: str, event: str, label: str, chosen: str, *, together: bool = False
 ) -> tuple[gr.Gallery, gr.Dropdown, Callable[..., Any]]:
-    """Return the fields for images, which open with one `chosen`, and for the model; between them stand examples.
+    """Return the fields for images and for the model, and the event after a model was chosen and its examples shown.
 
-    The examples are those of the chosen model's domain; `together`: the last one is all of them. `name` begins the id
-    of the gallery, `event` those of the examples and the names of events. Also returned is the event that fires after a
-    model was chosen and the examples were switched to it. If the gallery holds examples of another domain, they are
-    replaced, and the gallery's own event fires instead. Images that a visitor sent stay.
+    `name` begins the id of the gallery, `event` those of the examples and the names of events; `together`: the last
+    example is all of them. If the gallery holds examples of another domain, they are replaced, and the gallery's own
+    event fires instead. Images that a visitor sent stay.
     """
-    images = gr.Gallery(
-        [chosen],
-        label=label,
-        format="png",
-        file_types=["image"],
-        sources=["upload", "clipboard"],
-        columns=3,
-        fit_columns=False,
-        object_fit="contain",
-        interactive=True,
-        buttons=[],
-        elem_id=f"{name}-images",
-    )
+    files: dict[str, Any] = {"format": "png", "file_types": ["image"], "sources": ["upload", "clipboard"]}
+    look: dict[str, Any] = {"columns": 3, "fit_columns": False, "object_fit": "contain", "buttons": []}
+    images = gr.Gallery([chosen], label=label, interactive=True, elem_id=f"{name}-images", **files, **look)
     fields: dict[str, gr.Dataset] = {}
     units = {domain: first.refiner.codec.unit for domain, first in models.domains().items() if examples(domain)}
     for domain, unit in units.items():

@@ -77,9 +77,7 @@ def _all(name: str) -> list[Any]:
     trade = pd.DataFrame({MOVED: rows["shift"], DISTANCE: 1000 * rows["realism"], STEP: rows[STEP]})
     rows = rows.rename(columns=dict(zip(KEYS, [*REALISM, *SHIFT], strict=True)))
     rows[[*REALISM]] *= 1000
-    realism, shift = (
-        rows.melt(STEP, list(names), "series", y) for names, y in ((REALISM, DISTANCE), (SHIFT, MOVED))
-    )
+    realism, shift = (rows.melt(STEP, list(names), "series", y) for names, y in ((REALISM, DISTANCE), (SHIFT, MOVED)))
     shipped = steps[-1] if found.step is None else found.step
     slider = {
         "minimum": steps[0],

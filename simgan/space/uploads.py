@@ -1,12 +1,8 @@
 """What a visitor may send, and reading it in processes of their own, within limits of time and memory.
 
-Everything is measured before it is unpacked or decoded: a file by its length, an image by its header, an archive by its
-directory. `zipfile` reads no more of a file than the directory says. Each error names the file, the limit, and what to
-do instead.
-
-Still, a file of a few hundred kilobytes can take minutes to decode, or all memory of the machine. A process that
-exceeds its limits is ended, and a new one takes its place. The processes need neither PyTorch nor Gradio, so that they
-start in half a second and stay small.
+Everything is measured before it is unpacked or decoded, yet a file of a few hundred kilobytes can take minutes to
+decode, or all memory: a process that exceeds its limits is ended, and a new one takes its place. The processes need
+neither PyTorch nor Gradio, so that they start in half a second and stay small.
 """
 
 import contextlib
@@ -42,7 +38,6 @@ UNPACKED = 256 * 2**20  # bytes of all files of an archive
 RATIO = 200  # unpacked to packed; photographs reach 2, renders with plain backgrounds 50
 NAME = 200  # bytes of each part of a file's name
 
-PROCESSES = 2
 SECONDS = 10.0  # for all images of an event; the largest one that is taken needs less than one
 MEMORY = 512 * 2**20  # bytes beside what Python and the decoders need themselves
 
@@ -68,15 +63,30 @@ def count_pixels(file: Path | IO[bytes], name: str) -> int:
 def check_archive(file: Path, name: str) -> dict[str, int]:
     """Return the images of a ZIP and their numbers of pixels; `SourceError` or `ImageError` if it is refused.
 
-    That is an archive that is broken, encrypted, too large, or too strongly compressed, one with links, with names that
-    lead out of it, or with a name twice. An archive in the archive is copied as a file.
+    An archive in the archive is copied as a file.
     """
     size = file.stat().st_size
     check_bytes(size, UPLOAD_BYTES, name)
     try:
         with zipfile.ZipFile(file) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-            _check_entries(entries, size, name)
+            names, unpacked = Counter(entry.filename for entry in entries), sum(entry.file_size for entry in entries)
+            if len(entries) > FILES:
+                raise SourceError(f"{name} holds {len(entries):,} files: send at most {FILES:,}")
+            if len(names) < len(entries):
+                raise SourceError(f"{name} holds {names.most_common(1)[0][0]} more than once: give each its own name")
+            if unpacked > UNPACKED or unpacked > RATIO * size:
+                raise SourceError(
+                    f"{name} unpacks to {unpacked / 2**20:,.0f} MB, {unpacked // size:,} times its size: at most "
+                    f"{UNPACKED // 2**20} MB and {RATIO} times its size are taken here"
+                )
+            for entry in entries:
+                check_name(entry.filename, name)
+                if stat.S_ISLNK(entry.external_attr >> 16):
+                    raise SourceError(f"{name} holds a link, {entry.filename}: pack the file that it points to")
+                # `zipfile` needs a password, or reads other methods without bound
+                if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise SourceError(f"{name} is encrypted or packed by a rare method: use deflate and no password")
             images = {}
             for image in pictures(entry.filename for entry in entries):
                 with archive.open(image) as member:
@@ -99,28 +109,6 @@ def check_name(name: str, archive: str) -> None:
         raise SourceError(f"{archive} holds the name {name[:60]!r}, which no folder takes: name the file otherwise")
 
 
-def _check_entries(entries: list[zipfile.ZipInfo], packed: int, name: str) -> None:
-    names = Counter(entry.filename for entry in entries)
-    unpacked = sum(entry.file_size for entry in entries)
-    if len(entries) > FILES:
-        raise SourceError(f"{name} holds {len(entries):,} files: send at most {FILES:,}")
-    if len(names) < len(entries):
-        raise SourceError(f"{name} holds {names.most_common(1)[0][0]} more than once: give each file its own name")
-    if unpacked > UNPACKED or unpacked > RATIO * packed:
-        raise SourceError(
-            f"{name} unpacks to {unpacked / 2**20:,.0f} MB, {unpacked // packed:,} times its size: at most "
-            f"{UNPACKED // 2**20} MB and {RATIO} times its size are taken here"
-        )
-    for entry in entries:
-        check_name(entry.filename, name)
-        if stat.S_ISLNK(entry.external_attr >> 16):
-            raise SourceError(f"{name} holds a link, {entry.filename}: pack the file that it points to")
-        if entry.flag_bits & 1:
-            raise SourceError(f"{name} is encrypted: pack it without a password")
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile reads others without bound
-            raise SourceError(f"{name} is packed by a rare method: pack it with deflate, as most programs do")
-
-
 class TooSlow(SimGANError):
     """A process was ended, because it exceeded its limits with a source, which is named."""
 
@@ -138,9 +126,14 @@ class Worker:
         `TooSlow` if the process took more than `seconds` for all of them, or more than its memory.
         """
         if self.process is None or not self.process.is_alive():
-            self._start()
-        results: list[Any] = []
-        end = time.monotonic() + seconds
+            self.stop()
+            context = multiprocessing.get_context("spawn")
+            self._pipe, other = context.Pipe()
+            self.process = context.Process(target=_work, args=(other, self._memory), daemon=True)
+            self.process.start()
+            other.close()  # so that each side sees when the other one is gone
+            self._pipe.recv()  # it is ready: to start is no part of the first call's time
+        results, end = [], time.monotonic() + seconds
         for source, name in named:
             try:
                 self._pipe.send((function, source, name))
@@ -162,19 +155,9 @@ class Worker:
             self._pipe.close()
             self.process = None
 
-    def _start(self) -> None:
-        self.stop()
-        context = multiprocessing.get_context("spawn")
-        self._pipe, other = context.Pipe()
-        self.process = context.Process(target=_work, args=(other, self._memory), daemon=True)
-        self.process.start()
-        other.close()  # so that each side sees when the other one is gone
-        self._pipe.recv()  # it is ready: to start is no part of the first call's time
 
-
-_idle: queue.LifoQueue[Worker] = queue.LifoQueue()  # each starts with its first call
-for _ in range(PROCESSES):
-    _idle.put(Worker())
+_idle: queue.LifoQueue[Worker] = queue.LifoQueue()
+_idle.queue.extend(Worker() for _ in range(2))  # each starts with its first call
 
 
 def call(function: Callable[[Any, str], Any], named: Sequence[tuple[Any, str]]) -> list[Any]:
@@ -183,18 +166,14 @@ def call(function: Callable[[Any, str], Any], named: Sequence[tuple[Any, str]]) 
     try:
         return worker.call(function, named, SECONDS)
     except TooSlow as error:
-        raise ImageError(
-            f"{error} takes more than {SECONDS:g} seconds, or too much memory, to read: save it again in another format"
-        ) from error
+        text = f"{error} takes more than {SECONDS:g} seconds, or too much memory, to read"
+        raise ImageError(f"{text}: save it again in another format") from error
     finally:
         _idle.put(worker)
 
 
 def open_uploads(paths: Sequence[str], check: Callable[[list[int]], None] = lambda _: None) -> list[Image.Image]:
-    """Read the images of an event; `check` is called with their numbers of pixels before any is decoded.
-
-    `ImageError` where there is no image, one that cannot be read, or more than is allowed.
-    """
+    """Read an event's images, after `check` of their numbers of pixels; `ImageError` for none, too many or bad ones."""
     if not paths:
         raise ImageError("There is no image yet: upload one, paste one, or pick an example")
     if len(paths) > COUNT:
@@ -247,7 +226,6 @@ def _work(pipe: Connection, memory: int | None) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that started it is gone, whatever it is at."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
