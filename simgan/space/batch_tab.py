@@ -46,11 +46,9 @@ def add(models: Models) -> None:
             files.preprocess = _uploads  # type: ignore[method-assign,assignment]
             model = model_field(models)
             strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="0 gives the input back, 1 is refined.")
-            info, example = (
-                "Patterns of their names, with spaces between. They are copied as they are.",
-                "masks/* *_mask.png",
-            )
-            copy = gr.Textbox(label="Images that are labels", info=info, placeholder=example, max_length=200)
+            info = "Patterns of their names, with spaces between. They are copied as they are."
+            names: dict[str, Any] = {"placeholder": "masks/* *_mask.png", "max_length": 200}
+            copy = gr.Textbox(label="Images that are labels", info=info, **names)
         with gr.Column(scale=3, min_width=300):
             with gr.Row():
                 start = gr.Button("Refine all", variant="primary", elem_id="batch-start")
@@ -123,9 +121,9 @@ def _archive(files: Sequence[Upload], place: Path) -> Path:
     archive = place / name
     if is_archive:
         archive.symlink_to(files[0][0])
-        return archive
-    uploads.check_bytes(sum(Path(path).stat().st_size for path, _ in files), uploads.UPLOAD_BYTES, "The upload")
-    with zipfile.ZipFile(archive, "w") as packed:
-        for path, name in files:
-            packed.write(path, name)
+    else:
+        uploads.check_bytes(sum(Path(path).stat().st_size for path, _ in files), uploads.UPLOAD_BYTES, "The upload")
+        with zipfile.ZipFile(archive, "w") as packed:
+            for path, name in files:
+                packed.write(path, name)
     return archive

@@ -1,7 +1,4 @@
-"""Models by name: the shipped ones, loaded from the start, and public ones of the Hub, by an id that a visitor types.
-
-An id is never a path on this machine. Before a network is built, its size is computed from its configuration.
-"""
+"""Models by name: the shipped ones, and public ones of the Hub, by an id that is never a path on this machine."""
 
 import json
 import logging

@@ -16,7 +16,6 @@ WIDTH, HEIGHT = 660, 420  # a preview is enlarged by a whole number until one of
 LARGEST = 1600  # pixels of the longer side of a preview
 SCALE = 1.5  # a size that differs by more from the domain's is warned of
 LAYOUT = 12  # rows of pixels at which layouts are compared
-COMPONENTS = 6
 
 Floats = NDArray[np.float32]
 
@@ -86,4 +85,4 @@ def _layout_space(domain: str, size: tuple[int, int]) -> tuple[Floats, Floats]:
             moved = np.asarray(wide.resize((width, height), Image.Resampling.BILINEAR, box))
             layouts.append(_layout(np.ascontiguousarray(moved[:, ::mirror]), size))
     mean = np.mean(layouts, axis=0)
-    return mean, np.linalg.svd(layouts - mean, full_matrices=False)[2][:COMPONENTS]
+    return mean, np.linalg.svd(layouts - mean, full_matrices=False)[2][:6]

@@ -25,10 +25,7 @@ SESSIONS = 100  # pages whose state Gradio keeps, 250 kB each; its own limit is 
 
 
 def own_temporary_folder() -> Path:
-    """Put all temporary files of this process into a new folder; call it before the interface is built.
-
-    A process holds the lock of its folder until it ends, however it ends: a folder whose lock is free is deleted.
-    """
+    """Put all temporary files of this process into a new folder, locked until it ends; delete those that are not."""
     root = Path(tempfile.gettempdir())
     with FileLock(root / f"{PREFIX}start.lock"):  # a new folder is not looked at before it is locked
         for left in root.glob(f"{PREFIX}*/"):
@@ -43,12 +40,12 @@ def own_temporary_folder() -> Path:
     return folder
 
 
-def build(models: Models | None = None, real: Path | None = None) -> gr.Blocks:
+def build(real: Path | None = None) -> gr.Blocks:
     """Return the interface with shipped models loaded; `real` is a folder of real crops for the visual Turing test.
 
     It starts processes that read files, so a script that builds it needs `if __name__ == "__main__":`.
     """
-    models = models or Models()
+    models = Models()
     with gr.Blocks(title="simgan", analytics_enabled=False, delete_cache=KEPT) as demo:
         gr.Markdown(TEXTS.introduction(models.domains()), elem_id="introduction")
         with gr.Tabs():

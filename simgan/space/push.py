@@ -63,7 +63,6 @@ def push_space(repo_id: str, *, models: Sequence[str] = (), **access: Any) -> Pu
             emoji="🖼",
             colorFrom="blue",
             colorTo="gray",
-            pinned=False,
         )
         about = README.format(", ".join(one.images for one in words))
         (folder / "README.md").write_text(f"---\n{card.to_yaml()}\n---\n{about}")

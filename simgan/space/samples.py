@@ -62,16 +62,10 @@ def image_fields(
         paths = examples(domain)
         # Browsers show 16 bits of depth as black, so that names stand in place of thumbnails.
         names = [Path(path).stem for path in paths] + ["all of them"] * together
-        fields[domain] = gr.Examples(
-            [[[path]] for path in paths] + [[list(paths)]] * together,
-            [images],
-            label="Examples",
-            example_labels=names if unit else None,
-            api_name=f"{event}_{domain}_example",
-            api_visibility="public",
-            elem_id=f"{event}-{domain}-examples",
-            visible=not fields,
-        ).dataset
+        rows = [[[path]] for path in paths] + [[list(paths)]] * together
+        look = {"label": "Examples", "example_labels": names if unit else None, "visible": not fields}
+        look |= {"api_name": f"{event}_{domain}_example", "api_visibility": "public"}
+        fields[domain] = gr.Examples(rows, [images], elem_id=f"{event}-{domain}-examples", **look).dataset
     moment = gr.State(0)
 
     @show_errors

@@ -53,13 +53,9 @@ def add(models: Models) -> None:
     gr.Markdown(TEXTS.training_legend(REALISM, SHIFT, HUES), elem_id="training-legend")
     slider = gr.Slider(**step, label="Step", elem_id="training-step")
     figures_text = gr.Markdown(figures, elem_id="training-figures")
-    picture = gr.Image(
-        sheet,
-        label="Input · refined · difference · where the discriminator finds it real (yellow) or refined (blue)",
-        elem_id="training-sheet",
-        alt_text="The same held-out images, refined by the model of this step",
-        **PICTURE,
-    )
+    label = "Input · refined · difference · where the discriminator finds it real (yellow) or refined (blue)"
+    alt = "The same held-out images, refined by the model of this step"
+    picture = gr.Image(sheet, label=label, alt_text=alt, elem_id="training-sheet", **PICTURE)
     outputs = [note_text, realism_plot, shift_plot, trade_plot, slider, picture, figures_text]
     model.change(choose, model, outputs, api_name="training", queue=False)
     unseen: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
@@ -79,13 +75,8 @@ def _all(name: str) -> list[Any]:
     rows[[*REALISM]] *= 1000
     realism, shift = (rows.melt(STEP, list(names), "series", y) for names, y in ((REALISM, DISTANCE), (SHIFT, MOVED)))
     shipped = steps[-1] if found.step is None else found.step
-    slider = {
-        "minimum": steps[0],
-        "maximum": max(steps[-1], steps[0] + 1),
-        "step": math.gcd(*(step - steps[0] for step in steps)) or 1,
-        "value": shipped,
-        "visible": True,
-    }
+    slider = {"minimum": steps[0], "maximum": max(steps[-1], steps[0] + 1), "value": shipped, "visible": True}
+    slider["step"] = math.gcd(*(step - steps[0] for step in steps)) or 1
     text = TEXTS.training_model(name, found.words, shipped, steps[-1])
     return [text, realism, shift, trade, slider, *_at(found, shipped)]
 

@@ -1,7 +1,4 @@
-"""The tab Can you tell?: the paper's visual Turing test (section 3.1), real and refined images by the toss of a coin.
-
-The answer stays on the server until the visitor has answered.
-"""
+"""The tab Can you tell?: the paper's visual Turing test (section 3.1); the truth stays here until a visitor answers."""
 
 import math
 import operator
@@ -85,7 +82,6 @@ def add(models: Models, folder: Path | None = None) -> None:
     @show_errors
     def start() -> list[Any]:
         """Draw a new round and show its first image."""
-        # `random.Random()` takes its seed from the system: nobody else draws the same.
         with MODEL:
             return _show(draw(model, renders, real, COUNT, random.Random()), model.refiner.codec)
 
