@@ -16,9 +16,22 @@ from simgan.simulators.base import RandomNumbers
 from simgan.simulators.hands import camera as depth_camera
 from simgan.simulators.hands import renders as hands
 from simgan.simulators.hands.camera import BASELINE
-from simgan.simulators.hands.pose import KNUCKLE, MIDDLE, SWING, THUMB, draw_pose, place_fingers, place_thumb, settle
+from simgan.simulators.hands.pose import (
+    EDGES,
+    FINGERS,
+    KNUCKLE,
+    MIDDLE,
+    PLACE,
+    PLATES,
+    SWING,
+    THUMB,
+    draw_pose,
+    measure,
+    place_fingers,
+    place_thumb,
+    settle,
+)
 from simgan.simulators.hands.raycast import FOCAL, NO_HIT, cast
-from simgan.simulators.hands.shape import EDGES, FINGERS, PLACE, PLATES, measure
 
 MODULES = pytest.mark.parametrize("module", [hands, depth_camera])
 IMAGES = 60

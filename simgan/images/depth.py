@@ -22,34 +22,30 @@ THRESHOLD = 0.9  # refined values above it are background
 
 @dataclass(frozen=True)
 class Window:
-    """The depths that a network sees: [near, near + depth] in mm, which become [−1, 0.8] linearly."""
+    """The depths that a network sees: [near, near + 300] in mm, which become [−1, 0.8] linearly."""
 
     near: float
-    depth: float = CUBE
 
     def holds(self, image: Array) -> Array:
         """Return which pixels have a reading within the window, bool of the image's shape."""
-        return (image > 0) & (image >= self.near) & (image <= self.near + self.depth)
+        return (image > 0) & (image >= self.near) & (image <= self.near + CUBE)
 
     def to_values(self, image: Array) -> Array:
         """Return depths in mm as float32 values; holes and readings outside the window become background."""
-        values = (image - np.float64(self.near)) * ((FAR + 1) / self.depth) - 1
+        values = (image - np.float64(self.near)) * ((FAR + 1) / CUBE) - 1
         return np.where(self.holds(image), values, BACKGROUND).astype(np.float32)
 
     def to_depth(self, values: Array) -> Array:
         """Return values as uint16 mm, rounded to the nearest; those above 0.9 become 0, no reading."""
-        mm = (values.clip(-1, 1).astype(np.float64) + 1) * (self.depth / (FAR + 1)) + self.near
+        mm = (values.clip(-1, 1).astype(np.float64) + 1) * (CUBE / (FAR + 1)) + self.near
         return np.where(values > THRESHOLD, 0, mm.round().clip(1, 65535)).astype(np.uint16)
 
 
 def find_window(image: Array) -> Window:
-    """Return the window of the nearest object in a depth image, uint16 (H, W); `ImageError` where it is none.
-
-    It begins 20 mm before the 0.5th percentile of the readings, so that a few stray ones do not move it.
-    """
+    """Return the window of the nearest object, 20 mm before it, in depth, uint16 (H, W); `ImageError` if it is none."""
     check_depth(image)
     readings = image[image > 0]
-    for _ in range(2):  # the second time without readings beyond the window, so that a large wall shifts nothing
+    for _ in range(2):  # stray readings do not move a percentile, and the second time there is no large wall to do so
         nearest = float(np.percentile(readings, 0.5, method="lower"))
         readings = readings[readings <= nearest + CUBE]
     return Window(max(nearest - 20, 1.0))

@@ -28,7 +28,7 @@ Augmentation = Literal["noise", "holes"]
 
 _TURN, _ZOOM, _SHIFT = 20.0, 0.15, 12.0  # degrees, share and px, to each side
 _NOISE, _HOLES = 6.0, 0.15  # mm, the greatest deviation; the greatest share of pixels
-_MM = (depth.FAR + 1) / depth.Window(0).depth  # a millimetre in the range of a tensor
+_MM = (depth.FAR + 1) / depth.CUBE  # a millimetre in the range of a tensor
 # The paper's table but for real images, and what a user would do without a refiner: plain augmentation.
 _ARMS = ("synthetic", "refined", "3x-synthetic", "3x-refined", "synthetic+noise+holes")
 

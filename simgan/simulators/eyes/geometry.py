@@ -14,8 +14,7 @@ EYEBALL, IRIS = 12.0, 5.85  # radii; an iris of 11.7 mm is 17 px wide in the cro
 IRIS_DEPTH = (EYEBALL**2 - IRIS**2) ** 0.5  # from the eyeball's centre to the plane of iris and pupil
 CENTRE = np.array([(WIDTH - 1) / 2, (HEIGHT - 1) / 2], np.float32)
 PX_PER_MM = FOCAL / DISTANCE
-COLUMNS = np.arange(WIDTH, dtype=np.float32)
-ROWS = np.arange(HEIGHT, dtype=np.float32)[:, None]
+COLUMNS, ROWS = np.arange(WIDTH, dtype=np.float32), np.arange(HEIGHT, dtype=np.float32)[:, None]
 
 _CORNEA, _CORNEA_DEPTH = 7.8, 5.4  # mm: its radius, and the distance of its centre in front of the eyeball's
 # Bumps of a face: eyeball, nose, brow ridge, cheek (mm of the head's frame), the person's own four; all widths in px.
@@ -50,10 +49,7 @@ def _lid_points(scene: Batch, across: np.ndarray, upper: bool) -> np.ndarray:
 
 
 def _lid_rows(scene: Batch, upper: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find where a lid's margin crosses each column (Newton): rows and positions along the lid, (N, 55).
-
-    The third result are factors (N, 55) that turn vertical distances from the margin into perpendicular ones.
-    """
+    """Find the rows, positions along a lid, and cosines of its slope, (N, 55), where it crosses columns (Newton)."""
     turn, size = scene.head_rotation, scene.half_width[:, None]
     across = (COLUMNS - project(scene.eyeball)[:, :1]) / (PX_PER_MM * size * turn[:, :1, 0])
     for _ in range(3):
@@ -66,10 +62,7 @@ def _lid_rows(scene: Batch, upper: bool) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def look(scene: Batch) -> Batch:
-    """Cast each pixel's ray: what it sees, (N, 35, 55) float32 unless said otherwise, with anti-aliased edges.
-
-    Distances from lids are in px and positive between the lids.
-    """
+    """Cast each pixel's ray: what it sees, (N, 35, 55); distances from lids are in px, positive between the lids."""
     upper, across, steepness = _lid_rows(scene, upper=True)
     below_upper = (ROWS - upper[:, None]) * steepness[:, None]
     lower, _, steepness = _lid_rows(scene, upper=False)
@@ -105,8 +98,7 @@ def look(scene: Batch) -> Batch:
 
 def landmarks(scene: Batch) -> dict[str, np.ndarray]:
     """Return the labels of `Eyes`: `iris` from its left clockwise, `lids` from the nasal corner along the upper lid."""
-    gaze = scene.gaze
-    centre = scene.eyeball + IRIS_DEPTH * gaze
+    gaze, centre = scene.gaze, scene.eyeball + IRIS_DEPTH * scene.gaze
     level = unit(np.stack([-gaze[:, 2], np.zeros_like(gaze[:, 0]), gaze[:, 0]], -1))
     down = np.cross(level, gaze)
     angle = np.arange(8, dtype=np.float32)[:, None] * np.float32(np.pi / 4)

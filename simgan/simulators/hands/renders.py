@@ -7,9 +7,8 @@ import numpy as np
 from simgan.domains.hands import SIDE
 from simgan.images.depth import CUBE
 from simgan.simulators.base import Batch, RandomNumbers, Rendered, Simulator
-from simgan.simulators.hands.pose import draw_pose, draw_view, settle, spheres
+from simgan.simulators.hands.pose import EDGES, PLACE, PLATES, draw_pose, draw_view, measure, settle, spheres
 from simgan.simulators.hands.raycast import FOCAL, cast
-from simgan.simulators.hands.shape import EDGES, PLACE, PLATES, measure
 
 _JOINTS = [PLACE[name] for name in (
     "little tip", "little middle", "ring tip", "ring middle", "middle tip", "middle middle", "index tip",
