@@ -62,8 +62,7 @@ def iris_centres(images: Images, start: Floats | None = None) -> Floats:
 def iris_distances(before: Images, after: Images, labels: Mapping[str, Sequence[Any]]) -> tuple[Floats, Floats]:
     """Return how far the iris moved between images, (N,) in px or NaN, and the place in `before`, (N, 2).
 
-    In `after` it is sought from that place, and in `before` from the label `pupil`, where there is one. `ImageError`
-    where sets do not fit.
+    It is sought from there in `after`, and from the label `pupil`, if any, in `before`. `ImageError`: sets do not fit.
     """
     if before.shape != after.shape:
         raise ImageError(f"pairs of images are needed, not {before.shape} and {after.shape}")

@@ -118,10 +118,7 @@ def edge_jaggedness(image: Image) -> float:
 
 
 def plane_residual(image: Image) -> float:
-    """Return the root mean square distance of 5 × 5 readings from their plane, in mm: the median of an image (H, W).
-
-    Only windows with all 25 readings count; NaN where there is none.
-    """
+    """Return the median over whole 5 × 5 windows of readings of their RMS distance from a plane, in mm; NaN: none."""
     windows = np.lib.stride_tricks.sliding_window_view(image, (_PLANE, _PLANE)).reshape(-1, _PLANE**2)
     whole = windows[windows.all(1)].astype(np.float64)
     if not len(whole):

@@ -40,9 +40,8 @@ Compared = tuple[Estimate, Estimate, Estimate]  # refined, raw and real images (
 
 
 def group_images(count: int, persons: Names | None = None, *, fewest: int = 10, blocks: int = 50) -> tuple[Groups, str]:
-    """Return the group of each of `count` images, (count,), and what the groups are.
+    """Return the group of each image, (count,): persons where `fewest` are known, else blocks; and what they are.
 
-    Groups are persons where at least `fewest` are known, else at most `blocks` blocks of neighbouring images.
     `ImageError` where there are fewer than 2 images, or the persons are not as many.
     """
     if count < 2:
@@ -95,8 +94,7 @@ def estimate_all(
 def estimate_errors(errors: Floats, groups: Groups, *, median: bool = False, draws: int = 1000) -> Estimate:
     """Return the mean over seeds of the mean (or median) over images of errors (seeds, images), with its interval.
 
-    The difference of the errors of two networks on the same images makes a paired test at 5 %: it is passed where the
-    interval does not hold 0.
+    Of differences of two networks on the same images it is a paired test at 5 %: passed where it does not hold 0.
     """
     summarize = np.median if median else np.mean
 

@@ -25,11 +25,10 @@ def two_sample_test(
 ) -> Estimate:
     """Train a small network to distinguish images of `a` and `b`, uint8 (N, H, W) or (N, H, W, 3), and test it.
 
-    Returns the accuracy on held-out images of both sets, which count alike: images that one has more of are left out,
-    evenly. A person (`persons` are those of each set) is in the training half or in the test half, never in both; where
-    a set has fewer than 2, it is split by 10 blocks of its order. `seed` fixes split, network and batches. The interval
-    resamples persons or blocks; it has no width where all answers are right. `ImageError` where sets do not fit or are
-    too small.
+    Returns the accuracy on held-out images, as many of each set. A person (`persons` are those of each set) is never in
+    both halves; where a set has fewer than 2, it is split by 10 blocks of its order. `seed` fixes split, network and
+    batches. The interval resamples persons or blocks; it has no width where all answers are right. `ImageError` where
+    sets do not fit or are too small.
     """
     fits = all(x.dtype == np.uint8 and x.ndim in (3, 4) and len(x) >= 4 and min(x.shape[1:3]) >= 16 for x in (a, b))
     if not fits or a.shape[1:] != b.shape[1:]:

@@ -7,8 +7,8 @@ z of a GAN) it outputs one of them, and networks learn more from such images.
 import torch
 from torch import Tensor
 
-NOISE_MAPS = 8  # two of noise in each pixel, four constant over the image, x and y
-_PIXEL, _IMAGE = 2, 4
+_PIXEL, _IMAGE = 2, 4  # maps of noise in each pixel, and constant over the image
+NOISE_MAPS = _PIXEL + _IMAGE + 2  # with x and y
 _MASK = 0xFFFFFFFF
 
 
