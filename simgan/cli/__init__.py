@@ -1,7 +1,5 @@
 """The command `simgan`; what a command needs is imported when it is called."""
 
-from __future__ import annotations
-
 import os
 import sys
 import warnings

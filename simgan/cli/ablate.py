@@ -1,7 +1,5 @@
 """`simgan ablate`: the command line of the ablation."""
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any
 

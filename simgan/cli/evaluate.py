@@ -1,7 +1,5 @@
 """The commands `simgan evaluate ...`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The command `simgan report`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

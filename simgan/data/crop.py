@@ -13,8 +13,7 @@ from simgan.domains.base import Size
 from simgan.errors import ConfigError
 from simgan.images.files import MAXIMUM_PIXELS
 
-CLOSE = 0.2
-"""An image whose sides are at most this share larger than the crop's is cut, not resized."""
+CLOSE = 0.2  # an image whose sides are at most this share larger than the crop's is cut, not resized
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from simgan.simulators import SIMULATORS
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help=f"one of {', '.join(SIMULATORS)}.")]
 Output = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
-DEFAULT_LIMIT = 20_000
-"""Number of images of a simulator without a limit."""
+DEFAULT_LIMIT = 20_000  # number of images of a simulator without a limit
 
 
 def open_simulator(name: str, wanted: Wanted) -> Source:

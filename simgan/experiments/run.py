@@ -4,8 +4,6 @@ Every (arm, seed) is written as soon as it is trained, so that an interrupted ex
 the test images: no checkpoint, no early stopping, no setting.
 """
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import json

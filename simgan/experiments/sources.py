@@ -1,7 +1,5 @@
 """Arms, which are what networks are trained on, and their sources; test images are of persons of no arm."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Sequence

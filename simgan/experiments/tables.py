@@ -1,7 +1,5 @@
 """What arms reached, and the report of it: figures as JSON, tables of Markdown, and the curve of shares within d."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any

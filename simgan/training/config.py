@@ -46,67 +46,45 @@ _RULES: tuple[tuple[str, Callable[[Any], object], str], ...] = (
 class TrainingConfig:
     """Train a refiner (Algorithm 1 of SimGAN)."""
 
-    preset: str = DEFAULT_PRESET
-    """Networks and default settings: a preset of a domain (a wrong name lists them)."""
+    preset: str = DEFAULT_PRESET  # Networks and default settings: a preset of a domain (a wrong name lists them).
     synthetic: tuple[str, ...] = ()
     """Sources of labelled synthetic images, each an equal share of a mini-batch; if not given the preset's."""
     real: tuple[str, ...] = ()
     """Sources of unlabelled real images, each an equal share of a mini-batch; if not given the preset's."""
     output: Path = Path("runs") / DEFAULT_PRESET
     """Folder of the run: the best refiner at its root, checkpoints, samples, metrics."""
-    limit: int | None = None
-    """Take at most so many images of each source."""
-    channels: int = 1
-    """1 (grey) or 3 (colour)."""
-    seed: int = 0
-    """Fixes everything that is random."""
+    limit: int | None = None  # Take at most so many images of each source.
+    channels: int = 1  # 1 (grey) or 3 (colour).
+    seed: int = 0  # Fixes everything that is random.
 
-    window: int = 0
-    """Train on windows of so many pixels about a random reading; 0: on whole images. For depth alone."""
-    steps: int = 900
-    """Steps of Algorithm 1: K_g updates of the refiner, then K_d of the discriminator."""
-    refiner_updates: int = 2
-    """K_g."""
-    discriminator_updates: int = 1
-    """K_d."""
-    refiner_warm_up: int = 0
-    """Updates of the refiner with the self-regularization alone, before all else."""
-    discriminator_warm_up: int = 50
-    """Updates of the discriminator alone, after the refiner's warm-up."""
-    batch_size: int = 16
-    """b: images of a mini-batch, over all processes together."""
-    gradient_accumulation_steps: int = 1
-    """Micro-batches that one update adds up."""
-    history_size: int = 4096
-    """B: refined images in the history (section 2.3); 0 turns it off."""
+    window: int = 0  # Train on windows of so many pixels about a random reading; 0: on whole images. For depth alone.
+    steps: int = 900  # Steps of Algorithm 1: K_g updates of the refiner, then K_d of the discriminator.
+    refiner_updates: int = 2  # K_g.
+    discriminator_updates: int = 1  # K_d.
+    refiner_warm_up: int = 0  # Updates of the refiner with the self-regularization alone, before all else.
+    discriminator_warm_up: int = 50  # Updates of the discriminator alone, after the refiner's warm-up.
+    batch_size: int = 16  # b: images of a mini-batch, over all processes together.
+    gradient_accumulation_steps: int = 1  # Micro-batches that one update adds up.
+    history_size: int = 4096  # B: refined images in the history (section 2.3); 0 turns it off.
 
-    regularization_weight: float = 1.0
-    """λ of eq. 1; where it is steered, its first value."""
-    transform: str = "identity+gradients"
-    """ψ of eq. 4: identity, channel-mean, gradients or identity+gradients."""
+    regularization_weight: float = 1.0  # λ of eq. 1; where it is steered, its first value.
+    transform: str = "identity+gradients"  # ψ of eq. 4: identity, channel-mean, gradients or identity+gradients.
     label_weight: float = 5.0
     """By how much more the self-regularization weighs pixels where the label must not move, as the domain defines."""
-    reduction: str = "mean"
-    """mean, or the paper's sum, over patches and pixels."""
+    reduction: str = "mean"  # mean, or the paper's sum, over patches and pixels.
     gradient_penalty: float = 0.0
     """γ of R1, the penalty on the discriminator's gradient in real images, in every eighth of its updates; 0: none."""
-    scope: str = "local"
-    """Adversarial loss: local (one decision a patch, section 2.2) or global (one an image)."""
-    steer: bool = False
-    """Steer λ so that the held-out annotation shift stays within its bounds."""
+    scope: str = "local"  # Adversarial loss: local (one decision a patch, section 2.2) or global (one an image).
+    steer: bool = False  # Steer λ so that the held-out annotation shift stays within its bounds.
     max_shift: float = 1.1
     """Bound on the mean annotation shift (worst 5 % left out), px at 55 px width (the paper's figure), or mm."""
-    max_median_shift: float = 0.4
-    """Bound on the median annotation shift, px at 55 px width, or mm."""
+    max_median_shift: float = 0.4  # Bound on the median annotation shift, px at 55 px width, or mm.
 
-    learning_rate: float = 4e-4
-    """Of both networks (Adam)."""
-    betas: tuple[float, float] = (0.5, 0.999)
-    """Of Adam; 0.5 as in DCGAN (Radford et al. 2016)."""
+    learning_rate: float = 4e-4  # Of both networks (Adam).
+    betas: tuple[float, float] = (0.5, 0.999)  # Of Adam; 0.5 as in DCGAN (Radford et al. 2016).
     decay: float = 0.5
     """Last share of the steps over which the learning rate falls linearly to 0 (CycleGAN, Zhu et al. 2017)."""
-    max_grad_norm: float = 1.0
-    """Gradient clipping by norm (Pascanu et al. 2013); 0 turns it off."""
+    max_grad_norm: float = 1.0  # Gradient clipping by norm (Pascanu et al. 2013); 0 turns it off.
     ema_decay: float = 0.998
     """Exponential moving average of the refiner's weights (Yazıcı et al. 2019), which is what ships; 0 turns it off."""
     augment: tuple[str, ...] = ("brightness", "contrast", "translation")
@@ -114,32 +92,24 @@ class TrainingConfig:
     for depth that was recorded nearer or farther than the simulator's."""
     preparation: bool = True
     """Apply the domain's closed forms (photometry, triangulation) before the network, learnt from the real images."""
-    flip: bool = True
-    """Mirror half of the images, synthetic and real."""
+    flip: bool = True  # Mirror half of the images, synthetic and real.
 
-    holdout: float = 0.2
-    """Share of each source that is held out for the measures: whole persons, or contiguous blocks."""
+    holdout: float = 0.2  # Share of each source that is held out for the measures: whole persons, or contiguous blocks.
     evaluate_every: int = 150
     """Steps between two measures of realism and annotation shift, sample sheets and checkpoints."""
-    keep_checkpoints: int = 2
-    """How many checkpoints stay."""
+    keep_checkpoints: int = 2  # How many checkpoints stay.
     resume: bool = False
     """Continue from the newest checkpoint of `output`: bit for bit on a CPU and the same number of processes."""
-    mixed_precision: str = "auto"
-    """no, bf16, fp16, or auto: what the processor is fastest at."""
+    mixed_precision: str = "auto"  # no, bf16, fp16, or auto: what the processor is fastest at.
     deterministic: bool = False
     """Use algorithms that compute the same bits each time on a GPU, which is slower; a CPU always does."""
-    trackers: tuple[str, ...] = ("tensorboard",)
-    """Where Accelerate logs to."""
+    trackers: tuple[str, ...] = ("tensorboard",)  # Where Accelerate logs to.
 
     push_to_hub: str | None = None
     """Push the model at the end to this Hub repository (org/name), which is made if it does not exist."""
-    private: bool = False
-    """Make a new repository private."""
-    hub_revision: str | None = None
-    """Push to this branch, not to main."""
-    push_every: int = 0
-    """Push after every so many checkpoints too, in the background."""
+    private: bool = False  # Make a new repository private.
+    hub_revision: str | None = None  # Push to this branch, not to main.
+    push_every: int = 0  # Push after every so many checkpoints too, in the background.
 
     def __post_init__(self) -> None:
         domain, recipe = of_preset(self.preset)

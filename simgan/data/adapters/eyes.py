@@ -34,12 +34,9 @@ from simgan.errors import SourceError
 from simgan.images.arrays import to_stored
 from simgan.images.files import open_image
 
-OFFSET = (-2.0, -1.5)
-"""From the midpoint of the eye's corners to the crop's centre, in px of a crop 55 wide."""
-IRIS_WIDTH = 11.7 * 960 / 600
-"""Width in px of a crop 55 wide of an iris of UnityEyes whose `iris_size` is 1."""
-CROP_WIDTH = 94.0
-"""Width of the crop in px of SynthesEyes' 120×80 frame."""
+OFFSET = (-2.0, -1.5)  # from the midpoint of the eye's corners to the crop's centre, in px of a crop 55 wide
+IRIS_WIDTH = 11.7 * 960 / 600  # width in px of a crop 55 wide of an iris of UnityEyes whose `iris_size` is 1
+CROP_WIDTH = 94.0  # width of the crop in px of SynthesEyes' 120×80 frame
 UNITYEYES_CORNERS, SYNTHESEYES_CORNERS = (0, 8), (0, 6)
 """The nasal and the temporal corner among the landmarks of the lids."""
 POINTS = ("pupil", "iris", "lids")

@@ -47,8 +47,7 @@ class Pinhole:
 
 
 KINECT = Pinhole(focal=(588.03, 587.07), centre=(320.0, 240.0))
-INTEL = Pinhole(focal=(241.42, 241.42), centre=(160.0, 120.0))
-"""The camera of MSRA and ICVL, 320×240."""
+INTEL = Pinhole(focal=(241.42, 241.42), centre=(160.0, 120.0))  # the camera of MSRA and ICVL, 320×240
 NYU_JOINTS = (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32)
 """The numbers of `simgan.domains.hands.JOINTS` among NYU's 36."""
 CORRESPONDING: dict[str, dict[str, int]] = {
@@ -57,8 +56,7 @@ CORRESPONDING: dict[str, dict[str, int]] = {
 }
 """By source and by name of a joint of `simgan.domains.hands.JOINTS`: its number among the source's own joints."""
 SYNTHETIC = "@synthetic"
-Hand = tuple[Path, np.ndarray, Row]
-"""A frame's file, its joints (N, 3) in mm, and further columns."""
+Hand = tuple[Path, np.ndarray, Row]  # a frame's file, its joints (N, 3) in mm, and further columns
 
 
 def _source(

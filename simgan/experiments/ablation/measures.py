@@ -1,7 +1,5 @@
 """What is measured of the runs of an ablation: realism and annotation shift, on images that no run has seen."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The report of an ablation: a table, figures for programs, the frontier, and the paper's two ablations as pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

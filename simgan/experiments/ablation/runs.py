@@ -6,8 +6,6 @@ Every variant takes as many updates of both networks as the recipe, warm-ups inc
 (K_g = 50) takes fewer steps. λ is the preset's and is not steered.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

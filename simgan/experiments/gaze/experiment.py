@@ -5,8 +5,6 @@ MaxPool 2×2/2 · FC 9600 · FC 1000 · FC 3, all convolutions 3×3, Euclidean l
 Angles are in radians, the gaze being (−cos p sin y, −sin p, −cos p cos y) of pitch p and yaw y.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args

@@ -3,8 +3,6 @@
 Depth is never interpolated: rotations, crops and scaling take the nearest pixel, and joints move along.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
