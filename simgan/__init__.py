@@ -1,7 +1,4 @@
-"""simgan: Simulated+Unsupervised learning (SimGAN, Shrivastava et al. 2017).
-
-A refiner makes labelled synthetic images look real without losing their labels.
-"""
+"""simgan: make labelled synthetic images look real without losing their labels (SimGAN, Shrivastava et al. 2017)."""
 
 from typing import TYPE_CHECKING, Any
 

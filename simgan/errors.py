@@ -1,7 +1,4 @@
-"""Every error that simgan raises on purpose: one sentence that names the thing and the remedy.
-
-Each derives from `SimGANError` and from the built-in that fits. Command lines print the sentence and exit with 1.
-"""
+"""Errors raised on purpose: one sentence that names thing and remedy. Command lines print it and exit with 1."""
 
 import errno
 

@@ -47,10 +47,7 @@ def _seconds(layer: nn.Module, x: Tensor) -> float:
 
 
 def use_deterministic_algorithms() -> None:
-    """Make PyTorch compute the same bits each time on one kind of GPU, slower; call it before anything runs there.
-
-    Operations that cannot go on with a warning; those that training uses have substitutes below.
-    """
+    """Make a GPU compute the same bits each time, slower; call it first. Operations that cannot, warn and go on."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True

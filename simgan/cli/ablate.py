@@ -43,7 +43,7 @@ def ablate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     results = train_all(runs, unseen, jobs=options.jobs)
     report = as_report(recipe, runs, results, unseen)
     table = as_table(report)
-    print(table)
     files = {"frontier.png": as_png(frontier(report)), **pictures(runs, results, unseen)}
     for name, content in (files | {"ablation.md": f"{table}\n".encode(), "ablation.json": as_json(report)}).items():
         write_aside(output / name, content)
+    print(table)

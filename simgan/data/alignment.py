@@ -39,10 +39,7 @@ class Alignment:
 
     @property
     def summary(self) -> str:
-        """One sentence for a person, with a warning where the means correlate weakly.
-
-        The mean of objects in many poses lacks their moving parts, and the rest alone may suggest a wrong shift.
-        """
+        """One sentence for a person, with a warning where the means correlate weakly: what moves is not in them."""
         c = self.correction
         warning = ", which is weak: look at both before you trust it" if self.after < WEAK else ""
         return (

@@ -1,7 +1,4 @@
-"""Columns of a data set: their types, checks of labels, labels that follow from others, and labels of mirrored images.
-
-What a label is, is said by the domains: `labels` of each `simgan.Domain`.
-"""
+"""Columns of a data set: types, checks, derived and mirrored labels, all as the domains' `labels` describe them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any

@@ -34,11 +34,7 @@ class Correction:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is wanted of a source.
-
-    Width and height of the crops (None: as their images are), 1 (grey) or 3 channels, the largest number of images,
-    drawn by `seed`, and a correction of the crops.
-    """
+    """What is wanted of a source: size of the crops (None: as they are), channels, count, seed, correction."""
 
     size: Size | None = None
     channels: int = 1
@@ -126,10 +122,7 @@ class Crop:
         return np.array(Image.fromarray(frame).resize(self.size, Image.Resampling.BICUBIC, box=tuple(box)))
 
     def move(self, points: np.ndarray) -> np.ndarray:
-        """Return points (..., 2 or more) of the frame in px of the crop (whole numbers are pixel centres).
-
-        Only the first two numbers of the last axis, x and y, change.
-        """
+        """Return points (..., 2 or more) of the frame in px of the crop: x and y, the first two numbers, change."""
         scale = [self.size[0] / self.width, self.size[1] / self.height]
         moved = np.array(points, float)
         moved[..., :2] = (moved[..., :2] + 0.5 - [self.left, self.top]) * scale - 0.5

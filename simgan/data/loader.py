@@ -14,11 +14,7 @@ from simgan.errors import ImageError, SourceError
 
 
 class Crops:
-    """The images of a data set, all of one size, by number; mapped files stay on disk.
-
-    `channels` 1 returns grey images, 3 colour ones, whatever is stored. Depth keeps its 16 bits: `dtype` is that of
-    the first image.
-    """
+    """The images of a data set by number, of one size, grey or in colour (3 `channels`); depth keeps its 16 bits."""
 
     def __init__(self, dataset: Dataset, *, channels: int = 1) -> None:
         if "image" not in dataset.column_names or not len(dataset):
@@ -37,10 +33,7 @@ class Crops:
         return len(self._order)
 
     def __getitem__(self, indices: Sequence[int] | np.ndarray | slice) -> np.ndarray:
-        """Return images uint8 (N, H, W) or (N, H, W, 3), or uint16 (N, H, W), by number.
-
-        `ImageError` if one is broken, or of another size or depth than the first.
-        """
+        """Return images by number, (N, H, W[, 3]); `ImageError` if one is broken or unlike the first in size, depth."""
         rows = self._order[indices]
         images = np.empty((len(rows), *self.shape), self.dtype)
         for place, row in enumerate(rows):

@@ -55,7 +55,7 @@ def prepare(
     """Write a source once as Arrow shards of crops with their labels, for training.
 
     Memory does not grow with the source. The folder is written aside and renamed: a run that is killed leaves nothing
-    there, and the next one removes what it left.
+    there. `SourceError` for a broken source or output, `ImageError` for a broken image.
 
     Args:
         source: such as folder:DIR, hub:org/name, the name of a simulator, or an adapter's NAME:DIR.
@@ -70,9 +70,6 @@ def prepare(
         processes: number of processes that read; all cores if not given. A script that calls this with more than one
             does so under `if __name__ == "__main__":`.
         overwrite: replace what was prepared in the output before.
-
-    Raises:
-        SourceError: of the source or its files; the folder exists, or cannot be written. ImageError: of a broken image.
     """
     output = Path(output).expanduser()
     if processes is not None and processes < 1:

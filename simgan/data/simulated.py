@@ -20,10 +20,7 @@ DEFAULT_LIMIT = 20_000  # number of images of a simulator without a limit
 
 
 def open_simulator(name: str, wanted: Wanted) -> Source:
-    """Open images 0 … limit − 1 of a simulator with all of its labels; `SourceError` for an unknown name.
-
-    `SourceError` for another size than that of the simulator, `ConfigError` for 3 channels of depth.
-    """
+    """Open images 0 … limit − 1 of a simulator; `SourceError` for an unknown name or another size than its own."""
     if name not in SIMULATORS:
         raise SourceError(f"there is no simulator {name!r}: choose one of {', '.join(SIMULATORS)}")
     simulator = SIMULATORS[name]
@@ -49,16 +46,13 @@ def _read(name: str, wanted: Wanted, indices: range) -> list[Row]:
 def write_images(simulator: Name, output: Output, /, *, count: int = 1000, seed: int = 0) -> None:
     """Write labelled images of a simulator as PNG files and metadata.jsonl, which `folder:DIR` reads back.
 
-    Depth is written with 16 bits, in mm. Nothing is left of a run that fails.
+    Depth is written with 16 bits, in mm. `SourceError` where the folder exists or cannot be written: nothing is left.
 
     Args:
         simulator: clean renders, or images that look as if a real camera had taken them.
         output: a folder that does not exist yet.
         count: number of images.
         seed: another one gives other persons.
-
-    Raises:
-        SourceError: the folder exists or cannot be written. ConfigError: the count is below 1.
     """
     if count < 1:
         raise ConfigError(f"{count} images cannot be written: give a count of at least 1")

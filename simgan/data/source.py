@@ -57,10 +57,7 @@ class Adapter:
 
 @contextmanager
 def parsing(file: Path | str, what: str) -> Iterator[None]:
-    """Turn any error within this context into a `SourceError` that names the file: what is broken can raise anything.
-
-    A `SimGANError`, and an import that fails, stay as they are.
-    """
+    """Turn what broken files raise within this context into a `SourceError` that names the file."""
     try:
         yield
     except (SimGANError, ImportError):
@@ -71,10 +68,7 @@ def parsing(file: Path | str, what: str) -> Iterator[None]:
 
 @contextmanager
 def written_aside(output: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `output`, to be renamed to it when it is complete; it is removed in any case.
-
-    Errors of the file system become a `SourceError`.
-    """
+    """Yield an empty folder, to be renamed to `output` when it is complete; `SourceError` where the disk fails."""
     aside = output.with_name(f".{output.name}.part")
     try:
         shutil.rmtree(aside, ignore_errors=True)
@@ -106,10 +100,7 @@ def labels_beside(file: Path, name: str) -> Path:
 
 
 def draw(items: Iterable[Item], limit: int | None, seed: int) -> list[Item]:
-    """Return at most `limit` of the items, all equally likely, in their order (reservoir sampling, Vitter 1985).
-
-    No more than `limit` are held in memory. The choice depends on the seed and on the number of items.
-    """
+    """Return at most `limit` items, all equally likely, in order, with no more in memory (reservoir; Vitter 1985)."""
     if limit is None:
         return list(items)
     generator = np.random.default_rng(seed)

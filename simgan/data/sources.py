@@ -35,6 +35,7 @@ def load(
     Prepared data sets are mapped from their files. Other sources are read now and held in memory: prepare large ones.
     Columns are `image` (PNG bytes), `file_name`, `person`, and labels where the source has them, of the types that the
     registered domains give. Those in pixels have moved with the crop; those that follow from others are added.
+    `SourceError` for an unknown or empty source or a broken label, `ImageError` for a broken image.
 
     Args:
         source: a kind and its place, or a prepared folder, a folder of images, a `.parquet` file.
@@ -43,9 +44,6 @@ def load(
         limit: the largest number of images, drawn by `seed` and kept in order; a simulator renders 20,000 without one.
         seed: of the draw, and of a simulator.
         skip_bad: leave broken files out, and warn at the end with a list of them.
-
-    Raises:
-        SourceError: the source is unknown (all are listed), empty, or a label is broken. ImageError: of a broken image.
     """
     broken: list[str] | None = [] if skip_bad else None
     data = read(source, Wanted(size, channels, limit, seed), broken)
@@ -97,10 +95,7 @@ def _kind(source: str) -> tuple[str, str]:
 
 
 def _open_shuffled(place: str, wanted: Wanted) -> Source:
-    """Open the images of another source with their pixels in random order: a control for the gain of a refiner.
-
-    They have no labels, which would no longer fit.
-    """
+    """Open another source's images with their pixels in random order, without labels: a control for refiners."""
     data = read(place, wanted)
     kept = [name for name in ("file_name", "person") if name in data.column_names]
     others: Iterable[Row] = data.select_columns(kept) if kept else [{}] * len(data)

@@ -92,10 +92,7 @@ def is_prepared(path: Path) -> bool:
 
 
 def open_table(name: str, wanted: Wanted) -> Source:
-    """Open a folder saved to disk, a `.parquet` file, or a repository of the Hub (`org/name` or `org/name@split`).
-
-    Rows are cropped as those of a folder. A table whose images have the size already can be used as it is.
-    """
+    """Open a folder saved to disk, a `.parquet` file, or `org/name` or `org/name@split` of the Hub; cropped too."""
     dataset = _open(name)
     if "image" not in dataset.column_names:
         raise SourceError(f"{name} has no column image: it has {', '.join(dataset.column_names)}")

@@ -123,10 +123,7 @@ def find_irises(images: Images) -> list[list[list[float]]]:
 
 
 def fit_photometry(photometry: Photometry, synthetic: Images, real: Images) -> None:
-    """Learn from real images, each with the synthetic one whose iris is nearest: a gaze is no difference of light.
-
-    `SourceError` where so few irises are found that the images show no eyes.
-    """
+    """Learn from real images, each with the synthetic one of nearest gaze; `SourceError` where hardly any is an eye."""
     from scipy.spatial import KDTree
 
     (centres, there), (places, usable) = _eyes(synthetic), _eyes(real)

@@ -1,7 +1,4 @@
-"""The base of both networks: loaded, saved and pushed as `config.json` and `model.safetensors`, nothing else.
-
-One folder or Hub repository holds one model: the refiner at its root, its discriminator under `discriminator/`.
-"""
+"""The base of both networks: `config.json` and `model.safetensors`, the discriminator's in a folder of its own."""
 
 import dataclasses
 import json

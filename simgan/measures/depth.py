@@ -130,10 +130,7 @@ def plane_residual(image: Image) -> float:
 
 
 def depth_levels(image: Image) -> float:
-    """Return the share of whole millimetres that occur between the 5th and 95th percentile of the readings of an image.
-
-    1 where depth is stored to the millimetre, 1/3 where it has steps of 3 mm; NaN where there is no reading.
-    """
+    """Return the share of whole mm that occur between the 5th and 95th percentile: 1/3 for steps of 3 mm; else NaN."""
     readings = image[image > 0]
     if not len(readings):
         return np.nan

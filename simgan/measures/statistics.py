@@ -40,10 +40,7 @@ Compared = tuple[Estimate, Estimate, Estimate]  # refined, raw and real images (
 
 
 def group_images(count: int, persons: Names | None = None, *, fewest: int = 10, blocks: int = 50) -> tuple[Groups, str]:
-    """Return the group of each image, (count,): persons where `fewest` are known, else blocks; and what they are.
-
-    `ImageError` where there are fewer than 2 images, or the persons are not as many.
-    """
+    """Return the group of each image, (count,), and what groups are: persons or blocks; else `ImageError`."""
     if count < 2:
         raise ImageError(f"an interval needs at least 2 images, not {count}")
     if persons is not None:

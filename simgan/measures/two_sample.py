@@ -1,7 +1,4 @@
-"""Classifier two-sample test (Lopez-Paz & Oquab 2017): can a new network distinguish two sets of images?
-
-It is trained on one half of each set and tested on the other: an accuracy of 50 % means that it found no difference.
-"""
+"""Classifier two-sample test (Lopez-Paz & Oquab 2017): 50 % right on images held out means that none differ."""
 
 from collections.abc import Sequence
 

@@ -24,10 +24,7 @@ _KERNEL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # cubic B-spline, as in star
 
 
 class Photometry(nn.Module):
-    """Give images (B, C, H, W) in [−1, 1] the light, tones and sharpness of real ones; nothing before `learn`.
-
-    A hash of an image's pixels picks its real image: deterministic, and independent of all labels.
-    """
+    """Give images (B, C, H, W) in [−1, 1] light, tones and sharpness of a real one that a hash of theirs picks."""
 
     lights: Tensor  # (LIGHTS, 2): slopes of log brightness across and down, per half image
     details: Tensor  # (LIGHTS, BANDS): mean absolute detail of the same real images, infinite where untrained

@@ -67,10 +67,7 @@ class Job:
     def refine_all(
         self, items: Iterable[Item], read: Callable[[Item], tuple[Any, str]]
     ) -> Iterator[tuple[Item, Any, Any]]:
-        """Yield each item with its image and its refined image, in order; `read` returns an image and its name.
-
-        In memory are at most `AHEAD` images, or those of `PIXELS` pixels and one more.
-        """
+        """Yield each item, its image and its refined image, in order; `read` returns an image and its name."""
         batch: list[tuple[Item, Any]] = []
         pixels = 0
         for item in items:

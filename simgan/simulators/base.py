@@ -74,10 +74,7 @@ class Simulator(ABC):
         """Return N images and their labels from the random numbers of persons, images and the camera."""
 
     def render(self, indices: Sequence[int] | np.ndarray, *, seed: int = 0) -> Rendered:
-        """Render the images of these numbers from 0 on; `ConfigError` if an index is none.
-
-        Returns stored images (N, height, width) and labels, N rows each: those that the class lists, and person, str.
-        """
+        """Return stored images (N, height, width) by number, and labels, N rows each; `ConfigError` below 0."""
         numbers, names = self.numbers(indices, seed)
         images, labels = self.draw(*numbers)
         return images, {**labels, "person": names}

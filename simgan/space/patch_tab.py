@@ -1,7 +1,4 @@
-"""The tab Where it looks fake: the discriminator's patch maps of the input and of the refined image.
-
-A patch is drawn as a cell of one stride, centred on its receptive field, larger and outlined when it is chosen.
-"""
+"""The tab Where it looks fake: the discriminator's patch maps of the input and of the refined image."""
 
 import base64
 import json

@@ -42,10 +42,7 @@ Images that are sent here are deleted after a while, and go nowhere else.
 
 
 def push_space(repo_id: str, *, models: Sequence[str] = (), **access: Any) -> Pushed:
-    """Push a Space, or what changed of it, with Hub ids for its card; `access`: `private` and `token` of `upload`.
-
-    `PublishError` where the Hub refuses it or is out of reach, `SourceError` where the package is not installed.
-    """
+    """Push a Space, or what changed of it; `access`: `private`, `token`. `PublishError` where the Hub refuses it."""
     domains = dict.fromkeys(json.loads(file.read_text())["domain"] for file in sorted(SHIPPED.glob(f"*/{CONFIG}")))
     words = [find(name).words for name in domains]
     with TemporaryDirectory() as place:

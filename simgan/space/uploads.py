@@ -61,10 +61,7 @@ def count_pixels(file: Path | IO[bytes], name: str) -> int:
 
 
 def check_archive(file: Path, name: str) -> dict[str, int]:
-    """Return the images of a ZIP and their numbers of pixels; `SourceError` or `ImageError` if it is refused.
-
-    An archive in the archive is copied as a file.
-    """
+    """Return the images of a ZIP and their numbers of pixels; `SourceError` or `ImageError` if it is refused."""
     size = file.stat().st_size
     check_bytes(size, UPLOAD_BYTES, name)
     try:

@@ -54,10 +54,7 @@ def all_of(run: Path) -> list[Path]:
 
 
 def save(trainer: Trainer, records: list[dict[str, Any]]) -> None:
-    """Write a checkpoint and delete the oldest beyond `keep_checkpoints`; main process only.
-
-    A full disk raises `TrainingError` and leaves the older checkpoints whole.
-    """
+    """Write a checkpoint, then delete the oldest; a full disk is a `TrainingError` and leaves older ones whole."""
     run, counters = trainer.config.output, trainer.counters
     warm_up = "" if counters.step else f"-warm-up-{counters.refiner_warm_up + counters.discriminator_warm_up:06d}"
     target = run / FOLDER / f"step-{counters.step:06d}{warm_up}"

@@ -45,10 +45,7 @@ def average_gradients(accelerator: Accelerator, parameters: Iterable[nn.Paramete
 
 
 def make_accelerator(config: TrainingConfig) -> Accelerator:
-    """Return the `Accelerator` of a run: the configured precision, or the fastest, the same in all processes.
-
-    `ConfigError` where the device lacks the precision, or a tracker is unknown or not installed.
-    """
+    """Return the run's `Accelerator`; `ConfigError` where the device lacks the precision, or a tracker is missing."""
     if config.deterministic:
         use_deterministic_algorithms()
     precision = config.mixed_precision

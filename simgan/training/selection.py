@@ -1,7 +1,4 @@
-"""Decisions from a run's records: which refiner ships, how λ is steered, and when a run is stopped.
-
-A record is what `simgan.training.held_out` measured at one step.
-"""
+"""Decisions from what `held_out` measured: which refiner ships, how λ is steered, and when a run is stopped."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,10 +21,7 @@ def excess(record: Record, config: TrainingConfig) -> float:
 
 
 def best(records: Sequence[Record], config: TrainingConfig) -> Record:
-    """Return the record of the most real refiner within the bounds on shift, or if none is, of the smallest shift.
-
-    If shift could never be measured, realism alone decides.
-    """
+    """Return the record of the most real refiner within the bounds on shift; if none is, of the least moved."""
     measured = [record for record in records if np.isfinite(excess(record, config))]
     within = [record for record in measured if excess(record, config) <= 1] if measured else records
     if within:

@@ -66,10 +66,7 @@ def _row(frame: np.ndarray, wanted: Wanted, width: float, corners: tuple[int, in
 
 
 def open_unityeyes(path: str, wanted: Wanted) -> Source:
-    """`unityeyes:DIR`: what UnityEyes (Wood et al. 2016) writes, 640×480 JPG files with a JSON of labels beside each.
-
-    Its landmarks are in px of the frame with y upwards, so that the frame's height converts them.
-    """
+    """`unityeyes:DIR` (Wood et al. 2016): 640×480 JPG files, each with a JSON of landmarks in px, y upwards."""
     missing = "images below it; give the folder that holds 1.jpg, 1.json …"
     folder, files = files_of(path, "unityeyes", ["**/*.jpg", "**/*.jpeg", "**/*.png"], missing)
     columns = features(*COLUMNS, *POINTS, "file_name")

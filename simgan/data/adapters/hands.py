@@ -26,10 +26,7 @@ from simgan.images.files import decode
 
 @dataclass(frozen=True)
 class Pinhole:
-    """A pinhole camera: focal lengths and principal point in px whose whole numbers are pixel centres.
-
-    Space is in mm: x right, y down, z away from the camera.
-    """
+    """A pinhole camera, in px whose whole numbers are pixel centres. Space in mm: x right, y down, z away from it."""
 
     focal: tuple[float, float]
     centre: tuple[float, float]
@@ -62,10 +59,7 @@ Hand = tuple[Path, np.ndarray, Row]  # a frame's file, its joints (N, 3) in mm, 
 def _source(
     name: str, hands: Sequence[Hand], wanted: Wanted, read: Callable[[Path], np.ndarray], pinhole: Pinhole, column: str
 ) -> Source:
-    """Return the source of hands. `read` returns a frame, uint16 (H, W) in mm.
-
-    `column` is "joints" for those of `simgan.domains.hands.JOINTS`, "own_joints" for others.
-    """
+    """Return the source of hands whose frames `read` returns, uint16 (H, W) in mm; `column`: joints or own_joints."""
     size = wanted.size or (SIDE, SIDE)
     if size[0] != size[1]:
         raise ConfigError(f"hands are cropped to squares, not to {size[0]}×{size[1]}: give a size such as 224×224")

@@ -1,7 +1,4 @@
-"""The hand pose experiment: stacked hourglasses find the joints of hands in depth images; errors are in px and mm.
-
-Depth is never interpolated: rotations, crops and scaling take the nearest pixel, and joints move along.
-"""
+"""The hand pose experiment: stacked hourglasses find joints; depth is never interpolated; errors in px and mm."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""A report of runs, results of `simgan evaluate`, and ablations: a folder of text, figures, settings and records.
-
-The same inputs on the same machine give the same bytes.
-"""
+"""A report of runs, results and ablations: a folder, with the same bytes for the same inputs on the same machine."""
 
 import importlib.metadata
 import json
@@ -51,11 +48,7 @@ class Result:
 
 
 def write_report(places: Sequence[str], output: Path) -> None:
-    """Write a report of runs and results, given by their places, to the folder `output`.
-
-    A report there is replaced when the new one is complete. `ConfigError` where the folder holds something else,
-    `SourceError` where it cannot be written.
-    """
+    """Write a report to the folder `output`, all or nothing; `ConfigError` where it holds something else."""
     if not _is_replaceable(output):
         raise ConfigError(f"{output} exists and is not a report: give another --output")
     files = _render(*_read_inputs(places))
@@ -84,10 +77,7 @@ def _is_replaceable(output: Path) -> bool:
 
 
 def _read_inputs(places: Sequence[str]) -> tuple[dict[str, Records], list[Result]]:
-    """Read runs by their name, and results; `SourceError` or `ModelError` where one is missing, damaged, or neither.
-
-    Each is named after its folder or file, with a number where two have the same name.
-    """
+    """Read runs and results, each named after its folder or file; `SourceError` where one is missing or damaged."""
     if not places:
         raise ConfigError(f"there is nothing to report: give {GIVE}")
     runs: dict[str, Records] = {}

@@ -1,7 +1,4 @@
-"""The records in a model's folder: settings, measures, sample sheets, and the header of the weights.
-
-Sources of images are named without folders of this machine, and with the terms of each.
-"""
+"""The records in a model's folder. Sources are named without folders of this machine, and with the terms of each."""
 
 import json
 import math
