@@ -317,7 +317,7 @@ def test_what_is_neither_run_nor_result_ends_in_one_sentence(name, sentence, tmp
     assert not (tmp_path / "report").exists()
 
 
-def test_only_a_report_is_replaced(run, tmp_path):
+def test_only_a_report_is_replaced(run, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="run exists and is not a report"):
         write_report([str(run)], run)
     with pytest.raises(ConfigError, match="exists and is not a report"):
@@ -328,3 +328,13 @@ def test_only_a_report_is_replaced(run, tmp_path):
     write_report([str(other), str(run)], tmp_path / "report")
     write_report([str(run)], tmp_path / "report")
     assert [place.name for place in (tmp_path / "report" / "runs").iterdir()] == ["run"]
+
+    def rename(self, target, rename=Path.rename):
+        if self.name == "new":
+            raise OSError("the disk failed")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(SourceError, match="cannot be written"):
+        write_report([str(run), str(other)], tmp_path / "report")
+    assert [place.name for place in (tmp_path / "report" / "runs").iterdir()] == ["run"]  # the old one stays

@@ -64,10 +64,7 @@ def read(source: str, wanted: Wanted, broken: list[str] | None = None) -> Datase
 
 
 def open_source(source: str, wanted: Wanted) -> Source:
-    """Open a source and list what it holds, without reading its images; a task that has one image is drawn already.
-
-    `SourceError` for an unknown source; `ConfigError` where the crops of one that is not cut from frames are corrected.
-    """
+    """List what a source holds, without reading its images; `SourceError` or `ConfigError` if it cannot be opened."""
     kind, place = _kind(source)
     adapter = _ADAPTERS.get(kind)
     if wanted.correction and not (adapter and adapter.from_frames):

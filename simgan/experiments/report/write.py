@@ -55,13 +55,18 @@ def write_report(places: Sequence[str], output: Path) -> None:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as aside:
-            new = Path(aside) / "new"
+            new, old = Path(aside) / "new", Path(aside) / "old"
             for name, content in files.items():
                 (new / name).parent.mkdir(parents=True, exist_ok=True)
                 (new / name).write_bytes(content)
             if output.is_dir():
-                output.rename(Path(aside) / "old")
-            new.rename(output)
+                output.rename(old)
+            try:
+                new.rename(output)
+            except OSError:
+                if old.is_dir():
+                    old.rename(output)  # or it would go with `aside`
+                raise
     except OSError as error:
         raise SourceError(f"{output} cannot be written ({reason(error)})") from error
 
