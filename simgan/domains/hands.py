@@ -22,8 +22,8 @@ PAPER_LAYERS: tuple[Layer, ...] = (
 EMBEDDED = {"synthetic": ("simulator:hands",), "real": ("camera:hands",)}
 RECIPES = {
     # A depth camera changes images within a few pixels (jagged edges, holes, steps), so small patches are enough. A
-    # pixel half-way between hand and background looks fake, so gradients lead there slowly. So edges, where a sensor
-    # errs, are almost free, and the discriminator is trained before the refiner. λ cannot be steered: surfaces do not
+    # pixel half-way between hand and background looks fake, so the refiner is slow to move edges. So edges, where a
+    # sensor errs, are hardly regularized, and the discriminator is trained first. λ cannot be steered: surfaces do not
     # move until it is far too low. Nothing is mirrored, as the projector stands to one side of the camera, and its
     # shadows fall to one side.
     "hands": Recipe(

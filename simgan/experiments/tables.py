@@ -43,9 +43,9 @@ class ArmResult:
 
 
 def pairs(arms: Sequence[ArmResult]) -> Iterator[tuple[ArmResult, ArmResult]]:
-    """Compare each arm with the first, and the first model's arms with their rivals; both are fine-tuned alike.
+    """Pair each arm with the first, and each arm of the first model with its rivals, among those fine-tuned alike.
 
-    Rivals of an arm are those that are unrefined, and those of as many images refined by another model.
+    Rivals are unrefined arms, and arms of as many images refined by another model.
     """
     for number in {row.tuned: None for row in arms}:
         first, *others = [row for row in arms if row.tuned == number]

@@ -115,7 +115,7 @@ def _read_config(file: Path, place: str, config_class: type, kind: str) -> Any:
     fields = {field.name: field.default for field in dataclasses.fields(config_class)}
     if unknown := ", ".join(sorted(values.keys() - fields)):
         raise ModelError(f"{place}/{CONFIG} has unknown keys {unknown}: made by a newer simgan? Update simgan")
-    # What is off by default may be missing: it came later.
+    # Keys that are off by default may be missing: older versions did not write them.
     if missing := ", ".join(name for name, default in fields.items() if default and name not in values):
         raise ModelError(f"{place}/{CONFIG} lacks the keys {missing}")
     try:

@@ -24,11 +24,11 @@ from simgan.errors import PublishError
 from simgan.hub import VERSION
 
 WAITS = (1, 2, 5)  # seconds before the next attempts, where the Hub is out of reach or answers with an error
-AGAIN = {408, 409, 412, 425, 429}  # statuses that another attempt may not get
+AGAIN = {408, 409, 412, 425, 429}  # statuses that may be gone at the next attempt
 CARD = "README.md"
 NO_ID = "{!r} is not the id of a repository: give org/name"
 LOG_IN = "log in with `hf auth login`, set HF_TOKEN or pass a token"
-REFUSALS: dict[Any, str] = {  # classes and statuses of errors that another attempt gets too
+REFUSALS: dict[Any, str] = {  # classes and statuses of errors that stay however often one tries
     GatedRepoError: f"{{}} is gated: ask for access on its page, then {LOG_IN}",
     RepositoryNotFoundError: f"no repository {{}} on the Hub, or it is private: check the name, or {LOG_IN}",
     RevisionNotFoundError: "{} has no such revision: give a branch, tag or commit of it",
@@ -70,9 +70,9 @@ def upload(
     """Commit all files of a folder, under their relative names, to a repository (org/name), which is made if it is new.
 
     `repo_type`: model, dataset or space. `revision`: a branch, made from main if it is new; main if not given.
-    `private`: a new repository is private; one that is public is refused. `owned`: folders ("samples/") whose files are
+    `private`: make a new repository private, and refuse a public one. `owned`: folders ("samples/") whose files are
     deleted where `folder` has them no more, unless a card that stays there names them. `replace_card`: otherwise a card
-    is only sent where there is none. `PublishError`: the Hub refused it, or was not reached; nothing of it is there.
+    is only sent where there is none. `PublishError`: the Hub refused it or was not reached; nothing was committed.
     """
     if repo_id.count("/") != 1:
         raise PublishError(NO_ID.format(repo_id))
@@ -87,7 +87,7 @@ def upload(
             api.create_branch(repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
         before: Any = api.repo_info(repo_id, **where)
         if private and not before.private:
-            raise PublishError(f"{repo_id} exists and is public: make it private in its settings, or do not ask for it")
+            raise PublishError(f"{repo_id} exists and is public: make it private on the Hub, or push without `private`")
         there = [file.rfilename for file in before.siblings or []]
         sent, kept = dict(files), ""
         if CARD in there and CARD in files and not replace_card:

@@ -2,8 +2,8 @@
 
 Images of one person look alike, and so do neighbouring frames of a film. So groups of images are resampled: of n groups
 n − 1 are drawn with replacement (Rao and Wu 1988), so that the variance is not understated when there are few. Seeds of
-networks are resampled alike. The interval is the value ± t standard errors, with Student's t of as many groups less
-one. Percentiles would lie too high for a distance: a set that holds images twice is by itself farther from the other.
+networks are resampled in the same way. The interval is the value ± t standard errors, with Student's t of n − 1 degrees
+of freedom. Percentiles would be too high for a distance: a set with repeated images is farther from any other.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,9 +63,9 @@ def estimate_all(
 ) -> list[Estimate]:
     """Return several statistics of the same sets of images, each with its interval.
 
-    `statistics` takes the indices of the images of each set, in the order of `groups`; where so many networks were
-    trained, each with its own of `seeds`, the indices of the seeds come first. `values` are the statistics of all
-    images, where they were computed more exactly. The bootstrap draws `draws` times, with random numbers of `seed`.
+    `statistics` takes the indices of the images of each set, in the order of `groups`; before them, the indices of the
+    networks, if they were trained with that number of `seeds`. `values` are the statistics of all images, where they
+    were computed more exactly. The bootstrap draws `draws` times, with random numbers of `seed`.
     """
     from scipy import stats  # heavy, and only intervals need it
 
@@ -91,7 +91,7 @@ def estimate_all(
 def estimate_errors(errors: Floats, groups: Groups, *, median: bool = False, draws: int = 1000) -> Estimate:
     """Return the mean over seeds of the mean (or median) over images of errors (seeds, images), with its interval.
 
-    Of differences of two networks on the same images it is a paired test at 5 %: passed where it does not hold 0.
+    Of differences of two networks on the same images, it is a paired test at 5 %: significant if 0 lies outside.
     """
     summarize = np.median if median else np.mean
 
@@ -111,9 +111,9 @@ def estimate_distances(
 ) -> tuple[Compared, Estimate]:
     """Return how far refined, raw and real images are from real ones, and the share of the gap that refining closed.
 
-    `distances` takes kinds of images ("refined", "raw", "real"), their indices, and those of the real images to which
-    it returns the distance of each kind; `counts` and `persons` are of the synthetic and the real images. The third
-    distance is the floor, between the halves of the real images. The share is NaN where raw images are as near as that.
+    `distances` takes kinds of images ("refined", "raw", "real"), their indices, and indices of real images; it returns
+    the distance of each kind from the real ones. `counts` and `persons` are of the synthetic and the real images. The
+    third distance is the floor, between the halves of the real images; the share is NaN if raw images are no farther.
     `exact`: the three distances where they were computed more exactly. `options` as for `estimate_all`.
     """
     own, theirs = (group_images(count, names)[0] for count, names in zip(counts, persons, strict=True))

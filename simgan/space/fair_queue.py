@@ -1,8 +1,8 @@
 """The queue of the Space: a limit of waiting events for each visitor, and turns between visitors.
 
 Visitors take turns by start-time fair queueing (Goyal et al. 1996): an event gets a start tag, one more than the tag of
-the same visitor's event before it, and at least that of the event that started last. Gradio starts events, and computes
-the places and waiting times that it shows, in the order of its list, which is that of the tags.
+its visitor's previous event, and at least the tag of the event that started last. Gradio starts events, and computes
+the places and waiting times that it shows, in the order of its list, so the list is sorted by tag.
 """
 
 import ipaddress

@@ -35,17 +35,17 @@ from simgan.training.batches import Batches, Images, generator
 from simgan.training.config import TrainingConfig
 from simgan.training.processes import average_gradients, from_main
 
-PENALIZED = 8  # R1 is computed in every eighth update of the discriminator
+PENALTY_INTERVAL = 8  # R1 is computed in every eighth update of the discriminator
 
 
 @dataclass
 class Counters:
-    """How far a run is; all that its random draws depend on beside the seed."""
+    """How far a run is. This and the seed determine all random draws."""
 
     refiner_warm_up: int = 0
     discriminator_warm_up: int = 0
     step: int = 0
-    synthetic: int = 0  # images drawn; both updates take from one stream, each the next ones
+    synthetic: int = 0  # images drawn; both updates take the next ones of one stream
     refiner_updates: int = 0
     discriminator_updates: int = 0
 
@@ -190,13 +190,13 @@ class Trainer:
     # What the updates are made of
 
     def _gradient_penalty(self, real: Tensor, number: int) -> Tensor | float:
-        """R1 in update `number`: every `PENALIZED`th time, and so much stronger (lazily, Karras et al. 2020)."""
-        if not self.config.gradient_penalty or number % PENALIZED:
+        """R1 in update `number`: only every `PENALTY_INTERVAL`th time, but as much stronger (Karras et al. 2020)."""
+        if not self.config.gradient_penalty or number % PENALTY_INTERVAL:
             return 0.0
         real = real.detach().requires_grad_()
         scale = self.accelerator.scaler.get_scale() if self.accelerator.scaler else 1.0
         penalty = gradient_penalty(self.discriminator(real), real, self.config.reduction, scale)
-        return PENALIZED * self.config.gradient_penalty / 2 * penalty
+        return PENALTY_INTERVAL * self.config.gradient_penalty / 2 * penalty
 
     def _share(self, count: int) -> NDArray[np.int64]:
         """Return which of `count` images of a mini-batch this process computes: a block of them, in order."""

@@ -18,7 +18,7 @@ def cast(
     """Return the depth (H, W) float32 in mm along z of the nearest surface, `NO_HIT` where there is none.
 
     The ray of a pixel is z · (x, y, 1), for `x` (W,) and `y` (H,). Spheres have `centres` (P, 3) and `radii` (P,) in mm
-    in the camera's frame, all in front of it; `edges` (E, 2) and `plates` (T, 3) are numbers of those that are joined.
+    in the camera's frame, all in front of it; `edges` (E, 2) and `plates` (T, 3) are the indices of joined spheres.
     """
     depth = np.full((len(y), len(x)), NO_HIT, np.float32)
     boxes = _boxes(x, y, centres, radii)
