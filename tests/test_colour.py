@@ -2,16 +2,19 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from train_arrays import small
 
-from simgan import Discriminator, Refiner
+from simgan import Discriminator, Refiner, RefinerConfig
 from simgan.data import Crops, load
 from simgan.data.prepare import prepare
 from simgan.simulators.eyes import camera
 from simgan.simulators.eyes import renders as eyes
+from simgan.space.models import Model, Models
+from simgan.space.turing_tab import find_images
 from simgan.training.loop import Run
 from simgan.training.sources import load as load_run
 
@@ -70,3 +73,13 @@ def test_a_refiner_of_colours_trains_and_refines(folders, tmp_path):
     assert refiner.refine(Image.fromarray(image)).mode == "RGB"
     sheet = np.array(Image.open(run.config.output / "samples" / "step-000001.png"))
     assert sheet.ndim == 3
+
+
+def test_photographs_of_the_turing_test_are_equalized_channel_by_channel(folders, monkeypatch):
+    model = Model("eyes", Refiner(RefinerConfig(channels=3, equalize=True)), None)
+    monkeypatch.setattr(Models, "get", lambda self, name: model)
+    found = find_images(Models(), folders / "real")[2]
+    crops = Crops(load(f"folder:{folders / 'real'}", channels=3), channels=3)[:]
+    for image, crop in zip(found, crops, strict=True):
+        expected = np.stack([cv2.equalizeHist(np.ascontiguousarray(crop[..., k])) for k in range(3)], -1)
+        assert np.array_equal(image, expected)

@@ -1,5 +1,6 @@
 """`prepare`: shards that are mapped from disk, crops brought to real ones without labels, nothing half-written."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -103,6 +104,11 @@ def test_a_limit_draws_by_seed_and_simulators_prepare_too(tmp_path):
     names = [load(str(tmp_path / name))["file_name"] for name in "bc"]
     assert len(names[0]) == len(names[1]) == 10
     assert names[0] != names[1]
+
+
+def test_all_cores_are_counted_where_the_system_does_not_tell_which_may_be_used(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # as on Windows and macOS
+    assert prepare("simulator:eyes", tmp_path / "out", limit=4).count == 4
 
 
 def test_what_is_held_in_memory_is_prepared_too(tmp_path):

@@ -44,6 +44,8 @@ def evaluate_realism(
     (raw, labels), (target, theirs) = (_read(refiner, source, limit, seed) for source in (synthetic, real))
     refined, persons = np.stack(list(refiner.refine(iter(raw)))), (labels.get("person"), theirs.get("person"))
     result = find(refiner.config.domain).measure_realism(refined, target, raw, persons=persons, seed=seed)
+    if output is not None:
+        write_json(output, as_json(result, refiner, synthetic, real, limit=limit, seed=seed))
     print(f"{'':20}  {'refined':>26}  {'raw':>26}  {'between real (floor)':>26}")
     for row in result.rows:
         cells = [one.show(row.factor, row.digits, row.unit) for one in (row.refined, row.raw, row.floor)]
@@ -55,8 +57,6 @@ def evaluate_realism(
         for row in with_means:
             cells = [f"{row.factor * row.means[kind]:.{row.digits}f}{row.unit}" for kind in ("refined", "raw", "real")]
             print(f"{row.name:20}  " + "  ".join(f"{cell:>10}" for cell in cells))
-    if output is not None:
-        write_json(output, as_json(result, refiner, synthetic, real, limit=limit, seed=seed))
 
 
 def evaluate_shift(
@@ -79,6 +79,8 @@ def evaluate_shift(
     else:
         words, distances = domain.words, domain.shift(before, after, labels)
         result = measure_shift(distances, labels, moved=words.part, unit=words.unit, note=words.paper, seed=seed)
+    if output is not None:
+        write_json(output, as_json(result, refiner, synthetic, limit=limit, seed=seed))
     print(f"how far the {result.moved} moved, over {result.count} pairs of images; not measured in {result.missed:.1%}")
     unit = f" {result.unit}"
     main = {"median": result.median, "90th percentile": result.p90, "mean without the worst 5 %": result.trimmed_mean}
@@ -94,8 +96,6 @@ def evaluate_shift(
             print("   {:12} {count:5}  {median:6.2f}  {trimmed_mean:12.2f}  {p90:15.2f}".format(name, **one))
         if len(groups) > len(shown):
             print(f"   and {len(groups) - len(shown)} more, in the JSON of --output")
-    if output is not None:
-        write_json(output, as_json(result, refiner, synthetic, limit=limit, seed=seed))
 
 
 def as_json(

@@ -1,7 +1,6 @@
 """`simgan prepare`: a source is read once, in parallel, and written as Arrow shards that training maps from disk."""
 
 import multiprocessing
-import os
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,6 +22,7 @@ from simgan.data.tables import is_prepared
 from simgan.domains import DEFAULT
 from simgan.domains.base import Size
 from simgan.errors import ConfigError, SourceError
+from simgan.runtime import count_cores
 
 CHUNK = 64  # tasks that a process reads at a time
 SHARD = "200MB"
@@ -84,7 +84,7 @@ def prepare(
         if align is not None:
             alignment = align_crops(source, align, wanted, aside / "means.png")
             wanted = replace(wanted, correction=alignment.correction)
-        _write(open_source(source, wanted), aside / "rows.arrow", broken, processes or len(os.sched_getaffinity(0)))
+        _write(open_source(source, wanted), aside / "rows.arrow", broken, processes or count_cores())
         dataset = Dataset.from_file(str(aside / "rows.arrow"))
         dataset = dataset.select(draw(range(len(dataset)), limit, seed))
         if not len(dataset):

@@ -29,14 +29,14 @@ _TUNING = 4  # fine-tuning takes a quarter of the steps at a quarter of the rate
 
 
 def evaluate(experiment: Experiment) -> None:
-    """Run an experiment, print its tables, and write its report and its curve."""
+    """Run an experiment, write its report and its curve, and print its tables."""
     sources = Sources(experiment)
     arms = run_experiment(sources, progress=lambda line: print(line, file=sys.stderr, flush=True))
     report = as_report(sources, arms)
-    print(as_table(report, experiment))
     if experiment.file is not None:
         write_aside(experiment.file.with_suffix(".png"), draw_curve(experiment, arms))
         write_json(experiment.file, report)
+    print(as_table(report, experiment))
 
 
 def run_experiment(sources: Sources, *, progress: Callable[[str], None] = lambda line: None) -> list[ArmResult]:

@@ -50,20 +50,20 @@ def describe(refiner: Pretrained, facts: Facts) -> Facts:
 
 
 def is_refined(output: Path, facts: Facts) -> bool:
-    """Return whether an archive or a data set was already refined as `record` tells, by the note beside it."""
+    """Return whether an archive or a data set was already refined as `record` tells, by its note."""
     note = _note_of(output)
-    is_newer = output.exists() and note.is_file() and note.stat().st_mtime >= output.stat().st_mtime
-    return is_newer and is_of_record(note, facts)
+    is_newer = output.is_file() and note.is_file() and note.stat().st_mtime >= output.stat().st_mtime
+    return (is_newer or is_dataset(output)) and is_of_record(note, facts)
 
 
 def note_refined(output: Path, facts: Facts) -> None:
-    """Write what an archive or a data set was refined with beside it; a folder of files has its own record."""
+    """Write what refined an archive beside it, or a data set into it; a folder of files has its own record."""
     if not (output / RECORD).is_file():
         write(_note_of(output), json.dumps(facts).encode())
 
 
 def _note_of(output: Path) -> Path:
-    return output.parent / f".{output.name}{RECORD}"
+    return output / RECORD if output.is_dir() else output.parent / f".{output.name}{RECORD}"
 
 
 def push_data(output: Path, repo_id: str, by: Facts, *, leave_out: Sequence[str] = (), **options: Any) -> Pushed:

@@ -13,7 +13,7 @@ import gradio as gr
 from simgan.errors import ModelError, SimGANError
 from simgan.hub.cards.records import read_records
 from simgan.hub.loading import SHIPPED
-from simgan.images.arrays import Array, equalize
+from simgan.images.arrays import Array, equalize_images
 from simgan.images.codecs import Codec
 from simgan.simulators import SIMULATORS, Simulator
 from simgan.space.events import MODEL, MODEL_QUEUE, TEXTS, show_errors
@@ -69,7 +69,7 @@ def find_images(models: Models, folder: Path | None = None) -> tuple[Model, Simu
 
             channels = model.refiner.codec.channels
             crops = Crops(load(f"folder:{folder}", size=model.domain.size, channels=channels), channels=channels)[:]
-            return model, renders, [equalize(crop) if model.refiner.config.equalize else crop for crop in crops]
+            return model, renders, list(equalize_images(crops) if model.refiner.config.equalize else crops)
         if renders and camera:
             return model, renders, camera
     raise ModelError("no shipped model has a simulator")
