@@ -16,6 +16,9 @@ from loopback_hub import LoopbackHub, url_of
 
 pytest_plugins = ["browser"]
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # before PyTorch is imported: a thread for each core, in each process, waits
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 _HOME = tempfile.TemporaryDirectory(prefix="simgan-tests-")
 _LISTENER = LoopbackHub.bind()
 for _name in [name for name in os.environ if name.startswith(("HF_", "HUGGING"))]:
