@@ -16,7 +16,7 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from simgan.errors import ImageError, SourceError
-from simgan.images.files import decode, read, read_size
+from simgan.images.files import decode, read, read_kind
 from simgan.refining.files import listing
 from simgan.space import uploads
 
@@ -183,7 +183,7 @@ def test_a_mutated_image_is_read_or_raises_an_image_error(kind):
         data = mutate(FILES[kind], changes)
         for changed in {data, seal(data)} if kind.startswith("png") else {data}:
             outcomes.add(is_taken(decode, changed))
-            is_taken(read_size, io.BytesIO(changed), "x")
+            is_taken(read_kind, io.BytesIO(changed), "x")
 
     check()
     assert False in outcomes

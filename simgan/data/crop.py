@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 import cv2
@@ -10,7 +11,7 @@ from PIL import Image
 
 from simgan.data.columns import Row, known, labels
 from simgan.domains.base import Size
-from simgan.errors import ConfigError
+from simgan.errors import ConfigError, SourceError
 from simgan.images.files import MAXIMUM_PIXELS
 
 CLOSE = 0.2  # an image whose sides are at most this share larger than the crop's is cut, not resized
@@ -34,13 +35,18 @@ class Correction:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is wanted of a source: size of the crops (None: as they are), channels, count, seed, correction."""
+    """What is wanted of a source: size of the crops (None: as they are), channels, count, seed, correction.
+
+    `window`: squares of that side at random places instead of the images, `each` of an image or fewer of a small one.
+    """
 
     size: Size | None = None
     channels: int = 1
     limit: int | None = None
     seed: int = 0
     correction: Correction | None = None
+    window: int = 0
+    each: int = 1
 
     def __post_init__(self) -> None:
         if self.size is not None and min(self.size) < 16:
@@ -61,6 +67,17 @@ class Wanted:
                 raise ConfigError("depth has 1 channel: leave the channels at 1")
             return array if array.ndim == 3 else np.repeat(array[..., None], 3, -1)
         return array if array.ndim == 2 else cv2.cvtColor(array, cv2.COLOR_RGB2GRAY)
+
+    def windows(self, frame: Size, name: str) -> list[Crop]:
+        """Return the windows of a frame, always the same by its `name`; `SourceError` where it is smaller than one."""
+        side, room = self.window, [length - self.window for length in frame]
+        if min(room) < 0:
+            raise SourceError(
+                f"{name} is {frame[0]}×{frame[1]} pixels, smaller than a window of {side}: lower --window or give --size"
+            )
+        count = min(self.each, -(-2 * frame[0] * frame[1] // side**2)) if max(room) else 1  # overlap is no news
+        places = np.random.default_rng([self.seed, zlib.crc32(name.encode())]).integers(0, np.add(room, 1), (count, 2))
+        return [Crop(left, top, side, side, (side, side)) for left, top in places.tolist()]
 
 
 @dataclass(frozen=True)
@@ -103,6 +120,11 @@ class Crop:
         Depth, uint16 (H, W), is not interpolated: each pixel is its nearest one, and 0, no reading, outside.
         """
         high, wide = frame.shape[:2]
+        if (self.width, self.height) == self.size and {self.left % 1, self.top % 1} == {0}:
+            left, top = int(self.left), int(self.top)
+            part = frame[max(top, 0) : top + self.size[1], max(left, 0) : left + self.size[0]]
+            if part.shape[1::-1] == self.size:
+                return np.ascontiguousarray(part)
         if frame.dtype == np.uint16:
             sides = (self.top, self.height, self.size[1], high), (self.left, self.width, self.size[0], wide)
             nearest = [

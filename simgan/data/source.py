@@ -13,6 +13,7 @@ from datasets import Dataset, Features
 from simgan.data.columns import Row, check_labels
 from simgan.data.crop import Wanted
 from simgan.errors import SimGANError, SourceError, reason
+from simgan.images.files import Kind
 
 Task = Any
 Item = TypeVar("Item")
@@ -22,8 +23,8 @@ Item = TypeVar("Item")
 class Source:
     """Where rows come from. Tasks and `read` can be pickled, so that other processes can read.
 
-    A task results in one row, or in several where `single` is False. `read` raises a `SimGANError` that names the
-    broken file. `table` holds the same rows where they need not be read.
+    A task is one image, or several where `single` is False. `read` raises a `SimGANError` that names the broken file.
+    `table` holds the same rows where they need not be read. `look` tells size and mode of a task's image.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Source:
     features: Features
     single: bool = True
     table: Dataset | None = None
+    look: Callable[[Task], Kind] | None = None
 
     def rows(self, broken: list[str] | None = None) -> Iterator[Row]:
         """Yield the rows of all tasks. Errors are appended to the list `broken`; without one they are raised."""

@@ -29,6 +29,7 @@ def load(
     limit: int | None = None,
     seed: int = 0,
     skip_bad: bool = False,
+    window: int = 0,
 ) -> Dataset:
     """Return a source, such as `folder:DIR` or a path, as a `datasets` data set of crops with their labels.
 
@@ -44,9 +45,10 @@ def load(
         limit: the largest number of images, drawn by `seed` and kept in order; a simulator renders 20,000 without one.
         seed: of the draw, and of a simulator.
         skip_bad: leave broken files out, and warn at the end with a list of them.
+        window: squares of that side at random places of the images of a folder or a table, not whole images; 0: whole.
     """
     broken: list[str] | None = [] if skip_bad else None
-    data = read(source, Wanted(size, channels, limit, seed), broken)
+    data = read(source, Wanted(size, channels, limit, seed, window=window), broken)
     if broken:
         warnings.warn(f"{source}: left out {len(broken)}: " + "; ".join(broken), stacklevel=2)
     return data
@@ -57,7 +59,7 @@ def read(source: str, wanted: Wanted, broken: list[str] | None = None) -> Datase
     found = open_source(source, wanted)
     if found.table is not None:
         return found.table if len(found.tasks) == len(found.table) else found.table.select(found.tasks)
-    rows = draw(found.rows(broken), wanted.limit, wanted.seed)
+    rows = draw(found.rows(broken), None if wanted.window else wanted.limit, wanted.seed)
     if not rows:
         raise SourceError(f"{source}: not one image could be read" + (f"; {broken[0]}" if broken else ""))
     return as_dataset(rows, found.features)
@@ -71,6 +73,8 @@ def open_source(source: str, wanted: Wanted) -> Source:
         those = ", ".join(name for name, one in _ADAPTERS.items() if one.from_frames)
         raise ConfigError(f"{source} is not cut from frames, so its crop cannot be corrected ({those} can)")
     found = adapter.open(place, wanted) if adapter else open_simulator(source, wanted)
+    if wanted.window and found.look is None:
+        raise ConfigError(f"{source} is not cut to windows: only images of folders and tables are")
     if found.single and wanted.limit is not None:
         drawn = pick(len(found.tasks), wanted.limit, wanted.seed)
         return replace(found, tasks=[found.tasks[number] for number in drawn])

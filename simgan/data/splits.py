@@ -24,12 +24,19 @@ def hold_out(dataset: Dataset, share: float, *, seed: int = 0) -> tuple[Dataset,
     persons = np.array(dataset["person"] if "person" in dataset.column_names else [], dtype=str)
     names, counts = np.unique(persons, return_counts=True)
     if len(names) < _PERSONS:
-        held_out = _blocks(len(dataset), share, draw)
+        images = _numbers(dataset)
+        held_out = _blocks(images[-1] + 1, share, draw)[images]
     else:
         order = draw.permutation(len(names))
         reached = np.cumsum(counts[order])[:-1]
         held_out = np.isin(persons, names[order[: np.abs(reached - share * len(persons)).argmin() + 1]])
     return dataset.select(np.flatnonzero(~held_out)), dataset.select(np.flatnonzero(held_out))
+
+
+def _numbers(dataset: Dataset) -> np.ndarray:
+    """Return the number of the image that each row is of: windows of one image follow each other."""
+    names = np.array(dataset["file_name"] if "file_name" in dataset.column_names else range(len(dataset)), dtype=str)
+    return np.concatenate([[0], (names[1:] != names[:-1]).cumsum()])
 
 
 def _blocks(total: int, share: float, draw: np.random.Generator) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Folders of images with metadata, and data sets that are tables: prepared folders, the Hub, `.parquet` files."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from simgan.data.columns import Row, column_types, derivable, derive, image_cell
 from simgan.data.crop import Crop, Wanted
 from simgan.data.source import Source, files_of, parsing
 from simgan.errors import ImageError, SourceError
-from simgan.images.files import SUFFIXES, decode, pictures
+from simgan.images.files import SUFFIXES, Kind, decode, pictures, read_kind
 
+WINDOWS = 8192  # of a source, that are cut when it is read: enough for a long training, and no image is read again
 METADATA = ("metadata.csv", "metadata.jsonl")
 
 
@@ -46,7 +48,8 @@ def open_folder(path: str, wanted: Wanted) -> Source:
     columns.pop("file_name", None)  # it is the last one
     columns = {"image": None} | dict.fromkeys(derivable(columns)) | columns
     tasks = [(name, rows.get(name, {"file_name": name})) for name in names]
-    return Source(f"folder:{folder}", tasks, partial(_read_file, folder, wanted), _features(columns))
+    read = partial(_read_file, folder, _each(wanted, len(tasks)))
+    return Source(f"folder:{folder}", tasks, read, _features(columns), look=partial(_look_at_file, folder))
 
 
 def _metadata(file: Path) -> tuple[dict[str, Any], list[Row]]:
@@ -69,21 +72,35 @@ def _features(columns: dict[str, Any]) -> Features:
 
 def _read_file(folder: Path, wanted: Wanted, task: tuple[str, Row]) -> list[Row]:
     path = folder / task[0]
-    return [_crop_row(decode(path), task[1], wanted, f"the metadata of {path}")]
+    return _crop_rows(decode(path), task[1], wanted, str(path), "the metadata of ")
 
 
-def _crop_row(array: np.ndarray, row: Row, wanted: Wanted, name: str) -> Row:
+def _look_at_file(folder: Path, task: tuple[str, Row]) -> Kind:
+    return read_kind(folder / task[0])
+
+
+def _each(wanted: Wanted, images: int) -> Wanted:
+    """Return what is wanted with the number of windows of each of so many images."""
+    return replace(wanted, each=-(-WINDOWS // min(images, wanted.limit or images)))
+
+
+def _crop_rows(array: np.ndarray, row: Row, wanted: Wanted, name: str, kind: str = "") -> list[Row]:
     """Fit an image and its labels to what is wanted, and add labels that can be computed; `name` is that in errors."""
     known_labels = labels()
     row = {key: value if key not in known_labels or known(value) else None for key, value in row.items()}
     if row.get("person") is not None:
         row["person"] = str(row["person"])  # a name that looks like a number
-    with parsing(name, "labels of images"):
-        if wanted.size is not None:
+    with parsing(kind + name, "labels of images"):
+        if wanted.size is not None or wanted.window:
             array = wanted.to_channels(array)
+        if wanted.size is not None:
             crop = Crop.fitting((array.shape[1], array.shape[0]), wanted.size).corrected(wanted.correction)
             array, row = crop.cut(array), crop.move_labels(row)
-        return derive(row) | {"image": image_cell(array)}
+        row = derive(row)
+        if not wanted.window:
+            return [row | {"image": image_cell(array)}]
+        windows = wanted.windows((array.shape[1], array.shape[0]), name)
+        return [crop.move_labels(row) | {"image": image_cell(crop.cut(array))} for crop in windows]
 
 
 def is_prepared(path: Path) -> bool:
@@ -102,8 +119,9 @@ def open_table(name: str, wanted: Wanted) -> Source:
     dataset = dataset.cast_column("image", Image(decode=False))
     fits = not derivable(columns) and _fits(dataset[0]["image"], wanted)
     table = dataset.cast_column("image", Image()) if fits else None
-    read = partial(_read_row, dataset, wanted, name)
-    return Source(name, range(len(dataset)), read, _features(columns), table=table)
+    table = None if wanted.window else table
+    read, look = partial(_read_row, dataset, _each(wanted, len(dataset)), name), partial(_look_at_row, dataset, name)
+    return Source(name, range(len(dataset)), read, _features(columns), table=table, look=look)
 
 
 def _fits(cell: dict[str, Any] | None, wanted: Wanted) -> bool:
@@ -152,4 +170,11 @@ def _read_row(dataset: Dataset, wanted: Wanted, source: str, number: int) -> lis
     path = (row["image"] or {}).get("path")
     name = row.get("file_name") or Path(path or f"{number:06}.png").name
     where = f"{name} (row {number} of {source})"
-    return [_crop_row(decode_cell(row["image"], where), row | {"file_name": name}, wanted, where)]
+    return _crop_rows(decode_cell(row["image"], where), row | {"file_name": name}, wanted, where)
+
+
+def _look_at_row(dataset: Dataset, source: str, number: int) -> Kind:
+    cell, where = dataset[number]["image"] or {}, f"row {number} of {source}"
+    if not (found := cell.get("bytes") or cell.get("path")):
+        raise ImageError(f"{where} holds no image")
+    return read_kind(found, where)

@@ -8,27 +8,17 @@ A domain of your own is one file in your own repository: `simgan.register(Domain
 """
 
 import functools
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 
 from simgan.domains.base import Domain, Label, PointsWeight, Recipe, SurfaceWeight, Terms, Words
 from simgan.domains.eyes import EYES
 from simgan.domains.hands import HANDS
+from simgan.domains.images import IMAGES
 from simgan.errors import ConfigError
 
 __all__ = ["Domain", "Label", "PointsWeight", "Recipe", "SurfaceWeight", "Terms", "Words"]
 
-IMAGES = Domain(
-    name="images",
-    codec="rgb8",
-    size=None,
-    recipes={},
-    words=Words(
-        images="images",
-        purpose="It makes rendered images of the kind below look like the real ones below, before a network is trained "
-        "on\nthem with their labels. It is not for images of another kind or scale, or for improving photographs.",
-    ),
-)
-"""Images of any kind: the domain of models whose own domain is not registered here."""
 DEFAULT_PRESET = DEFAULT_MODEL = "eyes"
 DEFAULT = EYES  # crops have its size where none is given
 
@@ -71,6 +61,18 @@ def all_domains() -> tuple[Domain, ...]:
 def find(name: str) -> Domain:
     """Return the domain of that name, or the general domain `images` where it is not registered here."""
     return next((domain for domain in all_domains() if domain.name == name), IMAGES)
+
+
+def of_sources(sources: Sequence[str]) -> str:
+    """Return the preset for training on these sources: of the domain that knows their kind, else `images`."""
+    if not sources:
+        return DEFAULT_PRESET
+    for domain in all_domains():
+        for preset, recipe in domain.recipes.items():
+            embedded = [name for side in ("synthetic", "real") for name in recipe.training.get(side, ())]
+            if any(name in embedded or name.partition(":")[0] in domain.terms for name in sources):
+                return preset
+    return IMAGES.name
 
 
 def of_preset(name: str) -> tuple[Domain, Recipe]:

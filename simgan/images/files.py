@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -67,16 +67,26 @@ def read(source: str | Path | bytes, name: str | None = None) -> Image.Image | A
         return np.load(file, allow_pickle=False)
 
 
-def read_size(source: IO[bytes], name: str) -> tuple[int, int]:
-    """Return width and height of an image or a NumPy file by its header alone; `ImageError` where it is neither."""
+class Kind(NamedTuple):
+    """What the header of an image tells."""
+
+    width: int
+    height: int
+    channels: int  # 1 (grey) or 3 (colour), alpha not counted
+    deep: bool  # more than 8 bits
+
+
+def read_kind(source: Source, name: str | None = None) -> Kind:
+    """Return what an image or a NumPy file is by its header alone; `ImageError` where it is neither."""
     with _decoding(source, name, "an image") as (file, _):
         is_array = file.read(6) == npy.MAGIC_PREFIX
         file.seek(0)
         if is_array:
-            height, width = _read_header(file)[0][:2]
-            return width, height
+            shape, dtype = _read_header(file)
+            return Kind(shape[1], shape[0], 3 if shape[2:] in ((3,), (4,)) else 1, dtype.itemsize > 1)
         with Image.open(file, formats=FORMATS) as image:
-            return image.size
+            deep = image.mode in ("I", "F") or ";16" in image.mode
+            return Kind(*image.size, 1 if deep or image.mode in ("1", "L", "LA") else 3, deep)
 
 
 _REASONS = (

@@ -24,7 +24,7 @@ from typing import IO, Any
 from PIL import Image
 
 from simgan.errors import ImageError, SimGANError, SourceError
-from simgan.images.files import FORMATS, SUFFIXES, attach, detach, open_image, pictures, read, read_size
+from simgan.images.files import FORMATS, SUFFIXES, attach, detach, open_image, pictures, read, read_kind
 
 UPLOAD_BYTES = 64 * 2**20  # of a file; Gradio refuses longer ones
 FILE_BYTES = 16 * 2**20  # of an image
@@ -52,7 +52,7 @@ def count_pixels(file: Path | IO[bytes], name: str) -> int:
     """Return the number of pixels of an image by its header; `ImageError` where it is no image, or too large."""
     try:
         with file.open("rb") if isinstance(file, Path) else contextlib.nullcontext(file) as opened:
-            width, height = read_size(opened, name)
+            width, height = read_kind(opened, name)[:2]
     except ImageError as error:
         raise ImageError(f"{name} is no image that can be read here: send one of {', '.join(FORMATS)}") from error
     if width * height > PIXELS:

@@ -12,7 +12,8 @@ from typing import Any
 
 import tyro
 
-from simgan.domains import DEFAULT_PRESET, of_preset
+from simgan.domains import DEFAULT_PRESET, of_preset, of_sources
+from simgan.domains.base import Size
 from simgan.errors import require
 from simgan.images import codecs
 from simgan.losses import TRANSFORMS
@@ -31,8 +32,9 @@ _RULES: tuple[tuple[str, Callable[[Any], object], str], ...] = (
     ("ema_decay", lambda share: 0 <= share < 1, "in [0, 1)"),
     ("betas", lambda shares: all(0 <= share < 1 for share in shares), "in [0, 1)"),
     ("batch_size", lambda n: n >= 2 and n % 2 == 0, "even, as half of it comes from the history"),
-    ("window", lambda n: n == 0 or n >= 16, "0 (whole images) or at least 16 pixels"),
-    ("channels", (1, 3).__contains__, "1 or 3"),
+    ("window", lambda n: n in (None, 0) or n >= 16, "0 (whole images) or at least 16 pixels"),
+    ("size", lambda size: size is None or min(size) >= 16, "at least 16 by 16 pixels"),
+    ("channels", (None, 1, 3).__contains__, "1 or 3"),
     ("transform", TRANSFORMS.__contains__, f"one of {', '.join(TRANSFORMS)}"),
     ("reduction", ("mean", "sum").__contains__, "mean or sum"),
     ("scope", ("local", "global").__contains__, "local or global"),
@@ -54,10 +56,16 @@ class TrainingConfig:
     output: Path = Path("runs") / DEFAULT_PRESET
     """Folder of the run: the best refiner at its root, checkpoints, samples, metrics."""
     limit: int | None = None  # Take at most so many images of each source.
-    channels: int = 1  # 1 (grey) or 3 (colour).
+    size: Size | None = (
+        None  # Resize all images to this width and height, labels with them; else they stay as they are.
+    )
+    channels: int | None = None  # 1 (grey) or 3 (colour); if not given as the images are.
+    equalize: bool = False  # Equalize the histograms of all images, as some presets do anyway. For grey images alone.
     seed: int = 0  # Fixes everything that is random.
 
-    window: int = 0  # Train on windows of so many pixels about a random reading; 0: on whole images. For depth alone.
+    window: int | None = None
+    """Train on windows of so many pixels at random places (of depth: about a random reading); 0: on whole images. If not
+    given, windows of 64 where images differ in size or are large."""
     steps: int = 900  # Steps of Algorithm 1: K_g updates of the refiner, then K_d of the discriminator.
     refiner_updates: int = 2  # K_g.
     discriminator_updates: int = 1  # K_d.
@@ -124,8 +132,21 @@ class TrainingConfig:
             f"history_size {self.history_size} is less than half of batch_size {self.batch_size}, which comes from "
             f"the history: make it at least {self.batch_size // 2}, or 0 for no history",
         )
-        is_depth = codecs.get(domain.codec).is_depth
-        require(is_depth or not self.window, f"window is for depth, and {domain.name} are no depth: leave it 0")
+        codec = codecs.get(domain.codec)
+        if domain.size is not None:  # what such images are is known; else the images that are found tell
+            require(
+                self.size in (None, domain.size),
+                f"the preset {self.preset} is for images of {'×'.join(map(str, domain.size))}: leave size out, or choose "
+                "the preset images",
+            )
+            require(
+                codec.is_depth or not self.window, f"{domain.name} are not cut to windows: choose the preset images"
+            )
+            object.__setattr__(self, "channels", self.channels or codec.channels)
+            object.__setattr__(self, "window", self.window or 0)
+        require(
+            not self.equalize or self.channels != 3, "equalize is for grey images: add --channels 1, or leave it out"
+        )
         require(self.push_to_hub or not self.push_every, "push_every counts checkpoints and needs --push-to-hub")
 
     def to_json(self) -> str:
@@ -135,16 +156,21 @@ class TrainingConfig:
 
 def preset(name: str) -> TrainingConfig:
     """Return the settings of a preset; `ConfigError` where there is none of that name."""
-    domain, recipe = of_preset(name)
-    settings = {"output": Path("runs") / name, "channels": codecs.get(domain.codec).channels, **recipe.training}
-    return TrainingConfig(preset=name, **settings)
+    _, recipe = of_preset(name)
+    return TrainingConfig(**{"preset": name, "output": Path("runs") / name, **recipe.training})
 
 
 def from_command_line(arguments: Sequence[str] | None = None) -> TrainingConfig:
-    """Read `--preset NAME` and the options that change its values; `ConfigError` where they do not fit."""
+    """Read `--preset NAME` and the options that change its values; `ConfigError` where they do not fit.
+
+    Without a preset the sources tell which kind of image it is; those of no known kind are of the preset `images`.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--preset", default=DEFAULT_PRESET)
-    name = parser.parse_known_args(arguments)[0].preset
+    parser.add_argument("--preset")
+    for side in ("--synthetic", "--real"):
+        parser.add_argument(side, nargs="*", default=[])
+    given = parser.parse_known_args(arguments)[0]
+    name = given.preset or of_sources([*given.synthetic, *given.real])
     return tyro.cli(TrainingConfig, default=preset(name), args=arguments)
 
 

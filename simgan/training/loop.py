@@ -36,6 +36,7 @@ class Run:
     """A training run in a folder; iterate its parts as `train_accelerate.py` does."""
 
     def __init__(self, config: TrainingConfig, data: TrainingData) -> None:
+        config = replace(config, **data.resolved)
         saved = from_main(lambda: checkpoints.read(config.output)) if config.resume else None
         if saved and config.mixed_precision == "auto":  # what is fastest may be another precision now
             config = replace(config, mixed_precision=saved.config["mixed_precision"])

@@ -60,6 +60,7 @@ class TrainingData:
     held_out_real: Sequence[NDArray[Any]] = ()
     held_out_labels: Sequence[Mapping[str, Any]] = ()  # of the held-out synthetic images, by column
     learned: Mapping[str, Any] = field(default_factory=dict)  # settings of the refiner, already applied to the images
+    resolved: Mapping[str, Any] = field(default_factory=dict)  # settings of the run that follow from the images
 
 
 class Trainer:
@@ -72,10 +73,12 @@ class Trainer:
         self.domain, _ = of_preset(config.preset)
         fit = self.domain.fit_photometry if config.preparation else None
         prepared = {**data.learned, **({"photometry": True} if fit else {})}
-        refiner = Refiner.from_preset(config.preset, channels=config.channels, **prepared)
-        discriminator = Discriminator.from_preset(config.preset, channels=config.channels, scope=config.scope)
+        prepared |= {"equalize": True} if config.equalize else {}
+        channels = config.channels or 1
+        refiner = Refiner.from_preset(config.preset, channels=channels, **prepared)
+        discriminator = Discriminator.from_preset(config.preset, channels=channels, scope=config.scope)
         self._check_batch_size(in_groups=bool(discriminator.config.whole))
-        drawn = (config.batch_size, config.seed, refiner.config.equalize, config.flip, config.window)
+        drawn = (config.batch_size, config.seed, refiner.config.equalize, config.flip, config.window or 0)
         self.synthetic = Batches("synthetic", data.synthetic, *drawn)
         self.real = Batches("real", data.real, *drawn)
 

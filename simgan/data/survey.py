@@ -1,0 +1,62 @@
+"""What sources hold, told before their images are read: count, sizes, colours and labels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simgan.data.crop import Wanted
+from simgan.data.sources import open_source
+from simgan.data.tables import decode_cell
+from simgan.images.files import Kind
+
+_LOOKED_AT = 2000  # headers that are read, evenly over the source
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a source holds; of a large one a part of the images was looked at."""
+
+    source: str
+    count: int  # of images, where `single` is True, else of files that hold several
+    single: bool
+    sizes: NDArray[np.int64]  # (N, 2), width and height
+    coloured: float  # share of the images that are in colour
+    deep: bool  # some have more than 8 bits
+    labels: tuple[str, ...]  # columns beside the image
+
+    def __str__(self) -> str:
+        """One line for people."""
+        least, greatest, middle = (f"{w}×{h}" for w, h in (f(self.sizes) for f in (_least, _greatest, _median)))
+        size = least if least == greatest else f"{least} to {greatest} (median {middle})"
+        kind = {0.0: "grey", 1.0: "colour"}.get(self.coloured, f"{self.coloured:.0%} colour, the others grey")
+        labels = ", ".join(self.labels) or "no labels"
+        number = f"{self.count:,} images" if self.single else "images"
+        return f"{self.source}: {number}, {size} pixels, {'16' if self.deep else '8'}-bit {kind}; {labels}"
+
+
+def _least(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    return sizes.min(0)
+
+
+def _greatest(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    return sizes.max(0)
+
+
+def _median(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.median(sizes, 0).astype(np.int64)
+
+
+def survey(source: str, wanted: Wanted) -> Survey:
+    """Look at the headers of a source's images, without decoding them; errors as `open_source`."""
+    found = open_source(source, wanted)
+    if found.look is not None:
+        some = np.linspace(0, len(found.tasks) - 1, min(len(found.tasks), _LOOKED_AT)).astype(int)
+        kinds = [found.look(found.tasks[i]) for i in some]
+    else:  # all images of such sources are alike
+        array = decode_cell(next(found.rows())["image"], source)
+        kinds = [Kind(array.shape[1], array.shape[0], array.shape[2] if array.ndim == 3 else 1, array.itemsize > 1)]
+    sizes, channels, deep = [kind[:2] for kind in kinds], [kind[2] for kind in kinds], [kind[3] for kind in kinds]
+    labels = tuple(name for name in found.features if name not in ("image", "file_name"))
+    coloured = float(np.mean([count == 3 for count in channels]))
+    return Survey(source, len(found.tasks), found.single, np.array(sizes), coloured, any(deep), labels)

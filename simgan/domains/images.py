@@ -1,0 +1,20 @@
+"""Images of any kind, in grey or colour: the domain of whatever is no eye and no hand."""
+
+from simgan.domains.base import PATCHES, Domain, Recipe, Words
+
+RECIPES = {
+    "images": Recipe(
+        {"width": 12, "kernel_size": 7, "blocks": 4, "predict_residual": True, "padding": "reflect"},
+        {"layers": PATCHES},
+        {"transform": "gradients", "preparation": False},
+    ),
+}
+
+WORDS = Words(
+    images="images",
+    purpose="It makes rendered images of the kind below look like the real ones below, before a network is trained on\n"
+    "them with their labels. It is not for images of another kind or scale, or for improving photographs.",
+)
+
+IMAGES = Domain(name="images", codec="rgb8", size=None, recipes=RECIPES, words=WORDS)
+"""Also the domain of models whose own domain is not registered here."""
