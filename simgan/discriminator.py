@@ -113,6 +113,8 @@ class Discriminator(Pretrained):
     config: DiscriminatorConfig
     config_class = DiscriminatorConfig
     subfolder = "discriminator"
+    shape = ("layers", "whole", "slope")
+    entering = "layers.0.weight"
 
     def __init__(self, config: DiscriminatorConfig | None = None) -> None:
         super().__init__(config)

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from simgan.discriminator import REAL, REFINED
 
-TRANSFORMS = ("identity", "channel-mean", "gradients", "identity+gradients")
+NOISE = 0.01  # squared gradient, of a range of 2, that counts as noise beside an edge
+TRANSFORMS = ("identity", "channel-mean", "gradients", "identity+gradients", "structure")
 
 
 def _reduce(values: Tensor, reduction: str) -> Tensor:
@@ -51,8 +52,25 @@ def features(x: Tensor, transform: str) -> tuple[Tensor, ...]:
         return (x,)
     if transform == "channel-mean":
         return (x.mean(1, keepdim=True),)
+    if transform == "structure":
+        return (_structure(x),)
     gradients = x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
     return gradients if transform == "gradients" else (x, *gradients)
+
+
+def _structure(x: Tensor) -> Tensor:
+    """Return where edges lie and how they run, whatever their colours: maps (B, 3, H − 1, W − 1).
+
+    The structure tensor over all channels (Di Zenzo 1986), relative to its mean nearby, as strength, and strength times
+    cosine and sine of twice the angle. Recolouring and another light leave it; fading, moving and new edges do not.
+    """
+    x = x.float()
+    across, down = x[..., :-1, 1:] - x[..., :-1, :-1], x[..., 1:, :-1] - x[..., :-1, :-1]
+    xx, yy, xy = (product.sum(1, keepdim=True) for product in (across**2, down**2, across * down))
+    tensor = F.avg_pool2d(torch.cat([xx + yy, xx - yy, 2 * xy], 1), 3, 1, 1, count_include_pad=False)
+    nearby = F.avg_pool2d(tensor[:, :1], 17, 1, 8, count_include_pad=False)
+    relative = tensor / (nearby + NOISE)
+    return relative / (relative[:, :1] + 0.01).sqrt()
 
 
 def self_regularization(

@@ -100,6 +100,8 @@ class Refiner(Pretrained):
     config: RefinerConfig
     config_class = RefinerConfig
     subfolder = ""
+    shape = ("width", "kernel_size", "blocks", "predict_residual", "padding", "noise")
+    entering = "stem.weight"
 
     def __init__(self, config: RefinerConfig | None = None) -> None:
         super().__init__(config)

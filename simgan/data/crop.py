@@ -72,8 +72,9 @@ class Wanted:
         """Return the windows of a frame, always the same by its `name`; `SourceError` where it is smaller than one."""
         side, room = self.window, [length - self.window for length in frame]
         if min(room) < 0:
+            size = "×".join(map(str, frame))
             raise SourceError(
-                f"{name} is {frame[0]}×{frame[1]} pixels, smaller than a window of {side}: lower --window or give --size"
+                f"{name} is {size} pixels, less than a window of {side}: lower --window, or give a --size"
             )
         count = min(self.each, -(-2 * frame[0] * frame[1] // side**2)) if max(room) else 1  # overlap is no news
         places = np.random.default_rng([self.seed, zlib.crc32(name.encode())]).integers(0, np.add(room, 1), (count, 2))

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 from typing_extensions import Self  # PyTorch needs it too
@@ -27,6 +28,8 @@ class Pretrained(nn.Module):
 
     config_class: ClassVar[type]
     subfolder: ClassVar[str]
+    shape: ClassVar[tuple[str, ...]]  # what the configuration says of layers and widths
+    entering: ClassVar[str]  # the kernel that images enter by
     metadata: dict[str, str] | None = None  # of the safetensors header that the weights came with
     origin: str | None = None  # the name that they were loaded by: a folder, a shipped name, an id on the Hub
     revision: str | None = None  # the commit, where they came from the Hub
@@ -64,6 +67,30 @@ class Pretrained(nn.Module):
         network.metadata = _read_weights(network, folder / WEIGHTS, place, kind)
         network.origin, network.revision = name, None if local else root.name
         return network.eval()
+
+    def start_from(self, name: str | os.PathLike[str], **options: Any) -> Self:
+        """Return a network with layers and weights of a trained one, and all else of this one, to be trained on.
+
+        `name` and `options` as `from_pretrained` takes them. A grey network becomes one of colour: each channel enters
+        with a third of the weights, and leaves with all of them. `ModelError` where a network of colour would have to
+        become grey.
+        """
+        trained = type(self).from_pretrained(name, **options)
+        if (trained.config.channels, self.config.channels) == (3, 1):
+            raise ModelError(f"{name} is of colour, and a grey network cannot start from it: train with --channels 3")
+        shape = {key: getattr(trained.config, key) for key in self.shape}
+        network = type(self)(dataclasses.replace(self.config, **shape))
+        for key, own in (weights := network.state_dict()).items():
+            if (theirs := trained.state_dict().get(key)) is None:
+                continue  # of closed forms, which are learnt anew
+            if theirs.shape != own.shape and key in self.entering:
+                least = theirs[:, :1].repeat(1, 3, 1, 1) / 3
+                theirs = torch.cat([least, theirs[:, 1:]], 1)
+            elif theirs.shape != own.shape:
+                theirs = theirs.repeat(3, *[1] * (theirs.ndim - 1))
+            weights[key] = theirs
+        network.load_state_dict(weights)
+        return network
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, metadata: dict[str, str] | None = None) -> None:
         """Write `config.json` and `model.safetensors` into `folder` (under `discriminator/` for a discriminator).

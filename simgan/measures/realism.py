@@ -69,13 +69,15 @@ def measure_realism(
 
 
 def patch_swd(a: Images, b: Images, *, seed: int = 0) -> float:
-    """Return the distance ≥ 0 between the patches of two sets, uint8 (N, H, W[, 3]) or float32 (N, H, W) in [0, 1].
+    """Return the distance ≥ 0 between the patches of two sets, uint8 or float32 in [0, 1], (N, H, W) or (N, H, W, 3).
 
-    Patches are standardized, so that texture, sharpness and noise count, and brightness does not: plain values of
+    Patches are standardized, so that texture, sharpness, noise and hue count, and brightness does not: plain values of
     equalized images differ little even where people easily see which images are rendered. Mean over two scales and 128
     directions of the mean absolute difference of the quantiles; 64 patches of 7×7 pixels an image, at places that
     `seed` fixes. `ImageError` where a set is empty, no such array, or smaller than a patch at the coarsest scale.
     """
+    if a.shape[3:] != b.shape[3:]:
+        raise ImageError(f"realism compares images of the same channels, not {a.shape} and {b.shape}")
     return _difference(*(_curves(_project(images, 128, seed)) for images in (a, b)))
 
 
@@ -106,23 +108,23 @@ def _project(images: Images, count: int, seed: int) -> Curves:
     """Return standardized patches at each scale, projected on random directions of unit length, (N, 64, count)."""
     import cv2  # domains name these measures, and the core has no OpenCV
 
-    images = grey(images)
-    if images.dtype not in (np.uint8, np.float32) or images.ndim != 3 or len(images) == 0:
+    if images.dtype not in (np.uint8, np.float32) or images.ndim not in (3, 4) or len(images) == 0:
         raise ImageError(
-            f"realism compares uint8 (N, H, W) with N > 0, or float32 in [0, 1], not {images.dtype} {images.shape}"
+            f"realism compares uint8 (N, H, W[, 3]) with N > 0, or float32 in [0, 1], not {images.dtype} {images.shape}"
         )
-    if min(images.shape[1:]) >> (SCALES - 1) < _SIDE:
+    values = _SIDE**2 * (images.shape[3] if images.ndim == 4 else 1)
+    if min(images.shape[1:3]) >> (SCALES - 1) < _SIDE:
         raise ImageError(f"images of {images.shape[2]}×{images.shape[1]} hold no {_SIDE}×{_SIDE} patch at 1/2^n")
     projected = []
     for scale in range(SCALES):
         if scale:
             images = np.stack([cv2.pyrDown(image) for image in images])
-        directions = np.random.default_rng([seed, scale]).standard_normal((_SIDE**2, count))
+        directions = np.random.default_rng([seed, scale]).standard_normal((values, count))
         directions = (directions / np.linalg.norm(directions, axis=0)).astype(np.float32)
         rng = np.random.default_rng([seed, scale, len(images)])
         windows = np.lib.stride_tricks.sliding_window_view(images, (_SIDE, _SIDE), axis=(1, 2))
         rows, columns = (rng.integers(size, size=(len(images), _PATCHES)) for size in windows.shape[1:3])
-        patches = windows[np.arange(len(images))[:, None], rows, columns].reshape(-1, _SIDE**2)
+        patches = windows[np.arange(len(images))[:, None], rows, columns].reshape(-1, values)
         if patches.dtype == np.uint8:
             patches = patches.astype(np.float32) / 255
         patches = (patches - patches.mean(1, keepdims=True)) / (patches.std(1, keepdims=True) + CONTRAST_FLOOR)

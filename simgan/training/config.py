@@ -5,16 +5,17 @@ import dataclasses
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
 from simgan.domains import DEFAULT_PRESET, of_preset, of_sources
 from simgan.domains.base import Size
-from simgan.errors import require
+from simgan.errors import ConfigError, require
 from simgan.images import codecs
 from simgan.losses import TRANSFORMS
 
@@ -64,8 +65,8 @@ class TrainingConfig:
     seed: int = 0  # Fixes everything that is random.
 
     window: int | None = None
-    """Train on windows of so many pixels at random places (of depth: about a random reading); 0: on whole images. If not
-    given, windows of 64 where images differ in size or are large."""
+    """Train on windows of so many pixels at random places (of depth: about a random reading); 0: on whole images. By
+    default windows of 64 where images differ in size or are large."""
     steps: int = 900  # Steps of Algorithm 1: K_g updates of the refiner, then K_d of the discriminator.
     refiner_updates: int = 2  # K_g.
     discriminator_updates: int = 1  # K_d.
@@ -106,8 +107,12 @@ class TrainingConfig:
     evaluate_every: int = 150
     """Steps between two measures of realism and annotation shift, sample sheets and checkpoints."""
     keep_checkpoints: int = 2  # How many checkpoints stay.
+    start_from: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    """Begin with both networks of this model: a shipped name, a folder, or a Hub id. Layers and widths are the model's,
+    all else is this run's."""
     resume: bool = False
-    """Continue from the newest checkpoint of `output`: bit for bit on a CPU and the same number of processes."""
+    """Continue the run in `output`, with its settings and from its newest checkpoint: bit for bit on a CPU and the same
+    number of processes. `--resume DIR` says both."""
     mixed_precision: str = "auto"  # no, bf16, fp16, or auto: what the processor is fastest at.
     deterministic: bool = False
     """Use algorithms that compute the same bits each time on a GPU, which is slower; a CPU always does."""
@@ -136,7 +141,7 @@ class TrainingConfig:
         if domain.size is not None:  # what such images are is known; else the images that are found tell
             require(
                 self.size in (None, domain.size),
-                f"the preset {self.preset} is for images of {'×'.join(map(str, domain.size))}: leave size out, or choose "
+                f"the preset {self.preset} is for images of {'×'.join(map(str, domain.size))}: leave size out, or take "
                 "the preset images",
             )
             require(
@@ -163,15 +168,39 @@ def preset(name: str) -> TrainingConfig:
 def from_command_line(arguments: Sequence[str] | None = None) -> TrainingConfig:
     """Read `--preset NAME` and the options that change its values; `ConfigError` where they do not fit.
 
-    Without a preset the sources tell which kind of image it is; those of no known kind are of the preset `images`.
+    Without a preset the sources tell which kind of image it is; those of no known kind are of the preset `images`. With
+    `--resume`, or `--resume DIR` for `--resume --output DIR`, the settings are those of the run in the folder.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--preset")
+    parser.add_argument("--output")
+    parser.add_argument("--resume", nargs="?", const="")
     for side in ("--synthetic", "--real"):
         parser.add_argument(side, nargs="*", default=[])
-    given = parser.parse_known_args(arguments)[0]
-    name = given.preset or of_sources([*given.synthetic, *given.real])
-    return tyro.cli(TrainingConfig, default=preset(name), args=arguments)
+    options = list(sys.argv[1:] if arguments is None else arguments)
+    given = parser.parse_known_args(options)[0]
+    default = preset(given.preset or of_sources([*given.synthetic, *given.real]))
+    if given.resume:  # a folder: its run is named twice for nothing
+        options[options.index(given.resume, options.index("--resume"))] = "--output"
+        options.insert(options.index("--output") + 1, given.resume)
+    if given.resume is not None:
+        default = of_run(Path(given.resume or given.output or default.output)) or default
+    return tyro.cli(TrainingConfig, default=default, args=options)
+
+
+def of_run(folder: Path) -> TrainingConfig | None:
+    """Return the settings of the run in a folder, None where there is none; `ConfigError` where they cannot be read."""
+    file = folder / "training.json"
+    if not file.is_file():
+        return None
+    try:
+        kept: dict[str, Any] = json.loads(file.read_text())
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()
+        }
+        return TrainingConfig(**values | {"output": folder})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{file} does not hold settings of this version of simgan ({error})") from error
 
 
 def to_command_line(config: TrainingConfig) -> list[str]:
@@ -179,7 +208,8 @@ def to_command_line(config: TrainingConfig) -> list[str]:
     default, options = vars(preset(config.preset)), ["--preset", config.preset]
     for name, value in vars(config).items():
         if value != default[name]:
-            options.append(("--no-" if value is False else "--") + name.replace("_", "-"))
+            option = "from" if name == "start_from" else name.replace("_", "-")
+            options.append(("--no-" if value is False else "--") + option)
             if not isinstance(value, bool):
                 options += map(str, value if isinstance(value, tuple) else (value,))
     return options

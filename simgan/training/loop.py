@@ -135,7 +135,7 @@ class Run:
                     self._checkpoint()
                     self.trainer.end()
                     if self.accelerator.is_main_process:
-                        print(f"Stopped; go on with --resume --output {self.config.output}")
+                        print(f"Stopped; go on with --resume {self.config.output}")
                     sys.exit(0)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:

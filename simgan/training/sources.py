@@ -107,9 +107,7 @@ def resolve(config: TrainingConfig) -> tuple[dict[str, Any], list[str]]:
     resolved: dict[str, Any] = {"channels": channels, "window": window, "size": config.size}
     if not window and config.size is None:
         if len(np.unique(sizes, axis=0)) > 1:
-            raise ConfigError(
-                "the images differ in size: give --size WIDTH HEIGHT, or --window to train on parts of them"
-            )
+            raise ConfigError("the images differ in size: give --size WIDTH HEIGHT, or a --window to train on parts")
         resolved["size"] = tuple(sizes[0].tolist())
     if min(sizes.min(), window or WINDOW) < MINIMUM_SIZE and config.size is None:
         raise ConfigError(f"an image has a side of {sizes.min()} pixels: at least 16 are needed, so give a --size")

@@ -77,6 +77,8 @@ class Trainer:
         channels = config.channels or 1
         refiner = Refiner.from_preset(config.preset, channels=channels, **prepared)
         discriminator = Discriminator.from_preset(config.preset, channels=channels, scope=config.scope)
+        if config.start_from:
+            refiner, discriminator = refiner.start_from(config.start_from), discriminator.start_from(config.start_from)
         self._check_batch_size(in_groups=bool(discriminator.config.whole))
         drawn = (config.batch_size, config.seed, refiner.config.equalize, config.flip, config.window or 0)
         self.synthetic = Batches("synthetic", data.synthetic, *drawn)
