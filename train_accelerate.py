@@ -1,24 +1,29 @@
-"""Train a refiner: `accelerate launch train_accelerate.py --preset eyes`.
+"""Train a refiner: `accelerate launch train_accelerate.py --preset eyes`, or `simgan.train(...)` from Python.
 
 Algorithm 1 of Shrivastava et al. 2017. `simgan.training.step` holds the two updates, `simgan.training.loop` measures,
 checkpoints and signals.
 """
 
 import sys
+from pathlib import Path
+from typing import Any
 
-from simgan import SimGANError
+from simgan import Discriminator, Refiner, SimGANError, Stopped
 
 try:
+    from simgan.training.api import Sources, configure
     from simgan.training.config import TrainingConfig, from_command_line
-    from simgan.training.loop import Run
+    from simgan.training.loop import Log, Run
     from simgan.training.sources import load
 except ModuleNotFoundError as error:
+    if __name__ != "__main__":
+        raise
     sys.exit(f'error: training needs {error.name}, which is not installed: pip install "simgan[train]"')
 
 
-def train(config: TrainingConfig) -> None:
+def run(config: TrainingConfig, **parts: Any) -> None:
     """Train as configured, or continue a run that was stopped."""
-    run = Run(config, load(config))
+    run = Run(config, load(config), **parts)
     for _ in run.refiner_warm_up():  # R alone, on the self-regularization
         run.trainer.update_refiner(adversarial=False)
     for _ in run.discriminator_warm_up():  # D alone
@@ -31,9 +36,41 @@ def train(config: TrainingConfig) -> None:
     run.finish()
 
 
+def train(
+    synthetic: Sources,
+    real: Sources,
+    *,
+    output: str | Path,
+    log: Log | None = None,
+    refiner: Refiner | None = None,
+    discriminator: Discriminator | None = None,
+    **settings: Any,
+) -> Refiner:
+    """Train a refiner and return the best one, in evaluation mode on the CPU; the run's folder is `output`.
+
+    `simgan.train(renders, photographs, output="runs/mine", steps=400)`, also in a notebook or a thread. What cannot be
+    trained raises a `SimGANError`, one sentence; Ctrl-C writes a checkpoint and raises `Stopped`.
+
+    Args:
+        synthetic: the name of a source or a folder, or a list of them; a `datasets` data set with a column `image` and
+            any labels; an array uint8 (N, H, W) or (N, H, W, 3); or a list of PIL images or arrays, of any sizes.
+        real: the same, without labels.
+        output: a folder.
+        log: is called with every row of `metrics.jsonl`, a dictionary with the step.
+        refiner: one of your own, an instance of a subclass of `simgan.Refiner`; by default that of the preset.
+        discriminator: the same, of `simgan.Discriminator`.
+        settings: those of `python train_accelerate.py --help` by name, with _ for -; `start_from` is --from. Also
+            `transform` (ψ of eq. 4) and `realism_loss` (eq. 3) as functions, as `simgan.losses` describes them.
+    """
+    run(configure(synthetic, real, output, settings), log=log, refiner=refiner, discriminator=discriminator)
+    return Refiner.from_pretrained(output)
+
+
 if __name__ == "__main__":
     try:
-        train(from_command_line())
+        run(from_command_line())
+    except Stopped as error:  # by a signal; the checkpoint is written
+        print(error)
     except SimGANError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:  # while data are loaded, or the second Ctrl-C

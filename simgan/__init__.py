@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from simgan.discriminator import Discriminator, DiscriminatorConfig
     from simgan.domains import Domain, register
     from simgan.refiner import Refiner, RefinerConfig
+    from train_accelerate import train
 
 __all__ = [
     "ConfigError",
@@ -35,6 +36,7 @@ __all__ = [
     "TrainingError",
     "__version__",
     "register",
+    "train",
 ]
 
 
@@ -42,6 +44,10 @@ def __getattr__(name: str) -> Any:
     """Import networks and domains when they are asked for: `simgan --help` need not wait two seconds for PyTorch."""
     if name not in __all__:
         raise AttributeError(f"module 'simgan' has no attribute {name!r}")
+    if name == "train":  # needs what is installed for training
+        import train_accelerate
+
+        return train_accelerate.train
     from simgan import discriminator, domains, refiner
 
     return next(getattr(module, name) for module in (refiner, discriminator, domains) if hasattr(module, name))

@@ -14,7 +14,7 @@ from simgan.data.crop import Wanted
 from simgan.data.loader import Crops
 from simgan.data.simulated import open_simulator
 from simgan.data.source import Adapter, Source, draw, pick
-from simgan.data.tables import is_prepared, open_folder, open_table
+from simgan.data.tables import is_prepared, open_folder, open_memory, open_table
 from simgan.domains import DEFAULT
 from simgan.domains.base import Size
 from simgan.errors import ConfigError, SourceError
@@ -116,5 +116,6 @@ _ADAPTERS = {
     "folder": Adapter(open_folder, "DIR", from_frames=True),
     **ADAPTERS,
     "hub": Adapter(open_table, "ORG/NAME, ORG/NAME@SPLIT or a folder saved to disk"),
+    "memory": Adapter(open_memory, "NAME"),
     "shuffled": Adapter(_open_shuffled, "SOURCE"),
 }

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 from datasets import Dataset, Features, Image, load_dataset, load_from_disk
 from datasets.exceptions import DatasetNotFoundError
 
-from simgan.data.columns import Row, column_types, derivable, derive, image_cell, known, labels
+from simgan.data.columns import Row, as_dataset, column_types, derivable, derive, image_cell, known, labels
 from simgan.data.crop import Crop, Wanted
 from simgan.data.source import Source, files_of, parsing
 from simgan.errors import ImageError, SourceError
+from simgan.images.codecs import GREY8
 from simgan.images.files import SUFFIXES, Kind, decode, pictures, read_kind
 
 WINDOWS = 8192  # of a source, that are cut when it is read: enough for a long training, and no image is read again
@@ -108,9 +109,40 @@ def is_prepared(path: Path) -> bool:
     return (path / "state.json").is_file() or (path / "dataset_dict.json").is_file()
 
 
+_remembered: dict[str, Dataset] = {}
+
+
+def remember(images: Any, name: str) -> str:
+    """Keep images under a name, and return it as a source, `memory:NAME`, for this process.
+
+    `images`: a `datasets` data set with a column `image`, an array uint8 (N, H, W) or (N, H, W, 3), or a list of PIL
+    images or arrays. `ImageError` or `SourceError` where it is none of these.
+    """
+    if not isinstance(images, Dataset):
+        if not isinstance(images, list | tuple | np.ndarray) or not len(images):
+            raise SourceError(
+                f"the {name} images are {type(images).__name__}: give a folder, a data set, an array or a list"
+            )
+        stored = [GREY8.check(image, f"{name} image {number}") for number, image in enumerate(images)]
+        rows = [{"image": image_cell(image), "file_name": f"{number:06}.png"} for number, image in enumerate(stored)]
+        images = as_dataset(rows, _features({"image": None}))
+    _remembered[name] = images
+    return f"memory:{name}"
+
+
+def open_memory(name: str, wanted: Wanted) -> Source:
+    """Open what was remembered under a name."""
+    if name not in _remembered:
+        raise SourceError(f"there are no images {name!r} in memory: `simgan.train` gets them as objects")
+    return _open_dataset(_remembered[name], f"memory:{name}", wanted)
+
+
 def open_table(name: str, wanted: Wanted) -> Source:
     """Open a folder saved to disk, a `.parquet` file, or `org/name` or `org/name@split` of the Hub; cropped too."""
-    dataset = _open(name)
+    return _open_dataset(_open(name), name, wanted)
+
+
+def _open_dataset(dataset: Dataset, name: str, wanted: Wanted) -> Source:
     if "image" not in dataset.column_names:
         raise SourceError(f"{name} has no column image: it has {', '.join(dataset.column_names)}")
     if not len(dataset):

@@ -48,6 +48,10 @@ PAPER: Mapping[str, Any] = {
 """Training settings of the paper, and of re-implementations where the paper has none."""
 
 
+FEWEST = 0.4
+"""Share of recognized images, below which a set is of another kind: of other things the iris finder takes 1 to 14 %."""
+
+
 @dataclass(frozen=True)
 class Label:
     """A column of labels.
@@ -164,6 +168,8 @@ class Domain:
     measure_shift: Callable[..., Shift] | None = None  # gets (before, after, labels, seed=0); None: sums up `shift`
     labels: Mapping[str, Label] = field(default_factory=dict)  # columns that its sources may have
     terms: Mapping[str, Terms] = field(default_factory=dict)  # of its sources, by their kind
+    recognize: Callable[[Images], float] | None = None
+    """Share of stored images that plainly are of this kind; below `FEWEST` a set is refused. None: all are taken."""
     weight: PointsWeight | SurfaceWeight | None = None  # where the label must not move, and regularization weighs more
     fit_photometry: Callable[[Photometry, Images, Images], None] | None = None
     """Fits light and tones, in place and without labels, to stored synthetic and real images before the network is

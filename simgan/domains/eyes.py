@@ -3,7 +3,7 @@
 import numpy as np
 
 from simgan.domains.base import PAPER, PATCHES, Domain, Label, Layer, PointsWeight, Recipe, Terms, Words
-from simgan.domains.iris import WIDTH, find_irises, fit_photometry, iris_shift, measure_iris_shift
+from simgan.domains.iris import WIDTH, find_irises, fit_photometry, iris_shift, measure_iris_shift, share_of_irises
 
 HEIGHT = 35
 
@@ -111,6 +111,7 @@ EYES = Domain(
     measure_shift=measure_iris_shift,
     labels=LABELS,
     terms=TERMS,
+    recognize=share_of_irises,
     weight=PointsWeight("iris", find=find_irises),
     fit_photometry=fit_photometry,
     unusual_layout=0.85,

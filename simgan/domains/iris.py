@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simgan.domains.base import FEWEST
 from simgan.errors import ImageError, SourceError
 from simgan.images.arrays import to_tensor
 from simgan.measures.realism import grey
@@ -25,7 +26,6 @@ Images = NDArray[np.uint8]
 
 WEIGHTS = Path(__file__).with_name("iris.npz")
 WIDTH = 55  # px of a crop
-FEWEST = 0.4  # share of images with an iris, below which a set shows no eyes: 1 % to 14 % of other things pass
 
 _RADIUS, _SHOWN = 8.6, 8.5  # px of the iris at 55 px width: 11.7 mm through MPIIGaze's virtual camera; as it shows it
 _ANGLES = np.radians(np.r_[-35:61:5, 120:216:5].astype(float))  # down is 90°
@@ -113,6 +113,11 @@ def gaze_directions(pitch: Sequence[float], yaw: Sequence[float]) -> list[str]:
         "left": left > 0,
     }
     return np.select(list(rules.values()), list(rules), "right").tolist()  # by the first rule that holds
+
+
+def share_of_irises(images: Images) -> float:
+    """Return in which share of crops, uint8 (N, H, W) or (N, H, W, 3), an iris is found."""
+    return float(np.isfinite(iris_centres(images)[:, 0]).mean())
 
 
 def find_irises(images: Images) -> list[list[list[float]]]:

@@ -24,7 +24,10 @@ from simgan.refining.job import write
 
 
 class Pretrained(nn.Module):
-    """A network with a configuration, loaded and saved as a folder; the base of `Refiner` and `Discriminator`."""
+    """A network with a configuration, loaded and saved as a folder; the base of `Refiner` and `Discriminator`.
+
+    A subclass of these is saved by its name, and loaded by `Refiner.from_pretrained` where its module was imported.
+    """
 
     config_class: ClassVar[type]
     subfolder: ClassVar[str]
@@ -33,6 +36,17 @@ class Pretrained(nn.Module):
     metadata: dict[str, str] | None = None  # of the safetensors header that the weights came with
     origin: str | None = None  # the name that they were loaded by: a folder, a shipped name, an id on the Hub
     revision: str | None = None  # the commit, where they came from the Hub
+
+    _known: ClassVar[dict[str, type["Pretrained"]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._known[cls.__name__] = cls
+
+    @classmethod
+    def kind(cls) -> str:
+        """Return "refiner" or "discriminator"."""
+        return next(one for one in reversed(cls.mro()) if one in cls._known.values()).__name__.lower()
 
     def __init__(self, config: Any = None) -> None:
         super().__init__()
@@ -56,14 +70,17 @@ class Pretrained(nn.Module):
 
         The network comes in evaluation mode, float32, on the CPU. What cannot be loaded raises `ModelError`.
         """
-        name, kind = str(name), cls.__name__.lower()
+        name, kind = str(name), cls.kind()
         options = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
         local = local_folder(name)
         root = local or fetch(name, cls.subfolder, kind, options)
         folder = root / cls.subfolder
         place = str(folder) if local else f"{name}/{cls.subfolder}".rstrip("/")
         check_files(place, [path.name for path in folder.glob("*")], kind)
-        network: Self = cls(_read_config(folder / CONFIG, place, cls.config_class, kind))
+        config, own = _read_config(folder / CONFIG, place, cls.config_class, kind)
+        if not issubclass(found := cls._known.get(own, cls) if own else cls, cls) or (own and own not in cls._known):
+            raise ModelError(f"{place} holds a {own}, no {cls.__name__} that is known here: import its module first")
+        network: Self = found(config)
         network.metadata = _read_weights(network, folder / WEIGHTS, place, kind)
         network.origin, network.revision = name, None if local else root.name
         return network.eval()
@@ -100,7 +117,9 @@ class Pretrained(nn.Module):
         """
         target = Path(folder) / self.subfolder
         values = {name: value for name, value in dataclasses.asdict(self.config).items() if value is not None}
-        config = {"model_type": f"simgan-{type(self).__name__.lower()}", **values}
+        config = {"model_type": f"simgan-{self.kind()}", **values}
+        if (name := type(self).__name__).lower() != self.kind():
+            config["class"] = name
         tensors = {key: value.detach().cpu().contiguous() for key, value in self.state_dict().items()}
         header = {"format": "pt", **(metadata or self.metadata or {"simgan_version": VERSION})}
         write(target / WEIGHTS, _ordered(safetensors.torch.save(tensors, metadata=header)))
@@ -123,7 +142,7 @@ class Pretrained(nn.Module):
     def from_preset(cls, name: str, **changes: Any) -> "Self":
         """Build the untrained network of a preset, with `changes` of its configuration; `ConfigError` if unknown."""
         domain, recipe = of_preset(name)
-        return cls(cls.config_class(**{"domain": domain.name, **getattr(recipe, cls.__name__.lower()), **changes}))
+        return cls(cls.config_class(**{"domain": domain.name, **getattr(recipe, cls.kind()), **changes}))
 
     @property
     def number_of_parameters(self) -> int:
@@ -131,10 +150,11 @@ class Pretrained(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
 
-def _read_config(file: Path, place: str, config_class: type, kind: str) -> Any:
+def _read_config(file: Path, place: str, config_class: type, kind: str) -> tuple[Any, str]:
+    """Return the configuration, and the name of the subclass or ""."""
     try:
         values = json.loads(file.read_text())
-        found = values.pop("model_type", None)
+        found, own = values.pop("model_type", None), values.pop("class", "")
     except (ValueError, AttributeError, OSError) as error:
         raise ModelError(f"{place}/{CONFIG} cannot be read as JSON: {error}") from error
     if found != f"simgan-{kind}":
@@ -146,7 +166,7 @@ def _read_config(file: Path, place: str, config_class: type, kind: str) -> Any:
     if missing := ", ".join(name for name, default in fields.items() if default and name not in values):
         raise ModelError(f"{place}/{CONFIG} lacks the keys {missing}")
     try:
-        return config_class(**values)
+        return config_class(**values), own
     except (SimGANError, TypeError, ValueError) as error:
         raise ModelError(f"{place}/{CONFIG} does not describe a {kind}: {error}") from error
 

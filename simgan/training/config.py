@@ -17,7 +17,7 @@ from simgan.domains import DEFAULT_PRESET, of_preset, of_sources
 from simgan.domains.base import Size
 from simgan.errors import ConfigError, require
 from simgan.images import codecs
-from simgan.losses import TRANSFORMS
+from simgan.losses import REALISM_LOSSES, TRANSFORMS
 
 AUGMENTATIONS = ("brightness", "contrast", "translation", "distance")
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -37,6 +37,7 @@ _RULES: tuple[tuple[str, Callable[[Any], object], str], ...] = (
     ("size", lambda size: size is None or min(size) >= 16, "at least 16 by 16 pixels"),
     ("channels", (None, 1, 3).__contains__, "1 or 3"),
     ("transform", TRANSFORMS.__contains__, f"one of {', '.join(TRANSFORMS)}"),
+    ("realism_loss", REALISM_LOSSES.__contains__, f"one of {', '.join(REALISM_LOSSES)}"),
     ("reduction", ("mean", "sum").__contains__, "mean or sum"),
     ("scope", ("local", "global").__contains__, "local or global"),
     ("mixed_precision", ("auto", "no", "bf16", "fp16").__contains__, "auto, no, bf16 or fp16"),
@@ -77,7 +78,9 @@ class TrainingConfig:
     history_size: int = 4096  # B: refined images in the history (section 2.3); 0 turns it off.
 
     regularization_weight: float = 1.0  # λ of eq. 1; where it is steered, its first value.
-    transform: str = "identity+gradients"  # ψ of eq. 4: identity, channel-mean, gradients or identity+gradients.
+    transform: str = "identity+gradients"
+    """ψ of eq. 4: identity, channel-mean, gradients, identity+gradients or structure."""
+    realism_loss: str = "cross-entropy"  # ℓ_real of eq. 3.
     label_weight: float = 5.0
     """By how much more the self-regularization weighs pixels where the label must not move, as the domain defines."""
     reduction: str = "mean"  # mean, or the paper's sum, over patches and pixels.

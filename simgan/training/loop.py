@@ -10,7 +10,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from types import FrameType
@@ -19,9 +20,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from accelerate.state import AcceleratorState
 from tqdm import tqdm
 
-from simgan.errors import TrainingError
+from simgan.errors import Stopped, TrainingError
 from simgan.hub.push import BackgroundPushes
 from simgan.training import checkpoints, selection
 from simgan.training.config import TrainingConfig
@@ -29,13 +31,15 @@ from simgan.training.held_out import measure
 from simgan.training.processes import from_main, make_accelerator
 from simgan.training.step import Trainer, TrainingData
 
+Log = Callable[[dict[str, Any]], object]  # gets every row of metrics.jsonl
 _PR_SET_PDEATHSIG = 1  # of Linux' prctl.h
 
 
 class Run:
     """A training run in a folder; iterate its parts as `train_accelerate.py` does."""
 
-    def __init__(self, config: TrainingConfig, data: TrainingData) -> None:
+    def __init__(self, config: TrainingConfig, data: TrainingData, *, log: Log | None = None, **networks: Any) -> None:
+        self.log = log
         config = replace(config, **data.resolved)
         saved = from_main(lambda: checkpoints.read(config.output)) if config.resume else None
         if saved and config.mixed_precision == "auto":  # what is fastest may be another precision now
@@ -43,7 +47,7 @@ class Run:
         self.accelerator = make_accelerator(config)
         self.config = config = replace(config, mixed_precision=self.accelerator.mixed_precision)
         self.metrics = config.output / "metrics.jsonl"
-        self.trainer = Trainer(config, data, self.accelerator)
+        self.trainer = Trainer(config, data, self.accelerator, **networks)
         self.records: list[selection.Record] = []
         self.stopped = False
         if saved:
@@ -56,8 +60,9 @@ class Run:
             self.pushes = BackgroundPushes(config.output, config.push_to_hub, **options)
         checkpoints.commit()  # of the code that was loaded; the checkout may change while this runs
         self.accelerator.init_trackers("training")
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
+        self.handlers: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():  # only this one may handle signals
+            self.handlers = {n: signal.signal(n, self._stop) for n in (signal.SIGTERM, signal.SIGINT)}
         if sys.platform == "linux" and "ACCELERATE_MIXED_PRECISION" in os.environ:
             # `accelerate launch` does not pass signals on: have Linux send SIGTERM when it ends.
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -96,7 +101,7 @@ class Run:
 
     def finish(self) -> None:
         """Print the table of measures and what to try next; push the model if asked to."""
-        self.trainer.end()
+        self.close()
         if not self.accelerator.is_main_process:
             return
         print("\n" + pd.DataFrame(self.records).to_string(index=False, float_format="{:.4g}".format))
@@ -110,8 +115,17 @@ class Run:
             f'Next: python -c "from simgan import Refiner; '
             f"Refiner.from_pretrained('{self.config.output}').refine('IMAGE.png').save('refined.png')\""
         )
+        for warning in selection.warnings(self.records, self.config, words.part):
+            print(warning, flush=True)
         if self.pushes:
             self.pushes.finish(give_up=lambda: self.stopped)
+
+    def close(self) -> None:
+        """Leave the other processes, and handle signals as before; the networks stay."""
+        self.trainer.end()
+        AcceleratorState._reset_state()  # of this process, or its next run could have no other precision
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
 
     # In between
 
@@ -133,10 +147,10 @@ class Run:
                 if self._any_stopped():
                     bar.close()
                     self._checkpoint()
-                    self.trainer.end()
-                    if self.accelerator.is_main_process:
-                        print(f"Stopped; go on with --resume {self.config.output}")
-                    sys.exit(0)
+                    self.close()
+                    if not self.accelerator.is_main_process:
+                        sys.exit(0)
+                    raise Stopped(f"Stopped; go on with --resume {self.config.output}")
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if self.stopped and number == signal.SIGINT:  # the second Ctrl-C; launchers send SIGTERM after the first
@@ -166,6 +180,8 @@ class Run:
         if self.accelerator.is_main_process:
             with checkpoints.writing(str(self.metrics)), self.metrics.open("a") as file:
                 file.write(json.dumps(checkpoints.with_nulls(row), allow_nan=False) + "\n")
+            if self.log:
+                self.log(row)
 
     def _checkpoint(self) -> None:
         from_main(lambda: checkpoints.save(self.trainer, self.records))

@@ -38,6 +38,21 @@ def steered(weight: float, records: Sequence[Record], config: TrainingConfig) ->
     return float(weight * factor)
 
 
+def warnings(records: Sequence[Record], config: TrainingConfig, part: str) -> list[str]:
+    """Return what a person must know of the refiner that is kept; `part` is what moves in images of its domain."""
+    kept, told = best(records, config), []
+    if not np.isfinite(excess(kept, config)):
+        told.append(f"WARNING: how far the {part} moved could not be measured: labels may be wrong, see the samples.")
+    if kept["step"] == 0:
+        later = [record for record in records if record["step"]]
+        beyond = [record for record in later if excess(record, config) > 1]
+        why = "all later ones are less real: train longer, or lower --regularization-weight"
+        if later and len(beyond) == len(later):
+            why = f"all later ones moved the {part} beyond the bounds: raise --regularization-weight, or pass --steer"
+        told.append(f"WARNING: the refiner of step 0 is kept, which changes nothing, as {why}.")
+    return told
+
+
 def diagnose(records: Sequence[Record]) -> None:
     """Raise `TrainingError` with cause and remedy if the last three records show that a run cannot become good."""
     last = records[-3:]

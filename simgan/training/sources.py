@@ -15,7 +15,7 @@ from simgan.data.sources import load as load_source
 from simgan.data.splits import hold_out
 from simgan.data.survey import Survey, survey
 from simgan.domains import of_preset
-from simgan.domains.base import PointsWeight, Size
+from simgan.domains.base import FEWEST, Domain, PointsWeight, Size
 from simgan.errors import ConfigError, SourceError
 from simgan.images import codecs
 from simgan.images.arrays import MINIMUM_SIZE, Array
@@ -63,15 +63,30 @@ def load(config: TrainingConfig) -> TrainingData:
         return {name: some[name][:] for name in domain.labels if name in data.column_names and not depth}
 
     shadows = learned.get("triangulation")
+    held_out = {name: measured(images(rest, shadows)) for name, (_, rest) in synthetic.items()}
+    held_out_real = {name: measured(images(rest)) for name, (_, rest) in real.items()}
+    for name, some in (held_out | held_out_real).items():
+        check_kind(domain, name, some)
     return TrainingData(
         [images(synthetic[name][0], shadows) for name in config.synthetic],
         [images(real[name][0]) for name in config.real],
-        [measured(images(synthetic[name][1], shadows)) for name in config.synthetic],
-        [measured(images(real[name][1])) for name in config.real],
+        [held_out[name] for name in config.synthetic],
+        [held_out_real[name] for name in config.real],
         [labels(synthetic[name][1]) for name in config.synthetic],
         learned,
         resolved,
     )
+
+
+def check_kind(domain: Domain, source: str, images: Array) -> None:
+    """Raise `SourceError` where stored images of a source are plainly not of the domain; a control may be."""
+    if domain.recognize is None or source.startswith("shuffled:"):
+        return
+    if (share := domain.recognize(images)) < FEWEST:
+        raise SourceError(
+            f"{source} does not show {domain.words.images}: {domain.words.part} found in {share:.0%} of its images; "
+            "choose --preset images"
+        )
 
 
 def resolve(config: TrainingConfig) -> tuple[dict[str, Any], list[str]]:

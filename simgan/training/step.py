@@ -5,6 +5,7 @@ all of them, so a run can be resumed on any number of processes. On the same num
 (on a GPU: with `TrainingConfig.deterministic`); on another one weights differ by rounding (within 1e-6 in float64).
 """
 
+import copy
 import gc
 import math
 from collections import defaultdict
@@ -26,7 +27,7 @@ from simgan.errors import require
 from simgan.history import History
 from simgan.images import codecs
 from simgan.images.arrays import to_array, to_tensor
-from simgan.losses import discriminator_loss, gradient_penalty, realism_loss, self_regularization
+from simgan.losses import REALISM_LOSSES, discriminator_loss, gradient_penalty, self_regularization
 from simgan.preparation.photometry import LIGHTS
 from simgan.refiner import Refiner
 from simgan.runtime import keep_freed_pages
@@ -66,7 +67,14 @@ class TrainingData:
 class Trainer:
     """Networks, optimizers, history and mini-batches of a run, and the updates of Algorithm 1."""
 
-    def __init__(self, config: TrainingConfig, data: TrainingData, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        data: TrainingData,
+        accelerator: Accelerator,
+        refiner: Refiner | None = None,
+        discriminator: Discriminator | None = None,
+    ) -> None:
         self.config, self.data, self.accelerator = config, data, accelerator
         keep_freed_pages()
         set_seed(config.seed)
@@ -75,8 +83,13 @@ class Trainer:
         prepared = {**data.learned, **({"photometry": True} if fit else {})}
         prepared |= {"equalize": True} if config.equalize else {}
         channels = config.channels or 1
-        refiner = Refiner.from_preset(config.preset, channels=channels, **prepared)
-        discriminator = Discriminator.from_preset(config.preset, channels=channels, scope=config.scope)
+        refiner = refiner or Refiner.from_preset(config.preset, channels=channels, **prepared)
+        discriminator = discriminator or Discriminator.from_preset(config.preset, channels=channels, scope=config.scope)
+        for own in (refiner, discriminator):
+            fits = own.config.channels == channels
+            require(
+                fits, f"a {type(own).__name__} of {own.config.channels} channels cannot train on images of {channels}"
+            )
         if config.start_from:
             refiner, discriminator = refiner.start_from(config.start_from), discriminator.start_from(config.start_from)
         self._check_batch_size(in_groups=bool(discriminator.config.whole))
@@ -93,8 +106,7 @@ class Trainer:
         for network, weights in zip((refiner, discriminator), from_main(initial), strict=True):
             network.load_state_dict(weights)
         layout: Any = {"memory_format": torch.channels_last}
-        self.average = Refiner(refiner.config).to(accelerator.device, **layout).eval().requires_grad_(False)
-        self.average.load_state_dict(refiner.state_dict())
+        self.average = copy.deepcopy(refiner).to(accelerator.device, **layout).eval().requires_grad_(False)
 
         def prepare(network: nn.Module) -> tuple[Any, Any]:
             # Not wrapped in DistributedDataParallel: `average_gradients` adds up in one fixed order.
@@ -141,7 +153,7 @@ class Trainer:
             loss = regularization = self_regularization(refined, prepared, self.config.transform, of_part, reduction)
             if adversarial:
                 logits = self.discriminator(augment(refined, draws[part], self.config.augment))
-                realism = realism_loss(logits, reduction)
+                realism = REALISM_LOSSES[self.config.realism_loss](logits, reduction)
                 loss = realism + self.regularization_weight * regularization  # eq. 1
                 self._log(realism=self._of_batch(realism))
             self._backward(loss)
