@@ -74,7 +74,7 @@ class Photometry(nn.Module):
     def _tone(self, x: Tensor) -> Tensor:
         planes = x.flatten(0, 1)
         where = torch.stack([*(axis.expand_as(planes) for axis in axes(x)), planes], -1)[:, None]
-        table = self.tones.float().expand(len(planes), 1, *self.tones.shape)
+        table = self.tones.float().expand(planes.shape[0], 1, *self.tones.shape)
         return F.grid_sample(table, where, padding_mode="border", align_corners=True).reshape(x.shape)
 
     def _soften(self, x: Tensor, chosen: Tensor) -> Tensor:
@@ -94,8 +94,8 @@ def _slopes(x: Tensor) -> Tensor:
 
 
 @torch.compiler.assume_constant_result
-@functools.lru_cache(maxsize=4)  # sizes; each takes as much memory as one image
 @torch.inference_mode(False)  # what is kept serves training too
+@functools.lru_cache(maxsize=4)  # sizes; each takes as much memory as one image
 def _fit(height: int, width: int) -> tuple[Tensor, Tensor]:
     """Return the indices of the pixels outside the middle, and the matrix (3, N) that maps them to level and slopes."""
     across, down = axes(torch.empty(1, 1, height, width, dtype=torch.float32))
