@@ -36,7 +36,7 @@ def main(method: str) -> None:
         apart = max(np.abs(np.asarray(a, int) - b).max() for a, b in zip(refined, expected, strict=True))
         print(kind, "same" if apart <= 1 else f"{apart} levels apart")
 
-    loader = DataLoader(Refined(refiner), batch_size=None, num_workers=2, multiprocessing_context=method)
+    loader = DataLoader(Refined(refiner), batch_size=None, num_workers=1, multiprocessing_context=method)
     tell("loader", list(loader))
     if method == "fork":  # as `datasets` always does on Linux
         dataset = Dataset.from_dict({"x": IMAGES}, Features({"x": Array2D((64, 96), "uint8")})).with_format("numpy")
