@@ -30,7 +30,7 @@ def plain(refiner: Refiner, images: list[np.ndarray]) -> list[np.ndarray]:
         windows = codec.windows(planes)
         x = codec.to_tensor(equalize(planes) if refiner.config.equalize else planes, windows)
         with torch.no_grad():
-            out.extend(codec.blend(planes, refiner(x.to(device)).cpu(), 1.0, windows))
+            out.extend(codec.blend(planes, refiner(x.to(device), equalized=True).cpu(), 1.0, windows))
     return out
 
 

@@ -34,12 +34,12 @@ def plain_step(config: TrainingConfig, images: np.ndarray, real: np.ndarray) -> 
 
     def step() -> None:
         for _ in range(config.refiner_updates):
-            refined = refiner(x)
+            refined = refiner(x, equalized=True)
             loss = realism_loss(discriminator(refined)) + self_regularization(refined, x, "identity")
             optimizers[0].zero_grad()
             loss.backward()
             optimizers[0].step()
-        loss = discriminator_loss(discriminator(refiner(x).detach()), discriminator(y))
+        loss = discriminator_loss(discriminator(refiner(x, equalized=True).detach()), discriminator(y))
         optimizers[1].zero_grad()
         loss.backward()
         optimizers[1].step()

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from simgan.domains import DEFAULT, find
-from simgan.errors import require
+from simgan.errors import ConfigError, require
 from simgan.hub.pretrained import Pretrained
 from simgan.images import codecs
-from simgan.images.arrays import MINIMUM_SIZE
+from simgan.images.arrays import MINIMUM_SIZE, equalize_tensor
 from simgan.images.codecs import Codec
 from simgan.preparation.noise import NOISE_MAPS, noise_maps
 from simgan.preparation.photometry import Photometry
@@ -114,19 +114,37 @@ class Refiner(Pretrained):
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Refine a batch (B, C, H, W) in [−1, 1]; `ConfigError` where C or the size does not fit."""
-        require(
-            x.ndim == 4 and x.shape[1] == self.config.channels and min(x.shape[2:]) >= MINIMUM_SIZE,
-            f"this refiner takes (B, {self.config.channels}, H, W) with H and W of at least {MINIMUM_SIZE}, "
-            f"not {tuple(x.shape)}",
-        )
-        return self.convolve(self.prepare(x))
+    def forward(self, x: Tensor, *, equalized: bool = False) -> Tensor:
+        """Refine a batch (B, C, H, W) in [−1, 1]; `ConfigError` where type, C or size does not fit.
 
-    def prepare(self, x: Tensor) -> Tensor:
-        """Return the network's input for images (B, C, H, W): light, tones and sharpness changed, noise maps added."""
+        It does what `refine` does, but for steps and shadows of a depth camera, and does not clamp. `equalized`: the
+        images are equalized already, and so may require a gradient, which equalization has not.
+        """
+        fits = x.is_floating_point() and x.ndim == 4 and x.shape[1] == self.config.channels
+        if not fits or min(x.shape[2:]) < MINIMUM_SIZE:
+            raise ConfigError(
+                f"this refiner takes float (B, {self.config.channels}, H, W) with H and W of at least {MINIMUM_SIZE}, "
+                f"not {str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}"
+            )
+        return self.convolve(self.prepare(x, equalized=equalized))
+
+    def prepare(self, x: Tensor, *, equalized: bool = False) -> Tensor:
+        """Return the network's input for images (B, C, H, W), in the type of its weights.
+
+        Images are equalized (unless they are `equalized`), light, tones and sharpness changed, and noise maps added, in
+        float32 at least: the light and the noise of an image are picked by a hash of its pixels.
+        """
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        if self.config.equalize and not equalized:
+            require(
+                not (x.requires_grad and torch.is_grad_enabled()),
+                "this refiner equalizes images, which has no gradient: equalize them first, such as by "
+                "simgan.images.arrays.equalize_tensor, and call forward(x, equalized=True) for a gradient",
+            )
+            x = equalize_tensor(x)
         x = self.photometry(x)
-        return torch.cat([x, noise_maps(x)], 1) if self.config.noise else x
+        x = torch.cat([x, noise_maps(x)], 1) if self.config.noise else x
+        return x.to(self.head.weight.dtype)
 
     def convolve(self, prepared: Tensor) -> Tensor:
         """Apply the convolutional network to a prepared input."""
@@ -139,16 +157,37 @@ class Refiner(Pretrained):
         return codecs.get(self.config.codec)
 
     def refine(
-        self, images: Any, strength: float = 1.0, batch_size: int | None = None, should_stop: ShouldStop = None
+        self,
+        images: Any,
+        strength: float = 1.0,
+        batch_size: int | None = None,
+        should_stop: ShouldStop = None,
+        *,
+        value_range: tuple[float, float] | None = None,
+        layout: str | None = None,
     ) -> Any:
         """Make images look real; their labels stay true.
 
-        `images`: a path, a PIL image, an array (uint8 or uint16, (H, W) or (H, W, 3)), a tensor ((C, H, W) or
-        (B, C, H, W) in [−1, 1]), or a list or iterator of them. Returns the same kind, size, mode, bit depth and
-        order (a path gives a PIL image, that of a NumPy file an array). `strength` s blends x + s · (R(x) − x): 0 gives
-        the input back, 1 the refined image. A refiner of depth takes uint16 (H, W) in mm, 0 = no reading:
-        `simgan.images.codecs.Depth` says what becomes of it. `should_stop` is called between pieces of work, also
-        within a large image; once it returns True, `Stopped` is raised. Bad input raises `ImageError`, which names the
-        image and what is wrong with it.
+        `images`: a path, the bytes of a file, a file open in binary mode, a cell of an image column of `datasets`
+        ({"bytes", "path"}), a PIL image, an array (uint8 or uint16, (H, W) or (H, W, 3)), a tensor of floats ((C, H, W)
+        or (B, C, H, W) in [−1, 1]), or a list or iterator of them. Returns the same kind, size, mode, bit depth and
+        order; a file in any form gives a PIL image, or an array where it is of NumPy.
+
+        `value_range`: the values of black and white in tensors and arrays of floats, which come back in it and in their
+        type. Arrays of floats need it, and so do tensors that are not in [−1, 1], or that have values in [0, 1] alone.
+        `layout`: the order of axes in tensors and arrays, "NCHW", "NHWC" or "NHW"; one image leaves out N. Without it a
+        tensor is NCHW and an array one image, (H, W) or (H, W, C): a batch of arrays needs it.
+
+        `strength` s blends x + s · (R(x) − x): 0 gives the input back, 1 the refined image. A refiner of depth takes
+        uint16 (H, W) in mm, 0 = no reading: `simgan.images.codecs.Depth` says what becomes of it. One with steps and
+        shadows of a camera takes no floats, as it needs mm. `should_stop` is called between pieces of work, also within
+        a large image; once it returns True, `Stopped` is raised.
+
+        A tensor that requires a gradient gets one, as do the refiner's parameters that require it; without
+        `torch.no_grad()` this takes the memory of the whole image's feature maps. All else runs in inference mode. A
+        refiner that equalizes has no such gradient: `ConfigError` tells the way round it. Weights may be of any
+        floating type. In a process made by fork PyTorch computes with one thread.
+
+        Bad input raises `ImageError`, which names the image and what is wrong with it.
         """
-        return refine(self, images, strength, batch_size, should_stop)
+        return refine(self, images, strength, batch_size, should_stop, value_range=value_range, layout=layout)

@@ -13,6 +13,11 @@ from torch.nn import functional as F
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _FAST_BFLOAT16 = "SIMGAN_FAST_BFLOAT16"  # 0 or 1; child processes inherit it
 
+if hasattr(os, "register_at_fork"):
+    # A fork copies OpenMP's pool without its threads, and a child that computes would wait for them for ever. One
+    # thread needs no pool: PyTorch's own DataLoader sets this in its workers, which other forks lack.
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
 
 @functools.cache
 def keep_freed_pages() -> bool:

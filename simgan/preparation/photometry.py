@@ -56,29 +56,31 @@ class Photometry(nn.Module):
             rising = before + np.arange(LEVELS) * 1e-6  # interpolation needs rising values
             self.tones[:, row, column] = torch.from_numpy(np.interp(levels, rising, after))
 
-    @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """Return images with light, tones and sharpness changed."""
+        """Return images with light, tones and sharpness changed, computed in float32, whatever x and the module are."""
         with torch.autocast(x.device.type, enabled=False):
             chosen = fingerprints(x.float()) % LIGHTS  # the real image of each
             return self._soften(self._tone(self._relight(x.float(), chosen)), chosen).to(x)
 
     def _relight(self, x: Tensor, chosen: Tensor) -> Tensor:
-        change = self.lights[chosen] - _slopes(x)
+        change = (self.lights[chosen].float() - _slopes(x))[..., None, None]
         across, down = axes(x)
-        gain = torch.exp(change[:, 0, None, None] * across + change[:, 1, None, None] * down)[:, None]
+        known = change.isfinite().all(1, keepdim=True)
+        change = change.nan_to_num()  # as the gradient of what is not chosen must be finite too
+        gain = torch.exp(change[:, 0] * across + change[:, 1] * down)[:, None]
         lit = ((x + 1 + _DARK) * gain - 1 - _DARK).clamp(-1, 1)
-        return torch.where(gain.isfinite(), lit, x)
+        return torch.where(known, lit, x)
 
     def _tone(self, x: Tensor) -> Tensor:
         planes = x.flatten(0, 1)
         where = torch.stack([*(axis.expand_as(planes) for axis in axes(x)), planes], -1)[:, None]
-        table = self.tones.expand(len(planes), 1, *self.tones.shape)
+        table = self.tones.float().expand(planes.shape[0], 1, *self.tones.shape)
         return F.grid_sample(table, where, padding_mode="border", align_corners=True).reshape(x.shape)
 
     def _soften(self, x: Tensor, chosen: Tensor) -> Tensor:
         bands, softened = _bands(x)
-        gains = (self.details[chosen] / _strengths(bands).clamp_min(1e-6)).clamp_max(1)
+        strengths = _strengths(bands).clamp_min(1e-6)
+        gains = self.details[chosen].float().minimum(strengths) / strengths
         for band, gain in zip(bands, gains.T[..., None, None, None], strict=True):
             softened = softened + gain * band
         return softened.clamp(-1, 1)
@@ -91,6 +93,8 @@ def _slopes(x: Tensor) -> Tensor:
     return (brightness @ inverse.T)[:, 1:]
 
 
+@torch.compiler.assume_constant_result
+@torch.inference_mode(False)  # what is kept serves training too
 @functools.lru_cache(maxsize=4)  # sizes; each takes as much memory as one image
 def _fit(height: int, width: int) -> tuple[Tensor, Tensor]:
     """Return the indices of the pixels outside the middle, and the matrix (3, N) that maps them to level and slopes."""

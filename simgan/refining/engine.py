@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, pairwise
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,8 +11,17 @@ from torch import Tensor, nn
 
 from simgan.errors import ImageError, Stopped
 from simgan.images import codecs
-from simgan.images.arrays import MINIMUM_SIZE, Array, equalize, equalize_images, to_array, to_tensor
-from simgan.images.files import read
+from simgan.images.arrays import MINIMUM_SIZE, Array, equalize_images
+from simgan.refining.kinds import (
+    Numbers,
+    from_nchw,
+    from_stored_images,
+    is_alone,
+    opened,
+    to_floats,
+    to_nchw,
+    to_stored_images,
+)
 from simgan.runtime import has_fast_bfloat16
 
 BATCH = 32  # images that are read ahead
@@ -32,7 +40,7 @@ class RefinerLike(Protocol):
     def to(self, *target: Any, **layout: Any) -> Any: ...  # noqa: D102
     def parameters(self) -> Iterator[nn.Parameter]: ...  # noqa: D102
     def state_dict(self) -> dict[str, Tensor]: ...  # noqa: D102
-    def prepare(self, x: Tensor, /) -> Tensor: ...  # noqa: D102
+    def prepare(self, x: Tensor, /, *, equalized: bool = ...) -> Tensor: ...  # noqa: D102
     def convolve(self, prepared: Tensor, /) -> Tensor: ...  # noqa: D102
 
 
@@ -42,6 +50,9 @@ def refine(
     strength: float = 1.0,
     batch_size: int | None = None,
     should_stop: ShouldStop = None,
+    *,
+    value_range: tuple[float, float] | None = None,
+    layout: str | None = None,
 ) -> Any:
     """Refine one image or many; see `Refiner.refine`."""
     if not 0 <= strength <= 1:
@@ -49,11 +60,12 @@ def refine(
     if batch_size is not None and batch_size < 1:
         raise ImageError(f"a batch of {batch_size} images cannot be refined: give at least 1, or none")
     size = batch_size or (BATCH if _device(refiner) == "cpu" else BATCH_ON_GPU)
-    if isinstance(images, str | Path | Image.Image | np.ndarray | Tensor):
-        return next(_refine_many(refiner, [images], strength, 1, should_stop))
+    numbers = Numbers(value_range, layout)
+    if is_alone(images):
+        return next(_refine_many(refiner, [images], strength, size, should_stop, numbers))
     if not isinstance(images, Iterable):
         raise ImageError(f"cannot refine a {type(images).__name__}: give a path, image, array, tensor or list of them")
-    refined = _refine_many(refiner, images, strength, size, should_stop)
+    refined = _refine_many(refiner, images, strength, size, should_stop, numbers)
     return list(refined) if isinstance(images, list | tuple) else refined
 
 
@@ -65,7 +77,12 @@ def check(refiner: RefinerLike, image: Any, name: str) -> Array:
 
 
 def _refine_many(
-    refiner: RefinerLike, images: Iterable[Any], strength: float, batch_size: int, should_stop: ShouldStop
+    refiner: RefinerLike,
+    images: Iterable[Any],
+    strength: float,
+    batch_size: int,
+    should_stop: ShouldStop,
+    numbers: Numbers,
 ) -> Iterator[Any]:
     """Read `batch_size` images ahead, no more, and refine those of one size together."""
     codec, numbered = codecs.get(refiner.config.codec), enumerate(images)
@@ -73,10 +90,20 @@ def _refine_many(
         results: dict[int, Any] = dict.fromkeys(number for number, _ in batch)
         groups: dict[tuple[Any, ...], list[tuple[int, Any, Array]]] = {}
         for number, image in batch:
-            name = str(image) if isinstance(image, str | Path) else f"image {number}"
-            image = read(image) if isinstance(image, str | Path) else image
-            if isinstance(image, Tensor):
-                results[number] = _refine_tensor(refiner, image, strength, name, should_stop)
+            image, name = opened(image, f"image {number}")
+            has_floats = isinstance(image, np.ndarray) and image.dtype.kind == "f"
+            if isinstance(image, Tensor) or (has_floats and numbers.value_range):
+                results[number] = _refine_floats(refiner, image, name, strength, should_stop, numbers)
+            elif has_floats and not codec.unit:
+                raise ImageError(
+                    f"{name} has type {image.dtype}, whose values may mean anything: give those of black and white, "
+                    "such as value_range=(0, 1)"
+                )
+            elif isinstance(image, np.ndarray) and (numbers.layout or image.ndim == 4):
+                axes = numbers.axes(image, name)
+                stored = to_stored_images(image, axes)
+                refined = refine(refiner, list(stored), strength, batch_size, should_stop)
+                results[number] = from_stored_images(np.array(refined, stored.dtype).reshape(stored.shape), axes)
             else:
                 stored = check(refiner, image, name)
                 groups.setdefault((stored.shape, stored.dtype), []).append((number, image, stored))
@@ -88,22 +115,36 @@ def _refine_many(
         yield from results.values()
 
 
-def _refine_tensor(refiner: RefinerLike, image: Tensor, strength: float, name: str, should_stop: ShouldStop) -> Tensor:
-    if not image.is_floating_point() or not torch.isfinite(image).all() or image.abs().max() > 1:
-        raise ImageError(f"{name} is a tensor with values that are not float in [-1, 1]")
-    x = image if image.ndim == 4 else image[None]
-    if x.ndim != 4 or x.shape[1] != refiner.config.channels or min(x.shape[2:]) < MINIMUM_SIZE:
+def _refine_floats(
+    refiner: RefinerLike, image: Tensor | Array, name: str, strength: float, should_stop: ShouldStop, numbers: Numbers
+) -> Tensor | Array:
+    """Refine a tensor or an array of floats, one image or a batch; with a gradient where the tensor requires one."""
+    config, axes = refiner.config, numbers.axes(image, name)
+    given = image if isinstance(image, Tensor) else to_floats(image, name)
+    if not given.is_floating_point():
+        raise ImageError(f"{name} is a tensor of type {given.dtype}: give floats, or an array by its numpy()")
+    x = to_nchw(given, axes)
+    if x.shape[1] != config.channels or min(x.shape[2:]) < MINIMUM_SIZE:
         raise ImageError(
-            f"{name} is a tensor of shape {tuple(image.shape)}: give (C, H, W) or (B, C, H, W) with "
-            f"C = {refiner.config.channels}, H and W of at least {MINIMUM_SIZE}"
+            f"{name} has shape {tuple(image.shape)}, axes {axes}: this refiner takes floats with "
+            f"C = {config.channels}, H and W of at least {MINIMUM_SIZE}"
         )
+    if config.triangulation and strength and (config.triangulation.scale or config.triangulation.baseline):
+        raise ImageError(
+            f"{name} has floats, whose depth in mm is unknown, so this refiner cannot give it the steps and shadows of "
+            "its camera: give uint16 in mm, or call forward for the network alone"
+        )
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    signed = numbers.to_signed(x, name)
     if strength == 0:
-        return image.clone()
-    entering = x
-    if refiner.config.equalize:
-        entering = to_tensor(equalize(to_array(x.flatten(0, 1)[:, None], np.uint8))).reshape(x.shape)
-    refined = run_network(refiner, entering, should_stop=should_stop).to(image)
-    return (x + strength * (refined - x)).reshape(image.shape)
+        return image.clone() if isinstance(image, Tensor) else image.copy()
+    if x.requires_grad and torch.is_grad_enabled():
+        raise_if_stopped(should_stop)
+        output = refiner.convolve(refiner.prepare(signed.to(next(refiner.parameters()).device))).clamp(-1, 1)
+    else:
+        output = run_network(refiner, signed, should_stop=should_stop)
+    refined = from_nchw(x + strength * (numbers.from_signed(output.to(x)) - x), axes).to(given)
+    return refined if isinstance(image, Tensor) else refined.numpy().astype(image.dtype)
 
 
 def _refine_stored(refiner: RefinerLike, images: Array, strength: float, should_stop: ShouldStop) -> Array:
@@ -119,14 +160,16 @@ def _refine_stored(refiner: RefinerLike, images: Array, strength: float, should_
         entering = np.stack([config.triangulation.shade(image) for image in planes])
     x = codec.to_tensor(entering, windows)
     if codec.background is None or _device(refiner) != "cpu":
-        refined = run_network(refiner, x, fast=images.dtype == np.uint8, should_stop=should_stop)
+        refined = run_network(refiner, x, equalized=True, fast=images.dtype == np.uint8, should_stop=should_stop)
     else:  # a GPU takes less time for whole images together than for the readings of one after the other
         refined = run_on_readings(refiner, x, codec.background, should_stop)
     return codec.blend(images, refined, strength, windows, config.triangulation and config.triangulation.snap)
 
 
-def run_network(refiner: RefinerLike, x: Tensor, *, fast: bool = False, should_stop: ShouldStop = None) -> Tensor:
-    """Return R(x) of (B, C, H, W) in float32 on the CPU, clamped to [−1, 1].
+def run_network(
+    refiner: RefinerLike, x: Tensor, *, equalized: bool = False, fast: bool = False, should_stop: ShouldStop = None
+) -> Tensor:
+    """Return R(x) of (B, C, H, W) in float32 on the CPU, clamped to [−1, 1]; see `Refiner.prepare` for `equalized`.
 
     `fast`: bfloat16 may be used. For what ships it is at most 0.26 of an 8-bit level off on average, 1 or none in 99 %
     of pixels, and 8 at worst (1,000 renders), so machines may differ by that much.
@@ -139,17 +182,17 @@ def run_network(refiner: RefinerLike, x: Tensor, *, fast: bool = False, should_s
     count = max(1, (PIECE if device == "cpu" else STRIP) // (x.shape[2] * x.shape[3]))
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=fast):
         pieces = [
-            torch.cat([strip.float().cpu() for strip in _strips(refiner, piece.to(weights), should_stop)], 2)
-            for piece in x.split(count)
+            torch.cat([strip.float().cpu() for strip in _strips(refiner, prepared, should_stop)], 2)
+            for prepared in (refiner.prepare(piece.to(weights.device), equalized=equalized) for piece in x.split(count))
         ]
         return torch.cat(pieces).clamp_(-1, 1)
 
 
-def _strips(refiner: RefinerLike, x: Tensor, should_stop: ShouldStop) -> Iterator[Tensor]:
+def _strips(refiner: RefinerLike, prepared: Tensor, should_stop: ShouldStop) -> Iterator[Tensor]:
     """Yield R(x) in strips, top to bottom, whose inputs overlap by the receptive field: less memory, nothing else."""
-    height, width = x.shape[2:]
+    height, width = prepared.shape[2:]
     number = max(1, min(-(-height * width // STRIP), height // 16))
-    prepared, reach = refiner.prepare(x), _reach(refiner)
+    reach = _reach(refiner)
     for top, bottom in pairwise(height * i // number for i in range(number + 1)):
         raise_if_stopped(should_stop)
         above = min(top, reach)

@@ -1,6 +1,7 @@
 """What a run measures on held-out images: realism, annotation shift, and a sample sheet."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,7 +51,7 @@ def measure(trainer: Trainer, sheet: Path) -> Record:
         for sources in (data.held_out_synthetic, data.held_out_real)
     )
     before, real = _mixed(synthetic, MEASURED), _mixed(real_sources, MEASURED)
-    after, prepared = (_map(function, before, trainer) for function in (average, average.photometry))
+    after, prepared = (_map(f, before, trainer) for f in (partial(average, equalized=True), average.photometry))
     maps = [trainer.discriminator.probability_real(to_tensor(x)).float().cpu().numpy() for x in (after, real)]
 
     def seen(images: Images) -> Images:

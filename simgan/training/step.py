@@ -147,7 +147,7 @@ class Trainer:
         weight = self._weight(synthetic, numbers)
         draws = self._draws("refiner", self.counters.refiner_updates, size)
         for part in self._micro_batches(len(synthetic)):
-            refined = self.refiner(synthetic[part])
+            refined = self.refiner(synthetic[part], equalized=True)
             prepared = self.average.photometry(synthetic[part])
             of_part = None if weight is None else weight[part]
             loss = regularization = self_regularization(refined, prepared, self.config.transform, of_part, reduction)
@@ -178,7 +178,7 @@ class Trainer:
         with torch.no_grad():
             numbers = self.counters.synthetic + self._share(current)
             synthetic = self._to_device(to_tensor(self.synthetic.draw(numbers)))
-            shown = refined = self.refiner(synthetic).to(synthetic)
+            shown = refined = self.refiner(synthetic, equalized=True).to(synthetic)
         if len(past):
             stored = past[self._share(len(past))]
             earlier = to_tensor(stored.reshape(-1, *stored.shape[2:])).reshape(stored.shape)
