@@ -27,6 +27,7 @@ IMAGES = Domain(
         purpose="It makes rendered images of the kind below look like the real ones below, before a network is trained "
         "on\nthem with their labels. It is not for images of another kind or scale, or for improving photographs.",
     ),
+    labels={"points": Label((-1, 2), in_pixels=True)},
 )
 """Images of any kind: the domain of models whose own domain is not registered here."""
 DEFAULT_PRESET = DEFAULT_MODEL = "eyes"
