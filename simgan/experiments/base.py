@@ -95,8 +95,8 @@ class Experiment(ABC):
     unlabelled: str | None = None
     """Real images for the arms fda and matched, which need no labels; by default those of --train-real."""
     size: Size | None = None
-    """Width and height in px to which all images are cut and resized; by default that of the refiner's domain, or as
-    they are."""
+    """Width and height in px of all images: at most 20 % larger ones are cut, others resized with their aspect. By
+    default that of the refiner's domain, or as they are."""
     test_persons: tuple[str, ...] = ()  # test on these persons alone
     finetune: tuple[int, ...] = ()  # also go on with so many real images after each arm
     seeds: int = 3  # networks trained of each kind
@@ -134,11 +134,10 @@ class Experiment(ABC):
 
     def __post_init__(self) -> None:
         numbers = {name: value for name, value in vars(self).items() if isinstance(value, int | float)}
-        least = {name: 2 if "limit" in name else 0 for name in numbers}
         wrong = [
             f"{name} {value}"
             for name, value in numbers.items()
-            if value < least[name] or (value == 0 and name not in self.may_be_zero)
+            if value < (2 if "limit" in name else 0) or (value == 0 and name not in self.may_be_zero)
         ]
         if wrong:
             raise ConfigError(f"{', '.join(wrong)} must be positive, and a limit at least 2 images")
