@@ -37,7 +37,9 @@ def matched(images: Array, real: Array, generator: np.random.Generator) -> Array
             one.reshape(image.shape[0] * image.shape[1], -1).astype(float)
             for one in (image, real[generator.integers(len(real))])
         )
-        before, after = (np.atleast_2d(np.cov(one.T)) + np.eye(own.shape[1]) for one in (own, other))  # never singular
+        before, after = (
+            np.atleast_2d(np.cov(one.T)) + np.identity(own.shape[1]) for one in (own, other)
+        )  # never singular
         root = _power(before, 0.5)
         inverse = _power(before, -0.5)
         transport = inverse @ _power(root @ after @ root, 0.5) @ inverse

@@ -27,7 +27,7 @@ class PointsExperiment(GeneralExperiment):
     """The highest of the schedule."""
     batch: int = 16
     column: str = "points"  # of the points: (K, 2), x and y in px, whole numbers being pixel centres
-    flip: bool = False  # mirror half of the images: only where no point has a side, as a left eye has
+    flip: bool = False  # mirror half of the images: only where no point has a side, as a left wheel has
     heat: int = 32
     """Side of the heat maps in px; images enter four times as large, whatever their size."""
     width: float = 0.125  # maps as a share of the 256 of Newell et al.
