@@ -12,7 +12,7 @@ from PIL import Image
 
 from simgan import ImageError, SourceError, domains
 from simgan.data import Crops, hold_out, load
-from simgan.data.columns import mirrored
+from simgan.data.columns import image_cell, mirrored
 from simgan.data.source import draw
 from simgan.domains import Label
 from simgan.domains.base import PointsWeight
@@ -311,3 +311,33 @@ def test_shuffled_pixels_have_the_tones_of_the_source_and_none_of_its_labels():
     assert sorted(mixed.column_names) == ["file_name", "image", "person"]
     assert mixed["person"] == plain["person"]
     assert np.array_equal(after, Crops(load("shuffled:camera:eyes", limit=20, seed=3))[:])
+
+
+def _squares(path, names, sides=None):
+    """Write a table of plain squares, as bright as their number, of these classes (None: without the column)."""
+    images = [np.full((side, side, 3), number, np.uint8) for number, side in enumerate(sides or [20] * len(names))]
+    rows = {"image": [image_cell(image) for image in images]} | ({"label": names} if names[0] is not None else {})
+    Dataset.from_dict(rows).to_parquet(path)
+    return str(path)
+
+
+def _numbers(source, **options):
+    return [int(image[0, 0]) for image in Crops(load(source, size=(16, 16), **options))[:]]
+
+
+def test_halves_are_of_each_class_in_file_order_and_share_no_image(tmp_path):
+    table = _squares(tmp_path / "sorted.parquet", ["a"] * 5 + ["b"] * 2 + ["a"])
+    assert _numbers(f"first-half:{table}") == [0, 1, 2, 5]
+    assert _numbers(f"second-half:{table}") == [3, 4, 6, 7]
+    drawn = _numbers(f"second-half:{table}", limit=2)  # the limit is of the half
+    assert len(drawn) == 2
+    assert set(drawn) <= {3, 4, 6, 7}
+    plain = _squares(tmp_path / "plain.parquet", [None] * 5)
+    assert [_numbers(f"{half}-half:{plain}") for half in ("first", "second")] == [[0, 1], [2, 3, 4]]
+    with pytest.raises(SourceError, match="only one image of the class b, which cannot be halved"):
+        load(f"first-half:{_squares(tmp_path / 'odd.parquet', ['a', 'a', 'b'])}")
+
+
+def test_a_table_is_resized_also_where_only_its_first_image_has_the_size(tmp_path):
+    table = _squares(tmp_path / "mixed.parquet", ["a"] * 3, [16, 30, 16])
+    assert Crops(load(table, size=(16, 16)))[:].shape == (3, 16, 16)

@@ -15,6 +15,7 @@ from simgan.experiments.gaze.experiment import GazeExperiment, _augmented, angle
 from simgan.simulators.eyes import renders as eyes
 
 experiment = functools.partial(GazeExperiment, "simulator:eyes", "camera:eyes")
+BLANK = LabelledImages(np.zeros((1, 35, 55), np.uint8), {})
 TINY = experiment(steps=4, batch=16, width=0.25)
 
 
@@ -25,7 +26,7 @@ def labelled(indices):
 
 def estimates_of(training, images, angles, tests, seed):
     """Train a network on one set of crops and let it estimate the gaze of another."""
-    network = training.build(35, 55, seed)
+    network = training.build(BLANK, seed)
     training.train(network, LabelledImages(images, {"angles": angles}), seed)
     return training.estimate(network, tests)
 
@@ -84,7 +85,7 @@ def test_a_seed_fixes_the_estimates():
 
 
 def test_the_papers_network_at_full_width_has_the_papers_layers():
-    network = experiment(width=1).build(35, 55, 0)
+    network = experiment(width=1).build(BLANK, 0)
     shapes = [tuple(p.shape) for p in network.parameters() if p.ndim > 1]
     assert [shape[0] for shape in shapes] == [32, 32, 64, 80, 192, 1000, 3]
     assert shapes[5][1] == 9600
@@ -115,9 +116,9 @@ def test_images_and_labels_that_do_not_fit_are_refused():
             {"image": [Image.fromarray(crop) for crop in crops], "pitch": truth[:, 0], "yaw": truth[:, 1]}
         )
         with pytest.raises(ImageError, match=sentence):
-            TINY.read(rows, "it")
+            TINY.read(rows, crops, "it")
         with pytest.raises(SourceError, match="it has no gaze labels"):
-            TINY.read(rows.remove_columns("yaw"), "it")
+            TINY.read(rows.remove_columns("yaw"), crops, "it")
 
 
 def test_impossible_settings_are_refused():
@@ -130,7 +131,7 @@ def test_impossible_settings_are_refused():
 def test_a_backbone_without_timm_is_refused_with_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ConfigError, match=r"install simgan\[timm\]"):
-        experiment(backbone="resnet10t").build(35, 55, 0)
+        experiment(backbone="resnet10t").build(BLANK, 0)
 
 
 def test_a_backbone_of_timm_gives_gaze_and_one_that_does_not_fit_is_refused():
@@ -141,10 +142,10 @@ def test_a_backbone_of_timm_gives_gaze_and_one_that_does_not_fit_is_refused():
     images, angles = labelled(np.arange(20))
     training = experiment(backbone="test_resnet", steps=2, batch=8)
     assert estimates_of(training, images, angles, images, 0).shape == (20, 2)
-    network = training.build(35, 55, 3)
+    network = training.build(BLANK, 3)
     alone = np.concatenate([training.estimate(network, images[i : i + 1]) for i in range(20)])
     assert np.allclose(alone, training.estimate(network, images), atol=1e-4)  # an image's estimate is its own
     with pytest.raises(ConfigError, match="no network 'nothing'"):
-        experiment(backbone="nothing").build(35, 55, 0)
+        experiment(backbone="nothing").build(BLANK, 0)
     with pytest.raises(ConfigError, match="does not take crops of 55×35"):
-        experiment(backbone="vit_tiny_patch16_224").build(35, 55, 0)
+        experiment(backbone="vit_tiny_patch16_224").build(BLANK, 0)

@@ -104,7 +104,7 @@ def test_a_hourglass_learns_joints_and_its_seed_fixes_them():
     images, joints, _ = hands(120)
     tests, truth, mm = hands(30, seed=1)
     training = experiment(width=0.1, stacks=1, steps=80, learning_rate=1e-2)
-    network = training.build(SIDE, SIDE, 0)
+    network = training.build(LabelledImages(images, {}), 0)
     training.train(network, LabelledImages(images, {"joints": joints}), 0)
     mean = np.broadcast_to(joints[..., :2].mean(0), (30, 14, 2))
     found, guess = (
@@ -114,7 +114,7 @@ def test_a_hourglass_learns_joints_and_its_seed_fixes_them():
     assert found < 0.7 * guess
     twice = []
     for _ in range(2):
-        network = experiment().build(SIDE, SIDE, 3)
+        network = experiment().build(LabelledImages(images, {}), 3)
         experiment().train(network, LabelledImages(images[:16], {"joints": joints[:16]}), 3)
         twice.append(experiment().estimate(network, tests))
     assert np.array_equal(*twice)

@@ -3,10 +3,11 @@
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from datasets import Dataset
+from datasets import Dataset, Image
 
 from simgan.data.adapters import ADAPTERS
 from simgan.data.columns import Row, as_dataset, features, image_cell
@@ -108,6 +109,31 @@ def _open_shuffled(place: str, wanted: Wanted) -> Source:
     return Source(f"shuffled:{place}", rows, _as_it_is, features("image", *kept))
 
 
+def _open_half(second: bool, place: str, wanted: Wanted) -> Source:
+    """Open the first or the second half of another source in file order, of each class where it has a column `label`.
+
+    Neighbours in file order look alike, so that a random half would hold near copies of the other half's images. The
+    middle one of an odd number is in the second half.
+    """
+    data = read(place, replace(wanted, limit=None))
+    classes = np.array(data["label"] if "label" in data.column_names else [""] * len(data), dtype=str)
+    chosen = []
+    for name in np.unique(classes):
+        rows = np.flatnonzero(classes == name)
+        if len(rows) < 2:
+            what = f"one image of the class {name}" if name else "one image"
+            raise SourceError(f"{place} has only {what}, which cannot be halved: give at least 2")
+        chosen.append(rows[len(rows) // 2 :] if second else rows[: len(rows) // 2])
+    stored = data.cast_column("image", Image(decode=False))
+    tasks = np.sort(np.concatenate(chosen)).tolist()
+    name = f"{'second' if second else 'first'}-half:{place}"
+    return Source(name, tasks, partial(_row_of, stored), data.features, table=data)
+
+
+def _row_of(data: Dataset, number: int) -> list[Row]:
+    return [data[number]]
+
+
 def _as_it_is(row: Row) -> list[Row]:
     return [row]
 
@@ -118,4 +144,6 @@ _ADAPTERS = {
     "hub": Adapter(open_table, "ORG/NAME, ORG/NAME@SPLIT or a folder saved to disk"),
     "memory": Adapter(open_memory, "NAME"),
     "shuffled": Adapter(_open_shuffled, "SOURCE"),
+    "first-half": Adapter(partial(_open_half, False), "SOURCE"),
+    "second-half": Adapter(partial(_open_half, True), "SOURCE"),
 }

@@ -1,5 +1,6 @@
 """Folders of images with metadata, and data sets that are tables: prepared folders, the Hub, `.parquet` files."""
 
+import struct
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import Dataset, Features, Image, load_dataset, load_from_disk
 from datasets.exceptions import DatasetNotFoundError
@@ -149,19 +151,23 @@ def _open_dataset(dataset: Dataset, name: str, wanted: Wanted) -> Source:
         raise SourceError(f"{name} is empty")
     columns = dict(dataset.features)
     dataset = dataset.cast_column("image", Image(decode=False))
-    fits = not derivable(columns) and _fits(dataset[0]["image"], wanted)
+    fits = not derivable(columns) and _fits(dataset, wanted)
     table = dataset.cast_column("image", Image()) if fits else None
     table = None if wanted.window else table
     read, look = partial(_read_row, dataset, _each(wanted, len(dataset)), name), partial(_look_at_row, dataset, name)
     return Source(name, range(len(dataset)), read, _features(columns), table=table, look=look)
 
 
-def _fits(cell: dict[str, Any] | None, wanted: Wanted) -> bool:
-    """Return whether an image is stored as training reads it: as bytes, not a path, and with the size."""
-    try:
-        return bool(cell and cell["bytes"]) and wanted.size in (None, decode_cell(cell, "").shape[1::-1])
-    except ImageError:  # raised again, with its name, when the rows are read
+def _fits(dataset: Dataset, wanted: Wanted) -> bool:
+    """Return whether images are stored as training reads them: as bytes, not paths, and PNGs of the size."""
+    cell = dataset[0]["image"]
+    if not cell or not cell["bytes"]:
         return False
+    if wanted.size is None:
+        return True
+    header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", *wanted.size)
+    cells = pc.struct_field(dataset.data.column("image"), "bytes")
+    return bool(pc.all(pc.equal(pc.binary_slice(cells, 0, len(header)), header)).as_py())
 
 
 def decode_cell(cell: dict[str, Any] | None, name: str) -> np.ndarray:

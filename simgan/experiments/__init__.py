@@ -5,8 +5,10 @@ from typing import Annotated, Any
 
 import tyro
 
+from simgan.experiments.classes.experiment import ClassesExperiment
 from simgan.experiments.gaze.experiment import GazeExperiment
 from simgan.experiments.hand_pose.experiment import HandsExperiment
+from simgan.experiments.points.experiment import PointsExperiment
 from simgan.experiments.run import evaluate
 
 
@@ -26,5 +28,26 @@ def evaluate_hands(options: Annotated[HandsExperiment, tyro.conf.arg(name="")]) 
     evaluate(options)
 
 
-COMMANDS: dict[str, Callable[..., Any]] = {"gaze": evaluate_gaze, "hands": evaluate_hands}
+def evaluate_classes(options: Annotated[ClassesExperiment, tyro.conf.arg(name="")]) -> None:
+    """Does refining help to recognize classes? Train networks on each arm's images, test them on the same real ones.
+
+    Nothing is chosen on the test images. An interrupted experiment goes on from what it kept in the output.
+    """
+    evaluate(options)
+
+
+def evaluate_points(options: Annotated[PointsExperiment, tyro.conf.arg(name="")]) -> None:
+    """Does refining help to find points? Train hourglasses on each arm's images, test them on the same real ones.
+
+    Nothing is chosen on the test images. An interrupted experiment goes on from what it kept in the output.
+    """
+    evaluate(options)
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "classes": evaluate_classes,
+    "points": evaluate_points,
+    "gaze": evaluate_gaze,
+    "hands": evaluate_hands,
+}
 """Commands of `simgan evaluate`, by the name of the task."""

@@ -21,6 +21,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
+from simgan.domains.base import Size
 from simgan.errors import ConfigError
 from simgan.images.arrays import Array
 from simgan.runtime import has_fast_bfloat16, keep_freed_pages
@@ -30,15 +31,15 @@ Synthetic = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYNTHETI
 Real = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="REAL")]
 
 _NOT_OF_NETWORKS = {"synthetic", "real", "model", "arms", "train_real", "test_persons", "limit", "test_limit"}
-_NOT_OF_NETWORKS |= {"finetune", "seeds", "device", "output"}
+_NOT_OF_NETWORKS |= {"unlabelled", "size", "finetune", "seeds", "device", "output"}
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images (N, H, W) with labels, arrays of N rows by their name, and the person on each where they are known."""
+    """Images (N, H, W) or (N, H, W, 3), labels, arrays of N rows by their name, and persons where they are known."""
 
     images: Array
-    labels: Mapping[str, Floats]
+    labels: Mapping[str, Array]
     persons: list[str] | None = None
 
     def part(self, chosen: NDArray[np.int64]) -> LabelledImages:
@@ -52,7 +53,7 @@ class LabelledImages:
         digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
         for name, values in sorted(self.labels.items()):
             digest.update(name.encode())
-            digest.update(np.ascontiguousarray(values).data)
+            digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()
 
 
@@ -87,9 +88,15 @@ class Experiment(ABC):
     """Refiners (shipped names, folders, or Hub ids): an arm each; several are how controls are compared."""
     arms: tuple[str, ...] = ("synthetic", "refined")
     """What to train on: synthetic, refined, real; 4x-refined is four times as many images, synthetic+noise adds
-    augmentation (see --augment)."""
+    augmentation (see --augment). Rivals of a refiner in closed form: matched gives each synthetic image the colour
+    statistics of an unlabelled real one, fda its low frequencies (Fourier domain adaptation)."""
     train_real: str | None = None
     """Labelled real images to train on (arm real, finetune); persons of the test are left out."""
+    unlabelled: str | None = None
+    """Real images for the arms fda and matched, which need no labels; by default those of --train-real."""
+    size: Size | None = None
+    """Width and height in px of all images: at most 20 % larger ones are cut, others resized with their aspect. By
+    default that of the refiner's domain, or as they are."""
     test_persons: tuple[str, ...] = ()  # test on these persons alone
     finetune: tuple[int, ...] = ()  # also go on with so many real images after each arm
     seeds: int = 3  # networks trained of each kind
@@ -110,7 +117,7 @@ class Experiment(ABC):
     """A folder for the JSON and the PNG of the results and a folder of each network's; or the JSON file in it."""
 
     name: ClassVar[str]  # of the command, and of the files of its results
-    domain: ClassVar[str]
+    domain: ClassVar[str] = ""  # of its images; if not given that of the models, or images of any kind
     columns: ClassVar[tuple[Column, ...]]
     axis: ClassVar[str]  # of the first column in figures
     unit: ClassVar[str]  # of the first column
@@ -119,6 +126,7 @@ class Experiment(ABC):
     greatest: ClassVar[float]  # distance of the curve
     counted: ClassVar[str]  # what the curve shows a share of
     augmentations: ClassVar[tuple[str, ...]]  # in the order in which they are applied
+    may_be_zero: ClassVar[tuple[str, ...]] = ()  # numbers among the options, which else must be positive
     test_batch: ClassVar[int]
     loss: ClassVar[Any]  # a static function of outputs, float32, and targets
     paper: ClassVar[Mapping[str, float]] = {}  # the paper's first column, by arm
@@ -126,7 +134,12 @@ class Experiment(ABC):
 
     def __post_init__(self) -> None:
         numbers = {name: value for name, value in vars(self).items() if isinstance(value, int | float)}
-        if wrong := [f"{name} {value}" for name, value in numbers.items() if value <= (1 if "limit" in name else 0)]:
+        wrong = [
+            f"{name} {value}"
+            for name, value in numbers.items()
+            if value < (2 if "limit" in name else 0) or (value == 0 and name not in self.may_be_zero)
+        ]
+        if wrong:
             raise ConfigError(f"{', '.join(wrong)} must be positive, and a limit at least 2 images")
         if unknown := set(self.augment) - set(self.augmentations):
             raise ConfigError(f"there is no augmentation {sorted(unknown)}: choose of {', '.join(self.augmentations)}")
@@ -147,19 +160,30 @@ class Experiment(ABC):
         return self.arms
 
     @abstractmethod
-    def read(self, dataset: Dataset, source: str) -> LabelledImages:
-        """Return the images of a data set with their labels; `SourceError` where it has none, `ImageError` if bad."""
+    def read(self, dataset: Dataset, images: Array, source: str) -> LabelledImages:
+        """Return a data set's images with their labels; `SourceError` where it has none, `ImageError` if bad."""
+
+    def check(self, trained_on: LabelledImages, used_on: LabelledImages, names: tuple[str, str]) -> None:
+        """Raise `ConfigError` where a network that is trained on some images cannot be used on others; both names."""
+        (high, wide), (other_high, other_wide) = (data.images.shape[1:3] for data in (trained_on, used_on))
+        if (high, wide) != (other_high, other_wide):
+            told = f"{names[0]} has images of {wide}×{high} px, {names[1]} of {other_wide}×{other_high}"
+            raise ConfigError(f"{told}: give --size W H, to which both are resized")
 
     def select(self, data: LabelledImages) -> LabelledImages:
         """Return the synthetic images that are trained on: all, unless the task limits them."""
         return data
 
     @abstractmethod
-    def network(self, height: int, width: int) -> nn.Module:
-        """Return an untrained network for images (B, 1, height, width)."""
+    def network(self, data: LabelledImages) -> nn.Module:
+        """Return an untrained network for such images and labels."""
+
+    def order(self, data: LabelledImages, generator: Generator) -> Tensor:
+        """Return the numbers of the images that are trained on next: every one once."""
+        return torch.randperm(len(data.images), generator=generator)
 
     @abstractmethod
-    def feed(self, data: LabelledImages) -> Callable[[Tensor, Generator], tuple[Tensor, Tensor]]:
+    def feed(self, data: LabelledImages, network: nn.Module) -> Callable[[Tensor, Generator], tuple[Tensor, Tensor]]:
         """Return a function that draws inputs and targets of a step: of the images' numbers and random numbers."""
 
     @abstractmethod
@@ -167,18 +191,18 @@ class Experiment(ABC):
         """Return test images as a network takes them."""
 
     @abstractmethod
-    def decode(self, outputs: Tensor) -> Floats:
+    def decode(self, outputs: Tensor) -> Array:
         """Return the estimates (N, ...) in outputs for test images."""
 
     @abstractmethod
-    def measure(self, estimates: Floats, labels: Mapping[str, Floats]) -> Measured:
+    def measure(self, estimates: Array, labels: Mapping[str, Array]) -> Measured:
         """Compare estimates with labels."""
 
-    def build(self, height: int, width: int, seed: int) -> nn.Module:
-        """Return the untrained network of a seed."""
+    def build(self, data: LabelledImages, seed: int) -> nn.Module:
+        """Return the untrained network of a seed for such images and labels."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return self.network(height, width)
+            return self.network(data)
 
     def train(self, network: nn.Module, data: LabelledImages, seed: int) -> None:
         """Train a network in place, again to fine-tune it; augmentation does not change the order of the images."""
@@ -190,11 +214,11 @@ class Experiment(ABC):
         fast = has_fast_bfloat16(str(device))
         layout: Any = {"memory_format": torch.channels_last}
         network.train().to(**layout)
-        draw = self.feed(data)
+        draw = self.feed(data, network)
         queue = torch.empty(0, dtype=torch.long)
         for _ in range(self.steps):
-            while len(queue) < self.batch:  # every image once an epoch
-                queue = torch.cat([queue, torch.randperm(len(data.images), generator=order)])
+            while len(queue) < self.batch:
+                queue = torch.cat([queue, self.order(data, order)])
             inputs, targets = draw(queue[: self.batch], augmentation)
             queue = queue[self.batch :]
             with torch.autocast(device.type, torch.bfloat16, enabled=fast):
@@ -204,7 +228,7 @@ class Experiment(ABC):
             optimizer.step()
             schedule.step()
 
-    def estimate(self, network: nn.Module, images: Array) -> Floats:
+    def estimate(self, network: nn.Module, images: Array) -> Array:
         """Return the estimates of a network for test images."""
         device = next(network.parameters()).device
         network.eval()

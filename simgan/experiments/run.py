@@ -20,10 +20,11 @@ import numpy as np
 
 from simgan import __version__
 from simgan.errors import ConfigError, SourceError, reason
-from simgan.experiments.base import Experiment, Floats, Measured
+from simgan.experiments.base import Experiment, Measured
 from simgan.experiments.files import write_aside, write_json
 from simgan.experiments.sources import Arm, Sources, parse_arms
 from simgan.experiments.tables import ArmResult, as_report, as_table, draw_curve
+from simgan.images.arrays import Array
 
 _TUNING = 4  # fine-tuning takes a quarter of the steps at a quarter of the rate
 
@@ -50,6 +51,8 @@ def run_experiment(sources: Sources, *, progress: Callable[[str], None] = lambda
     for number in experiment.finetune:
         if not 2 <= number <= len(sources.train.images):
             raise ConfigError(f"{number} real images to fine-tune on: give 2 to {len(sources.train.images)}")
+    for arm in chosen:
+        sources.check(arm)
     origins = {arm.name: sources.origin(arm) for arm in chosen}
     jobs = list(product(chosen, range(experiment.seeds)))
     found: dict[tuple[Arm, int], list[Measured]] = defaultdict(list)
@@ -83,13 +86,12 @@ def run_experiment(sources: Sources, *, progress: Callable[[str], None] = lambda
 
 def _train(
     sources: Sources, arm: Arm, seed: int, experiment: Experiment, files: dict[int, Path | None]
-) -> dict[int, Floats]:
+) -> dict[int, Array]:
     """Return the estimates for the test images by a network trained on the arm, and by its fine-tuned copies."""
     data = sources.of(arm)
-    height, width = data.images.shape[1:]
-    network = experiment.build(height, width, seed).to(experiment.device)
+    network = experiment.build(data, seed).to(experiment.device)
     experiment.train(network, data, seed)
-    found: dict[int, Floats] = {}
+    found: dict[int, Array] = {}
     for number, file in files.items():
         tuned = network
         if number:
@@ -114,8 +116,8 @@ def _file(sources: Sources, arm: Arm, number: int, seed: int, experiment: Experi
     return experiment.file.with_suffix("") / f"{name}-seed{seed}-{key}.json"
 
 
-def _read(file: Path) -> Floats:
+def _read(file: Path) -> Array:
     try:
-        return np.asarray(json.loads(file.read_text())["estimates"], np.float64)
+        return np.asarray(json.loads(file.read_text())["estimates"])
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise SourceError(f"{file} cannot be read ({reason(error)}): delete it to train that network again") from error

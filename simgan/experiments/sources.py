@@ -10,24 +10,26 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
-from simgan.data import hold_out, load
+from simgan.data import Crops, hold_out, load
 from simgan.data.source import pick
-from simgan.domains import find
-from simgan.errors import ConfigError
+from simgan.domains import IMAGES, find
+from simgan.errors import ConfigError, ImageError
 from simgan.experiments.base import Experiment, LabelledImages
-from simgan.images.arrays import equalize_images
+from simgan.experiments.rivals import RIVALS
+from simgan.images import codecs
+from simgan.images.arrays import Array, equalize_images
 from simgan.refiner import Refiner
 from simgan.simulators import SIMULATORS
 
-_SYNTHETIC, _TRAIN, _TEST = 0, 70_001, 70_002  # seeds: other persons where a simulator's are drawn
-_NAME = re.compile(r"(?:(\d+)x-)?(synthetic|refined|real)((?:\+\w+)*)")
+_SYNTHETIC, _TRAIN, _TEST, _UNLABELLED = 0, 70_001, 70_002, 70_003  # seeds: other persons where they are simulated
+_NAME = re.compile(rf"(?:(\d+)x-)?(synthetic|refined|real|{'|'.join(RIVALS)})((?:\+\w+)*)")
 
 
 @dataclass(frozen=True)
 class Arm:
     """What one network is trained on: `4x-refined+blur` is four times as many refined images, blurred in training."""
 
-    kind: str  # synthetic, refined or real
+    kind: str  # synthetic, refined, real, or a rival's name
     times: int = 1
     augment: tuple[str, ...] = ()
     model: str | None = None  # that refines; None where nothing does
@@ -49,21 +51,24 @@ class Sources:
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
-        self._domain = find(experiment.domain)
         self._refiners = {name: Refiner.from_pretrained(name) for name in experiment.model}
-        self._equalized = any(refiner.config.equalize for refiner in self._refiners.values())
-        for name, refiner in self._refiners.items():
-            if find(refiner.config.domain).codec != self._domain.codec:
-                raise ConfigError(f"{name} refines {refiner.config.domain}, not {self._domain.name}: give another")
-            if refiner.config.equalize != self._equalized:
+        configs = [refiner.config for refiner in self._refiners.values()]
+        domain = find(experiment.domain or next((config.domain for config in configs), IMAGES.name))
+        codec = domain.codec if experiment.domain or not configs else configs[0].codec
+        self._size, self._channels = experiment.size or domain.size, codecs.get(codec).channels
+        self._equalized = any(config.equalize for config in configs)
+        for name, config in zip(self._refiners, configs, strict=True):
+            if config.codec != codec:
+                raise ConfigError(f"{name} refines {config.domain}, not {domain.name} of {codec}: give another")
+            if config.equalize != self._equalized:
                 raise ConfigError(f"{name} does not equalize images, another model does: they need one test set")
         self._test, self._train = self._read_real()
-        self._rendered, self._refined = cache(self._render), cache(self._refine)
+        self._rendered, self._refined, self._adapted = cache(self._render), cache(self._refine), cache(self._adapt)
 
     @cached_property
     def test(self) -> LabelledImages:
         """The real images that every network is tested on."""
-        return self._as_refined(self.experiment.read(self._test, self.experiment.real))
+        return self._as_refined(self._read(self._test, self.experiment.real))
 
     @cached_property
     def train(self) -> LabelledImages:
@@ -71,13 +76,15 @@ class Sources:
         name = self.experiment.train_real
         if self._train is None or name is None:
             raise ConfigError("real images to train on are asked for: name their source with --train-real")
-        return self._as_refined(self.experiment.read(self._train, name))
+        return self._as_refined(self._read(self._train, name))
 
     def of(self, arm: Arm) -> LabelledImages:
         """Return what an arm is trained on; images are refined when they are first asked for."""
         if arm.kind == "real":
             return self.unrefined(arm)
-        return self._refined(arm.model, arm.times) if arm.model else self._as_refined(self.unrefined(arm))
+        if arm.model:
+            return self._refined(arm.model, arm.times)
+        return self._as_refined(self._adapted(arm.kind, arm.times) if arm.kind in RIVALS else self.unrefined(arm))
 
     def unrefined(self, arm: Arm) -> LabelledImages:
         """Return the images of an arm before a model refines or equalizes them."""
@@ -87,9 +94,40 @@ class Sources:
         self._check_count(str(self.experiment.train_real), count, arm.times)
         return self.train.part(pick(count, wanted, 0))
 
+    def check(self, arm: Arm) -> None:
+        """Raise `ConfigError` where a network of the arm cannot be tested, or fine-tuned, as the experiment wants."""
+        trained, name = (
+            self.unrefined(arm),
+            self.experiment.train_real if arm.kind == "real" else self.experiment.synthetic,
+        )
+        self.experiment.check(trained, self.test, (str(name), self.experiment.real))
+        if self.experiment.finetune:
+            self.experiment.check(trained, self.train, (str(name), str(self.experiment.train_real)))
+        if arm.kind in RIVALS and self._unlabelled.shape[1:] != trained.images.shape[1:]:
+            raise ConfigError("unlabelled images have another size than the synthetic ones: give --size W H")
+
+    @cached_property
+    def _unlabelled(self) -> Array:
+        """Real images of which no label is read, and none of the test."""
+        name = self.experiment.unlabelled
+        if name is None and self._train is None:
+            rivals = " and ".join(RIVALS)
+            raise ConfigError(f"{rivals} need real images without labels: name their source with --unlabelled")
+        if name == self.experiment.real and name not in SIMULATORS:
+            raise ConfigError(f"{name} holds the images of the test: name other ones with --unlabelled")
+        data = self._train
+        if name is not None:
+            data = _without_persons(self._load_real(name, self.experiment.limit, _UNLABELLED), self._test, name)
+        images = read_images(data, name or str(self.experiment.train_real), self._channels)
+        if images.dtype != np.uint8:
+            raise ConfigError(f"{', '.join(RIVALS)} are for images of 8 bits, not of {images.dtype}: leave them out")
+        return images
+
     def origin(self, arm: Arm) -> str:
         """Return a hash of what an arm is trained on, without refining it."""
         digest = self.unrefined(arm).digest
+        if arm.kind in RIVALS:
+            return digest + arm.kind + hashlib.sha256(self._unlabelled.tobytes()).hexdigest()
         if arm.model is None:
             return digest
         refiner = self._refiners[arm.model]
@@ -100,9 +138,16 @@ class Sources:
 
     def _render(self, times: int) -> LabelledImages:
         source, wanted = self.experiment.synthetic, times * self.experiment.limit
-        whole = load(source, size=self._domain.size, limit=wanted, seed=_SYNTHETIC)
+        whole = self._load(source, wanted, _SYNTHETIC)
         self._check_count(source, len(whole), times)
-        return self.experiment.select(self.experiment.read(whole, source))
+        return self.experiment.select(self._read(whole, source))
+
+    def _adapt(self, rival: str, times: int) -> LabelledImages:
+        data = self._rendered(times)
+        return replace(data, images=RIVALS[rival](data.images, self._unlabelled, np.random.default_rng(0)))
+
+    def _read(self, dataset: Dataset, source: str) -> LabelledImages:
+        return self.experiment.read(dataset, read_images(dataset, source, self._channels), source)
 
     def _check_count(self, source: str, count: int, times: int) -> None:
         if times > 1 and count < times * self.experiment.limit:
@@ -118,23 +163,38 @@ class Sources:
     def _read_real(self) -> tuple[Dataset, Dataset | None]:
         """Return the data set of the test, and the one of other persons to train on."""
         real, train_real, persons = self.experiment.real, self.experiment.train_real, self.experiment.test_persons
-        whole = self._load(real, self.experiment.test_limit, _TEST)
+        whole = self._load_real(real, self.experiment.test_limit, _TEST)
         test = _of_persons(whole, persons, real) if persons else whole
         train = None
         if train_real in SIMULATORS:
-            train = self._load(train_real, 4 * self.experiment.limit, _TRAIN)
+            train = self._load_real(train_real, 4 * self.experiment.limit, _TRAIN)
         elif train_real == real and not persons:
             train, test = hold_out(whole, 0.5, seed=0)
         elif train_real is not None:
-            train = _without_persons(self._load(train_real, None, _TRAIN), test, train_real)
+            train = _without_persons(self._load_real(train_real, None, _TRAIN), test, train_real)
         return test.select(pick(len(test), self.experiment.test_limit, 0)), train
 
+    def _load_real(self, source: str, limit: int | None, seed: int) -> Dataset:
+        return self._load(source, limit if source in SIMULATORS else None, seed)  # persons are chosen first
+
     def _load(self, source: str, limit: int | None, seed: int) -> Dataset:
-        limit = limit if source in SIMULATORS else None  # persons are chosen first
-        return load(source, size=self._domain.size, limit=limit, seed=seed)
+        return load(source, size=self._size, channels=self._channels, limit=limit, seed=seed)
 
     def _as_refined(self, data: LabelledImages) -> LabelledImages:
         return replace(data, images=equalize_images(data.images)) if self._equalized else data
+
+
+def read_images(dataset: Dataset, source: str, channels: int) -> Array:
+    """Return the images of a data set, (N, H, W) or (N, H, W, 3); `ImageError` where they differ in size or bits."""
+    crops = Crops(dataset, channels=channels)
+    images = crops.each(np.arange(len(crops)))
+    sizes = sorted({(image.shape[1], image.shape[0]) for image in images})
+    if len(sizes) > 1:
+        told = f"images of {len(sizes)} sizes, from {sizes[0][0]}×{sizes[0][1]} to {sizes[-1][0]}×{sizes[-1][1]} px"
+        raise ImageError(f"{source} has {told}: give --size W H, to which all are resized")
+    if len({image.dtype for image in images}) > 1:
+        raise ImageError(f"{source} has images of 8 and of 16 bits: give those of one kind")
+    return np.stack(images)
 
 
 def persons_of(dataset: Dataset) -> list[str] | None:
@@ -168,8 +228,9 @@ def parse_arms(names: Sequence[str], models: Sequence[str], augmentations: Seque
         chosen = set(match[3].split("+")[1:]) if match else set()
         if not match or match[1] == "0" or not chosen <= set(augmentations):
             raise ConfigError(
-                f"there is no arm {name!r}: it is synthetic, refined or real, as in 4x-refined for four times as many "
-                f"images, or synthetic+{'+'.join(augmentations[-2:])} with augmentation ({', '.join(augmentations)})"
+                f"there is no arm {name!r}: it is synthetic, refined, real, {' or '.join(RIVALS)}, as in 4x-refined "
+                f"for four times as many images, or synthetic+{'+'.join(augmentations[-2:])} with augmentation "
+                f"({', '.join(augmentations)})"
             )
         augment = tuple(kind for kind in augmentations if kind in chosen)
         refiners: Sequence[str | None] = models if match[2] == "refined" else (None,)

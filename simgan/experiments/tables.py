@@ -67,7 +67,7 @@ def as_report(sources: Sources, arms: Sequence[ArmResult]) -> dict[str, Any]:
     experiment, test = sources.experiment, sources.test
     groups, resampled = group_images(len(test.images), test.persons)
     task = {name: getattr(experiment, name) for name in ("name", "axis", "unit", "less_is_better")}
-    settings = {name: getattr(experiment, name) for name in ("limit", "test_limit", "test_persons")}
+    settings = {name: getattr(experiment, name) for name in ("limit", "test_limit", "test_persons", "size")}
     report: dict[str, Any] = {
         "task": task
         | {"title": experiment.name.title(), "columns": [asdict(column) for column in experiment.columns]}
@@ -75,6 +75,7 @@ def as_report(sources: Sources, arms: Sequence[ArmResult]) -> dict[str, Any]:
         "synthetic": experiment.synthetic,
         "real": experiment.real,
         "train_real": experiment.train_real,
+        "unlabelled": experiment.unlabelled,
         "models": list(experiment.model),
         "test_images": len(groups),
         "resampled": resampled,

@@ -15,15 +15,17 @@ from datasets import Dataset
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from simgan.data import Crops
 from simgan.errors import ConfigError, ImageError, SourceError
+from simgan.experiments import augmentation
+from simgan.experiments.augmentation import change_looks, warp
+from simgan.experiments.backbones import timm_network
 from simgan.experiments.base import Column, Experiment, Floats, LabelledImages, Measured
 from simgan.experiments.sources import persons_of
 from simgan.images.arrays import Array
 
-Augmentation = Literal["shift", "blur", "contrast", "noise"]
+Augmentation = Literal["shift", "blur", "contrast", "noise", "colour", "randaugment"]
 
-_SHIFT, _BLUR, _CONTRAST, _NOISE = 3.0, 1.2, 0.3, 0.08  # px to each side; σ in px; factor and offset; σ
+_SHIFT, _CONTRAST = 3.0, 0.3  # px to each side; factor and offset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,8 @@ class GazeExperiment(Experiment):
     learning_rate: float = 1e-3
     augment: tuple[Augmentation, ...] = ()
     """Augmentation of every arm, real ones too, in amounts drawn uniformly: shift by up to 3 px, blur with σ up to 1.2
-    px, contrast by up to 30 % and brightness by up to 15 % of the range, noise with σ up to 4 % of it."""
+    px, contrast by up to 30 % and brightness by up to 15 % of the range, noise with σ up to 4 % of it; colour (of grey
+    images the same as contrast) and randaugment, a random half of blur, noise, contrast, sharpness and a hole."""
     backbone: str = "paper"  # the paper's network, or one of timm's by its name (from random weights)
     width: float = 0.5  # of the paper's network; 1 is its full width
     pitch: float = 90.0  # train only on synthetic gaze within so many degrees up and down,
@@ -60,11 +63,10 @@ class GazeExperiment(Experiment):
     test_batch = 256
     loss = staticmethod(functional.mse_loss)
 
-    def read(self, dataset: Dataset, source: str) -> LabelledImages:
+    def read(self, dataset: Dataset, images: Array, source: str) -> LabelledImages:
         """Return crops uint8 (N, H, W) with `angles`: pitch and yaw (N, 2) in radians."""
         if not {"pitch", "yaw"} <= set(dataset.column_names):
             raise SourceError(f"{source} has no gaze labels (pitch and yaw), which gaze networks need")
-        images = Crops(dataset)[:]
         angles = np.stack([np.asarray(dataset[name], np.float64) for name in ("pitch", "yaw")], 1)
         if images.dtype != np.uint8 or images.ndim != 3 or len(images) < 2 or min(images.shape[1:]) < 24:
             raise ImageError(f"{source} crops must be uint8 (N ≥ 2, H ≥ 24, W ≥ 24), not {images.dtype} {images.shape}")
@@ -79,10 +81,11 @@ class GazeExperiment(Experiment):
             raise ConfigError(f"{self.synthetic} has no images within pitch ±{self.pitch}° and yaw ±{self.yaw}°")
         return data.part(within)
 
-    def network(self, height: int, width: int) -> nn.Module:
+    def network(self, data: LabelledImages) -> nn.Module:
         """Return a network to gaze vectors (B, 3) of any length."""
+        height, width = data.images.shape[1:]
         if self.backbone != "paper":
-            return _timm_network(height, width, self.backbone)
+            return timm_network(self.backbone, height, width, channels=1, outputs=3, own="paper")
         channels = [max(4, round(self.width * full)) for full in (32, 32, 64, 80, 192)]
         layers: list[nn.Module] = []
         for before, after in zip([1, *channels], channels, strict=False):
@@ -94,7 +97,7 @@ class GazeExperiment(Experiment):
         hidden = max(16, round(self.width * 1000))
         return nn.Sequential(features, nn.Linear(size, hidden), nn.ReLU(), nn.Linear(hidden, 3))
 
-    def feed(self, data: LabelledImages) -> Callable[[Tensor, Generator], tuple[Tensor, Tensor]]:
+    def feed(self, data: LabelledImages, network: nn.Module) -> Callable[[Tensor, Generator], tuple[Tensor, Tensor]]:
         """Draw augmented crops and their gaze vectors."""
         vectors = torch.from_numpy(gaze_vectors(data.labels["angles"])).float()
 
@@ -111,7 +114,7 @@ class GazeExperiment(Experiment):
         """Return pitch and yaw (N, 2) in radians."""
         return gaze_angles(outputs.double().numpy())
 
-    def measure(self, estimates: Floats, labels: Mapping[str, Floats]) -> Measured:
+    def measure(self, estimates: Array, labels: Mapping[str, Array]) -> Measured:
         """Return errors in degrees, also less the mean offset, as calibrated, and of guessing the mean label."""
         angles = labels["angles"]
         offset = (estimates - angles).mean(axis=0)
@@ -150,22 +153,6 @@ def gaze_angles(vectors: Floats) -> Floats:
     return np.stack([np.arcsin(np.clip(-y, -1, 1)), np.arctan2(-x, -z)], axis=1)
 
 
-def _timm_network(height: int, width: int, name: str) -> nn.Module:
-    try:
-        import timm
-    except (ImportError, RuntimeError) as error:  # the latter where torchvision was built for another torch
-        raise ConfigError(f"timm, for the backbone {name}, is not there ({error}): install simgan[timm]") from error
-    if not timm.is_model(name):
-        raise ConfigError(f"timm has no network {name!r}: choose one of timm.list_models(), or the backbone paper")
-    network: nn.Module = timm.create_model(name, pretrained=False, in_chans=1, num_classes=3)
-    try:
-        with torch.no_grad():
-            network.eval()(torch.zeros(1, 1, height, width))
-    except (AssertionError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"timm's {name} does not take crops of {width}×{height} pixels ({error})") from error
-    return network
-
-
 def _augmented(crops: Tensor, wanted: Sequence[str], generator: Generator) -> Tensor:
     count, _, height, width = crops.shape
 
@@ -175,25 +162,14 @@ def _augmented(crops: Tensor, wanted: Sequence[str], generator: Generator) -> Te
     if "shift" in wanted:
         place = torch.eye(2, 3).repeat(count, 1, 1)
         place[:, :, 2] = uniform(count, 2) * torch.tensor([2 * _SHIFT / width, 2 * _SHIFT / height])
-        grid = functional.affine_grid(place, list(crops.shape), align_corners=False)
-        crops = functional.grid_sample(crops, grid, padding_mode="border", align_corners=False)
+        crops = warp(crops, place)
     if "blur" in wanted:
-        crops = _blurred(crops, _BLUR * uniform(count).abs())
+        crops = augmentation.blur(crops, generator)
     if "contrast" in wanted:
         crops = crops * (1 + _CONTRAST * uniform(count, 1, 1, 1)) + _CONTRAST * uniform(count, 1, 1, 1)
     if "noise" in wanted:
-        crops = crops + torch.randn(crops.shape, generator=generator) * (_NOISE * uniform(count, 1, 1, 1).abs())
-    return crops.clamp(-1, 1)
-
-
-def _blurred(crops: Tensor, deviations: Tensor) -> Tensor:
-    """Blur each of (B, 1, H, W) by its own Gaussian, deviations (B,) in px."""
-    reach = round(3 * _BLUR)
-    kernels = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / deviations.clamp(min=0.05)[:, None]) ** 2)
-    kernels = (kernels / kernels.sum(1, keepdim=True))[:, None, None]  # (B, 1, 1, K): a group of the convolution each
-    side_by_side = functional.pad(crops, (reach, reach, reach, reach), mode="replicate").transpose(0, 1)
-    level = functional.conv2d(side_by_side, kernels, groups=len(crops))
-    return functional.conv2d(level, kernels.transpose(2, 3), groups=len(crops)).transpose(0, 1)
+        crops = augmentation.noise(crops, generator)
+    return change_looks(crops, set(wanted) - {"blur", "noise"}, generator)
 
 
 def _correlation(a: Floats, b: Floats) -> float:

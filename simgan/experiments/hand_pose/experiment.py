@@ -10,9 +10,9 @@ from datasets import Dataset
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from simgan.data import Crops
 from simgan.domains.hands import JOINTS, SIDE
 from simgan.errors import ConfigError, ImageError, SourceError
+from simgan.experiments.augmentation import draw_maps, move_points
 from simgan.experiments.base import Column, Experiment, Floats, LabelledImages, Measured
 from simgan.experiments.hand_pose.hourglass import SCALE, StackedHourglass, find_peaks, heat_loss
 from simgan.experiments.sources import persons_of
@@ -80,21 +80,20 @@ class HandsExperiment(Experiment):
         """Return the names of the arms: if not given those of the paper's table that can be trained."""
         return self.arms or (*_ARMS, *(["real"] if self.train_real else []))
 
-    def read(self, dataset: Dataset, source: str) -> LabelledImages:
+    def read(self, dataset: Dataset, images: Array, source: str) -> LabelledImages:
         """Return crops uint16 (N, 224, 224) in mm with `joints` (u, v in px, d in mm) and `joints_mm`, (N, 14, 3)."""
         columns = ("joints", "joints_mm")
         if missing := [name for name in columns if name not in dataset.column_names or None in dataset[name][:]]:
             raise SourceError(f"{source} has no {missing[0]} (of every image), which hourglasses need")
-        images = Crops(dataset)[:]
         labels = {name: np.asarray(dataset[name][:], np.float64) for name in columns}
         check_hands(source, images, **labels)
         return LabelledImages(images, labels, persons_of(dataset))
 
-    def network(self, height: int, width: int) -> nn.Module:
+    def network(self, data: LabelledImages) -> nn.Module:
         """Return an hourglass."""
         return StackedHourglass(len(JOINTS), size=self.heat, width=self.width, stacks=self.stacks)
 
-    def feed(self, data: LabelledImages) -> Callable[[Tensor, Generator], tuple[Tensor, Tensor]]:
+    def feed(self, data: LabelledImages, network: nn.Module) -> Callable[[Tensor, Generator], tuple[Tensor, Tensor]]:
         """Draw augmented cuts of crops and the places of their joints in the heat maps."""
         windows = [depth.find_window(image) for image in data.images]
         places = torch.from_numpy(np.asarray(data.labels["joints"][..., :2], np.float32))
@@ -116,7 +115,7 @@ class HandsExperiment(Experiment):
         places = (find_peaks(outputs[:, -1]) + 0.5) * (SIDE / self.heat) - 0.5
         return places.double().numpy().round(3)
 
-    def measure(self, estimates: Floats, labels: Mapping[str, Floats]) -> Measured:
+    def measure(self, estimates: Array, labels: Mapping[str, Array]) -> Measured:
         """Compare joints with the true ones, in px, and in mm across the image at the depth of the label."""
         away = np.asarray(estimates, np.float64) - labels["joints"][..., :2]
         errors = np.linalg.norm(away, axis=2)
@@ -168,14 +167,7 @@ def check_hands(name: str, images: Array, joints: Floats, joints_mm: Floats) -> 
 
 def draw_boxes(count: int, generator: Generator) -> Tensor:
     """Return random affine maps from the cut to the crop, (count, 2, 3), both with coordinates from −1 to 1."""
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(shape, generator=generator) * 2 - 1
-
-    angle, zoom = torch.deg2rad(_TURN * uniform(count)), 1 + _ZOOM * uniform(count)
-    cosine, sine = zoom * angle.cos(), zoom * angle.sin()
-    turn = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
-    return torch.cat([turn, uniform(count, 2, 1) * (2 * _SHIFT / SIDE)], 2)
+    return draw_maps(count, generator, rotate=_TURN, zoom=_ZOOM, shift=_SHIFT / SIDE)
 
 
 def cut(crops: Tensor, boxes: Tensor, size: int) -> Tensor:
@@ -187,9 +179,7 @@ def cut(crops: Tensor, boxes: Tensor, size: int) -> Tensor:
 
 def move(places: Tensor, boxes: Tensor, size: int) -> Tensor:
     """Map places (B, K, 2) in px of a crop to px of its cut of that size; whole numbers are pixel centres in both."""
-    sides = (places + 0.5) * (2 / SIDE) - 1
-    inside = torch.linalg.solve(boxes[:, :, :2], (sides - boxes[:, None, :, 2]).transpose(1, 2)).transpose(1, 2)
-    return (inside + 1) * (size / 2) - 0.5
+    return move_points(places, boxes, (SIDE, SIDE), (size, size))
 
 
 def _augmented(crops: Tensor, wanted: Sequence[str], generator: Generator) -> Tensor:

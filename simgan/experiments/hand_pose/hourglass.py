@@ -46,16 +46,16 @@ class _Hourglass(nn.Module):
 
 
 class StackedHourglass(nn.Module):
-    """Images (B, 1, 4S, 4S) in [−1, 1] to the logarithms of heat maps (B, stacks, joints, S, S).
+    """Images (B, channels, 4S, 4S) in [−1, 1] to the logarithms of heat maps (B, stacks, joints, S, S).
 
     S is `size`, a power of 2 from 8 up. `width`: maps as a share of the paper's 256.
     """
 
-    def __init__(self, joints: int, *, size: int = 64, width: float = 1.0, stacks: int = 2) -> None:
+    def __init__(self, joints: int, *, size: int = 64, width: float = 1.0, stacks: int = 2, channels: int = 1) -> None:
         super().__init__()
         maps = max(8, 4 * round(256 * width / 4))
         self.stem = nn.Sequential(
-            nn.Conv2d(1, maps // 4, 7, stride=2, padding=3),
+            nn.Conv2d(channels, maps // 4, 7, stride=2, padding=3),
             _Residual(maps // 4, maps // 2),
             nn.MaxPool2d(2),
             _Residual(maps // 2, maps // 2),

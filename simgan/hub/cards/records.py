@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from safetensors import SafetensorError, safe_open
 from simgan.domains import Terms, Words, all_domains, find
 from simgan.errors import ModelError
 
-PLACES = ("synthetic", "real", "output", "train_real", "models", "model")  # keys of sources and folders
+PLACES = ("synthetic", "real", "output", "train_real", "unlabelled", "models", "model")  # keys of sources and folders
 ABOUT_THE_RUN = ("output", "resume", "push_to_hub", "private", "hub_revision", "push_every")  # not about the model
+OF_ANOTHER = ("shuffled", "first-half", "second-half")  # kinds of sources that are made of another source
+GENERAL = ("classes.json", "points.json")  # results for domains that are not of one task: the first that is there
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w.-]+)?")
 RENDERED = "Apache-2.0: drawn by simgan itself"
 EMBEDDED = {
@@ -29,17 +31,13 @@ class Records:
     """The records of one model; what is not there is empty."""
 
     folder: Path
+    words: Words  # of its domain; those of a task from the results where the domain is not of one
     network: dict[str, Any]  # config.json of the refiner
     header: dict[str, str]  # of its safetensors: simgan_version, preset, step, commit
     parameters: int
     settings: dict[str, Any]  # training.json, without folders of this machine
     measures: list[dict[str, Any]]  # a row for each evaluation during training, without figures that are not finite
     experiment: dict[str, Any]  # written by `simgan evaluate TASK … --output RUN`
-
-    @property
-    def words(self) -> Words:
-        """The words of its domain."""
-        return find(self.network["domain"]).words
 
     @property
     def sources(self) -> list[str]:
@@ -91,11 +89,22 @@ def read_records(folder: Path) -> Records:
         if network.get("model_type") != "simgan-refiner":
             raise ModelError(f"{folder} is not of a simgan refiner: its model_type is {network.get('model_type')!r}")
         settings = without_places(_json(folder / "training.json"))
-        name = find(network["domain"]).words.records
-        experiment = without_places(_json(folder / name)) if name else {}
-        return Records(folder, network, header, parameters, settings, _measures(folder / "metrics.jsonl"), experiment)
+        words = find(network["domain"]).words
+        names = [words.records] if words.task else [name for name in GENERAL if (folder / name).is_file()]
+        experiment = without_places(_json(folder / names[0])) if names else {}
+        if experiment and not words.task:
+            words = _with_task(words, experiment["task"])
+        measures = _measures(folder / "metrics.jsonl")
+        return Records(folder, words, network, header, parameters, settings, measures, experiment)
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise ModelError(f"the records in {folder} cannot be read: {error}") from error
+
+
+def _with_task(words: Words, task: dict[str, Any]) -> Words:
+    """Return words that tell of a task, as its results describe it."""
+    first, labels = task["columns"][0], task["axis"].partition(",")[0].capitalize()
+    named = {"task": task["name"], "networks": "networks", "labels": labels, "figure": first["key"]}
+    return replace(words, **named, metric=labels.lower().replace(" ", "-"), scale=first["factor"], sign=task["unit"])
 
 
 def without_places(values: Any, is_place: bool = False) -> Any:
@@ -129,6 +138,9 @@ def _measures(file: Path) -> list[dict[str, Any]]:
 
 def name_source(source: str) -> str:
     """Return a source without its folder on this machine: `mpiigaze:/home/me/MPIIGaze` → `mpiigaze:MPIIGaze`."""
+    outer, _, inner = source.partition(":")
+    if outer in OF_ANOTHER:
+        return f"{outer}:{name_source(inner)}"
     kind, place = _split(source)
     if kind in EMBEDDED or _is_id(kind, place):
         return source
@@ -165,8 +177,10 @@ def datasets(sources: Sequence[str]) -> list[str]:
 
 
 def _split(source: str) -> tuple[str, str]:
-    """Return the kind of a source, "" where it has none, and the rest."""
+    """Return the kind of a source, "" where it has none, and the rest; of one that is made of another, the other's."""
     kind, colon, place = source.partition(":")
+    if kind in OF_ANOTHER:
+        return _split(place)
     return (kind, place) if colon and kind in ("hub", "folder", *EMBEDDED, *_data_sets()) else ("", source)
 
 

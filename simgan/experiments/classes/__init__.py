@@ -1,0 +1,1 @@
+"""Classes: networks that say what an image shows."""

@@ -1,0 +1,1 @@
+"""Points: networks that find places in images."""
