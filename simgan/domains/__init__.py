@@ -10,13 +10,15 @@ A domain of your own is one file in your own repository: `simgan.register(Domain
 import functools
 from importlib.metadata import entry_points
 
-from simgan.domains.base import Domain, Label, PointsWeight, Recipe, SurfaceWeight, Terms, Words
+from simgan.domains.base import Domain, Label, MarkedWeight, PointsWeight, Recipe, SurfaceWeight, Terms, Words
 from simgan.domains.eyes import EYES
 from simgan.domains.hands import HANDS
 from simgan.errors import ConfigError
+from simgan.images.marks import COLUMNS
 
-__all__ = ["Domain", "Label", "PointsWeight", "Recipe", "SurfaceWeight", "Terms", "Words"]
+__all__ = ["Domain", "Label", "MarkedWeight", "PointsWeight", "Recipe", "SurfaceWeight", "Terms", "Words"]
 
+_SHAPES: dict[str, tuple[int, ...]] = {"points": (-1, 2), "polygons": (-1, -1, 2), "mask": ()}  # of boxes: (−1, 4)
 IMAGES = Domain(
     name="images",
     codec="rgb8",
@@ -27,6 +29,7 @@ IMAGES = Domain(
         purpose="It makes rendered images of the kind below look like the real ones below, before a network is trained "
         "on\nthem with their labels. It is not for images of another kind or scale, or for improving photographs.",
     ),
+    labels={name: Label(_SHAPES.get(kind, (-1, 4)), in_pixels=True, marks=kind) for name, kind in COLUMNS.items()},
 )
 """Images of any kind: the domain of models whose own domain is not registered here."""
 DEFAULT_PRESET = DEFAULT_MODEL = "eyes"

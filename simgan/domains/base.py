@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from simgan.images.marks import Kind
 from simgan.measures.realism import Realism, measure_realism, patch_swd
 from simgan.measures.shift import Shift, flow_shift
 from simgan.measures.statistics import Floats
@@ -52,14 +53,16 @@ PAPER: Mapping[str, Any] = {
 class Label:
     """A column of labels.
 
-    `shape` of one row; −1 is any number. `in_pixels`: the first two numbers of the last axis are x and y in pixels of
-    the image (whole numbers are pixel centres), so that the label moves with the crop. `mirror`: the factors by which
-    its numbers are multiplied where the image is mirrored; x of a label in pixels becomes width − 1 − x. `derive`: the
-    columns from which it can be computed where a source lacks it, and the function of their values.
+    `shape` of one row; −1 is any number. `in_pixels`: it lies in the image and moves with the crop; `marks` says what
+    it is, as in `simgan.images.marks`. Of points, the first two numbers of the last axis are x and y (whole numbers
+    are pixel centres). `mirror`: the factors by which its numbers are multiplied where the image is mirrored; x of a
+    point becomes width − 1 − x. `derive`: the columns from which it can be computed where a source lacks it, and the
+    function of their values.
     """
 
     shape: tuple[int, ...] = ()
     in_pixels: bool = False
+    marks: Kind = "points"
     mirror: tuple[float, ...] = ()
     derive: tuple[tuple[str, ...], Callable[..., Any]] | None = None
 
@@ -134,6 +137,16 @@ class PointsWeight:
 
 
 @dataclass(frozen=True)
+class MarkedWeight:
+    """What the column `column` marks, where the self-regularization weighs more.
+
+    It is one that moves with the crop: points, boxes, polygons or a mask, filled as by `simgan.images.marks.draw`.
+    """
+
+    column: str
+
+
+@dataclass(frozen=True)
 class SurfaceWeight:
     """Surfaces of depth, away from edges: where values (in [−1, 1]) within `reach` px differ by less than `edge`."""
 
@@ -164,7 +177,8 @@ class Domain:
     measure_shift: Callable[..., Shift] | None = None  # gets (before, after, labels, seed=0); None: sums up `shift`
     labels: Mapping[str, Label] = field(default_factory=dict)  # columns that its sources may have
     terms: Mapping[str, Terms] = field(default_factory=dict)  # of its sources, by their kind
-    weight: PointsWeight | SurfaceWeight | None = None  # where the label must not move, and regularization weighs more
+    weight: PointsWeight | MarkedWeight | SurfaceWeight | None = None
+    """Where the label must not move, and the self-regularization weighs more."""
     fit_photometry: Callable[[Photometry, Images, Images], None] | None = None
     """Fits light and tones, in place and without labels, to stored synthetic and real images before the network is
     trained; `SourceError` where they are of another kind. None: refiners have no photometry."""

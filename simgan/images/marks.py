@@ -1,0 +1,157 @@
+"""What a label marks in an image: points, boxes, polygons or a mask, told by the shape of its value.
+
+2 numbers, or (N, 2), are points x, y; whole numbers are pixel centres. 4 numbers, or (N, 4), are boxes x0, y0, x1, y1;
+in a column named `bbox` they are x, y, width, height. K lists of M ≥ 3 corners, (K, M, 2), are polygons. Boxes and
+polygons count from the edge of the image, as those of COCO: 0 is its left edge and its width the right one. An image is
+a mask: what is not 0 is marked (alpha is left out). None and an empty list mark nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from simgan.errors import ImageError
+from simgan.images.files import read as read_image
+
+Kind = Literal["points", "boxes", "bbox", "polygons", "mask"]
+Floats = NDArray[np.float64]
+Size = tuple[int, int]  # width and height in px
+
+COLUMNS: Mapping[str, Kind] = {
+    "points": "points",
+    "keypoints": "points",
+    "boxes": "boxes",
+    "bbox": "bbox",
+    "polygons": "polygons",
+    "mask": "mask",
+}
+"""The columns that mark something in images of any kind."""
+_RADIUS, _LEAST = 0.05, 3.0  # of the disc about a point: share of the shorter side, and px
+
+
+def is_known(value: Any) -> bool:
+    """Return whether a label has a value: None and empty lists are unknown."""
+    return value is not None and not (isinstance(value, list | tuple | np.ndarray) and len(value) == 0)
+
+
+def read_mask(value: Any, column: str = "mask", name: str = "the image") -> NDArray[np.uint8]:
+    """Return a mask as uint8 (H, W), 255 where it is marked and else 0.
+
+    `value`: a PIL image, an array (H, W) or (H, W, C), or the cell of an image column, of bytes or a path.
+    """
+    if isinstance(value, dict):
+        value = read_image(value["bytes"] or value["path"], f"the {column} of {name}")
+    values: NDArray[Any] = np.asarray(value)
+    if values.ndim == 3:
+        values = values[..., : 3 if values.shape[2] > 2 else 1].max(-1)
+    if values.ndim != 2:
+        raise ImageError(f"{name} has a {column} of shape {values.shape}: it must be an image")
+    return np.where(values != 0, 255, 0).astype(np.uint8)
+
+
+def draw(value: Any, column: str, size: Size, name: str = "the image") -> NDArray[np.float32]:
+    """Return where a label must not move: float32 (H, W) in [0, 1], 1 in what it marks and else 0.
+
+    Boxes, polygons and masks are filled. The disc about a point is 5 % of the shorter side wide to each side, and at
+    least 3 px. What lies outside of `size` is cut off. `ImageError` names the column and the image `name` where a value
+    marks nothing that is known, is not finite, or is a mask of another size.
+    """
+    drawn = np.zeros(size[::-1], np.float32)
+    if not is_known(value):
+        return drawn
+    kind, shapes = _read(value, column, size, name)
+    if kind == "mask":
+        drawn[:] = shapes[0] > 0
+    elif kind == "points":
+        down, across = np.ogrid[: size[1], : size[0]]
+        for x, y in shapes[0]:
+            drawn[np.hypot(across - x, down - y) <= max(_RADIUS * min(size), _LEAST)] = 1
+    elif kind == "boxes":
+        for x0, y0, x1, y1 in np.clip(shapes[0], 0, [*size, *size]):
+            drawn[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))] = 1
+    else:
+        import cv2  # the core has no OpenCV
+
+        for corners in shapes:
+            cv2.fillPoly(drawn, [np.round(16 * (corners - 0.5)).astype(np.int32)], 1.0, shift=4)
+    return drawn
+
+
+def check(value: Any, column: str, size: Size, name: str) -> Any:
+    """Return a label of an image of that size as a data set holds it: lists (N, 2), (N, 4) or (K, M, 2), or a mask.
+
+    `ImageError` as for `draw`, and where anything lies outside of the image.
+    """
+    kind, shapes = _read(value, column, size, name)
+    if kind == "mask":
+        return shapes[0]
+    numbers = np.concatenate(shapes).reshape(-1, 2) + (0.5 if kind == "points" else 0)
+    if (numbers < -1).any() or (numbers > np.add(size, 1)).any():  # a pixel is the rounding of those who label
+        raise ImageError(f"{name} has {column} outside of its {size[0]}×{size[1]} pixels: {str(value)[:80]}")
+    if kind != "points" and (numbers <= 1).all():
+        raise ImageError(f"{name} has {column} within its first pixel, {str(value)[:80]}: give pixels, no fractions")
+    return value if kind == "polygons" else np.atleast_2d(np.asarray(value, float)).tolist()
+
+
+def move(value: Any, kind: Kind, scale: tuple[float, float], offset: tuple[float, float]) -> Any:
+    """Return numbers of a label after x and y, from the edges of the image, became `scale` × them + `offset` in px.
+
+    Of points the first two numbers are x and y, and the others stay.
+    """
+    if kind == "polygons":
+        return [move(corners, "boxes", scale, offset) for corners in value]
+    values = np.array(value, float)
+    if kind == "points":
+        values[..., :2] = (values[..., :2] + 0.5) * scale + offset - 0.5
+        return values.tolist()
+    pairs = values.reshape(-1, 2)
+    if kind == "bbox":
+        pairs[1::2] += pairs[::2]
+    pairs[:] = pairs * scale + offset
+    if values.shape[-1] == 4:
+        pairs.reshape(-1, 2, 2).sort(1)  # mirrored boxes begin where they ended
+    if kind == "bbox":
+        pairs[1::2] -= pairs[::2]
+    return values.tolist()
+
+
+def _read(value: Any, column: str, size: Size, name: str) -> tuple[Kind, list[NDArray[Any]]]:
+    """Return the kind, and points (N, 2), boxes (N, 4) with both corners, polygons (M, 2) each, or the mask."""
+    if isinstance(value, dict | Image.Image) or (isinstance(value, np.ndarray) and value.dtype in (bool, np.uint8)):
+        mask = read_mask(value, column, name)
+        if mask.shape != size[::-1]:
+            shape = f"{mask.shape[1]}×{mask.shape[0]}"
+            raise ImageError(f"{name} is {size[0]}×{size[1]} pixels and its {column} {shape}: give both one size")
+        return "mask", [mask]
+    try:
+        depth, parts = _depth(value), value if _depth(value) == 3 else [value]
+        shapes = [np.atleast_2d(np.asarray(part, float)) for part in parts]
+    except (TypeError, ValueError):  # text, or rows of several lengths
+        depth, shapes = 0, [np.empty((0, 0))]
+    width = {len(shape) and shape.shape[1] for shape in shapes}
+    polygons = depth == 3 and width == {2} and all(len(shape) >= 3 for shape in shapes)
+    if not polygons and (depth not in (1, 2) or width not in ({2}, {4})):
+        raise ImageError(
+            f"{name} has {column} that are no points x, y, boxes of 4 numbers, polygons of at least 3 corners or a "
+            f"mask: {str(value)[:80]}"
+        )
+    if not all(np.isfinite(shape).all() for shape in shapes):
+        raise ImageError(f"{name} has {column} that are not finite: {str(value)[:80]}")
+    if polygons:
+        return "polygons", shapes
+    if width == {2}:
+        return "points", shapes
+    boxes = shapes[0]
+    if column == "bbox":
+        boxes = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
+    if (boxes[:, 2:] < boxes[:, :2]).any():
+        remedy = "x, y, width and height" if column == "bbox" else "x0, y0, x1, y1; x, y, width, height are a bbox"
+        raise ImageError(f"{name} has {column} that end before they begin, {str(value)[:80]}: give {remedy}")
+    return "boxes", [boxes]
+
+
+def _depth(value: Any) -> int:
+    return 1 + _depth(value[0]) if isinstance(value, list | tuple | np.ndarray) and len(value) else 0
