@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from simgan.images.marks import Kind
 from simgan.measures.realism import Realism, measure_realism, patch_swd
-from simgan.measures.shift import Shift, flow_shift
+from simgan.measures.shift import Shift, edges_left, flow_shift
 from simgan.measures.statistics import Floats
 from simgan.preparation.photometry import Photometry
 from simgan.preparation.triangulation import Frames, Triangulation
@@ -173,6 +173,9 @@ class Domain:
     shift: Callable[[Images, Images, Mapping[str, Any]], Floats] = flow_shift
     """How far labelled parts moved between images before and after refining, with their labels by column: (N, 2),
     median and 90th percentile of each image in the unit of `words`; NaN where it cannot be measured."""
+    edges_left: Callable[[Images, Images, Mapping[str, Any]], Floats] | None = edges_left
+    """How much is left of the edges of labelled parts, which a measure of shift cannot see: (N,) in [−1, 1], NaN where
+    there were none. None: it is not measured."""
     measure_realism: Callable[..., Realism] = measure_realism  # the fuller measure of `simgan evaluate realism`
     measure_shift: Callable[..., Shift] | None = None  # gets (before, after, labels, seed=0); None: sums up `shift`
     labels: Mapping[str, Label] = field(default_factory=dict)  # columns that its sources may have
