@@ -29,6 +29,7 @@ COLUMNS: Mapping[str, Kind] = {
     "mask": "mask",
 }
 """The columns that mark something in images of any kind."""
+_FINER = 4  # times as fine are areas drawn, and their pixels are the share that is marked
 _RADIUS, _LEAST = 0.05, 3.0  # of the disc about a point: share of the shorter side, and px
 
 
@@ -53,7 +54,7 @@ def read_mask(value: Any, column: str = "mask", name: str = "the image") -> NDAr
 
 
 def draw(value: Any, column: str, size: Size, name: str = "the image") -> NDArray[np.float32]:
-    """Return where a label must not move: float32 (H, W) in [0, 1], 1 in what it marks and else 0.
+    """Return where a label must not move: float32 (H, W) in [0, 1], the share of each pixel that it marks.
 
     Boxes, polygons and masks are filled. The disc about a point is 5 % of the shorter side wide to each side, and at
     least 3 px. What lies outside of `size` is cut off. `ImageError` names the column and the image `name` where a value
@@ -69,14 +70,18 @@ def draw(value: Any, column: str, size: Size, name: str = "the image") -> NDArra
         down, across = np.ogrid[: size[1], : size[0]]
         for x, y in shapes[0]:
             drawn[np.hypot(across - x, down - y) <= max(_RADIUS * min(size), _LEAST)] = 1
-    elif kind == "boxes":
-        for x0, y0, x1, y1 in np.clip(shapes[0], 0, [*size, *size]):
-            drawn[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))] = 1
     else:
         import cv2  # the core has no OpenCV
 
-        for corners in shapes:
-            cv2.fillPoly(drawn, [np.round(16 * (corners - 0.5)).astype(np.int32)], 1.0, shift=4)
+        large: NDArray[np.float32] = np.zeros(np.multiply(drawn.shape, _FINER), np.float32)
+        for shape in shapes:
+            fine = _FINER * shape
+            if kind == "polygons":
+                cv2.fillPoly(large, [np.round(16 * (fine - 0.5)).astype(np.int32)], 1.0, shift=4)
+            else:
+                for x0, y0, x1, y1 in fine.round().astype(int).clip(0):
+                    large[y0:y1, x0:x1] = 1
+        drawn[:] = cv2.resize(large, size, interpolation=cv2.INTER_AREA)
     return drawn
 
 

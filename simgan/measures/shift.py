@@ -119,7 +119,7 @@ def _at_edges(
         edges = steep >= _STEEP
         if area is not None:  # and a pixel beyond, as a border lies between two pixels
             wider = cv2.dilate(area, np.ones((3, 3), np.uint8))
-            edges &= cv2.resize(wider, edges.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+            edges &= cv2.resize(wider, edges.shape[::-1], interpolation=cv2.INTER_NEAREST) >= 0.5
         if edges.any():
             considered = steep if area is None else steep[edges]
             edges &= steep >= np.quantile(considered, 1 - _EDGES)
@@ -127,7 +127,7 @@ def _at_edges(
 
 
 def _marked(images: Array, labels: Mapping[str, Any] | None) -> Sequence[Single | None]:
-    """Return what labels mark in each image, 1 there and else 0; None of all images where there are no such labels."""
+    """Return what labels mark in each image, the share of each pixel; None of all images without such labels."""
     known = {name: values for name in marks.COLUMNS if any(map(marks.is_known, values := (labels or {}).get(name, ())))}
     if not known:
         return [None] * len(images)

@@ -41,8 +41,8 @@ def summarize(shift: Floats) -> ShiftSummary:
 def measure(trainer: Trainer, sheet: Path) -> Record:
     """Return the record of the present step, and write its sample sheet.
 
-    Realism is the mean over the synthetic sources; shift and the edges that are left are those of the worst one: each source has to become real
-    and keep its labels, not their mixture.
+    Realism is the mean over the synthetic sources; shift, and what is left of edges, are those of the worst one: each
+    source has to become real and keep its labels, not their mixture.
     """
     domain, average, data = trainer.domain, trainer.average, trainer.data
     synthetic, real_sources = (
