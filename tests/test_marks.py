@@ -53,9 +53,13 @@ def test_lists_of_boxes_and_polygons_are_drawn_together():
 @pytest.mark.parametrize(
     ("column", "value", "sentence"),
     [
-        ("boxes", [1, 2, 3], "a.png has boxes that are no points x, y"),
-        ("boxes", [[1, 2, 3, 4], [1, 2]], "a.png has boxes that are no points"),
-        ("boxes", "1 2 3 4", "a.png has boxes that are no points"),
+        ("boxes", [1, 2, 3], "a.png has boxes that are no boxes x0, y0, x1, y1"),
+        ("boxes", [[1, 2, 3, 4], [1, 2]], "a.png has boxes that are no boxes"),
+        ("boxes", "1 2 3 4", "a.png has boxes that are no boxes"),
+        ("boxes", [1, 2], "a.png has boxes that are no boxes"),
+        ("points", [1, 2, 3, 4], "a.png has points that are no points x, y"),
+        ("mask", [[1, 2]], "a.png has mask that are no mask, which is an image"),
+        ("corners", [1, 2, 3], "a.png has corners that are no points x, y, boxes x0"),
         ("polygons", [[[1, 2], [3, 4]]], "polygons of at least 3 corners"),
         ("points", [1, float("nan")], "a.png has points that are not finite"),
         ("boxes", [20, 20, 10, 10], "x, y, width, height are a bbox"),
@@ -170,7 +174,7 @@ def test_weights_are_mirrored_with_their_images(folder):
     ("change", "error", "sentence"),
     [
         ({"points": [[5, 90]]}, ImageError, "2.png has points outside of its 40×30 pixels"),
-        ({"boxes": [5, 5, 9]}, ImageError, "2.png has boxes that are no points"),
+        ({"boxes": [5, 5, 9]}, ImageError, "2.png has boxes that are no boxes"),
         ({"mask": "masks/1.png"}, ImageError, "2.png is 40×30 pixels and its mask 80×60"),
         ({"mask": "masks/9.png"}, ImageError, "the mask of .*2.png does not exist"),
         ({"bbox": [1, 1, 5, 5]}, SourceError, "in the column bbox and in objects"),

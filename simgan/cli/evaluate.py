@@ -126,7 +126,7 @@ def _read(refiner: Refiner, source: str, limit: int, seed: int) -> tuple[Array, 
     domain = find(refiner.config.domain)
     data = load(source, size=domain.size, limit=limit, seed=seed)
     images = Crops(data, channels=refiner.config.channels)[:]
-    labels = {name: list(data[name]) for name in (*domain.labels, "person") if name in data.column_names}
+    labels = {name: list(data[name]) for name in (*domain.measured, "person") if name in data.column_names}
     if "person" in labels:
         labels["person"] = ["unknown" if name is None else str(name) for name in labels["person"]]
     return equalize_images(images) if refiner.config.equalize else images, labels

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from simgan.images.marks import Kind
+from simgan.images.marks import COLUMNS, Kind
 from simgan.measures.realism import Realism, measure_realism, patch_swd
 from simgan.measures.shift import Shift, edges_left, flow_shift
 from simgan.measures.statistics import Floats
@@ -102,7 +102,7 @@ class Words:
     shift: str = "90th percentile of an image, mean without the worst 5 %"  # what the figure `shift` is
     short: str = "90th percentile"  # the same, in a legend
     missed: str = "No optical flow was found"  # what is so in the share `shift_failed` of pairs
-    paper: str = "Median and percentile are over the edges of an image, by dense optical flow."
+    paper: str = "Median and percentile are over edges, those that are labelled if any are, by dense optical flow."
     tag: str = "image-to-image"  # of the Hub
     limits: tuple[str, ...] = (
         "Annotation shift is measured by optical flow, which has errors of its own (about 0.1 px).",
@@ -189,3 +189,8 @@ class Domain:
     """Learns what a depth camera does, without labels, from synthetic and real images."""
     unusual_layout: float | None = None
     """`simgan.space.notes.strangeness` above which a visitor's image is unusual; None if layouts are not compared."""
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The columns of labels that measures get where a source has them: its own, and those of any kind of image."""
+        return tuple(dict.fromkeys((*self.labels, *COLUMNS)))

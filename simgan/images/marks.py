@@ -29,6 +29,14 @@ COLUMNS: Mapping[str, Kind] = {
     "mask": "mask",
 }
 """The columns that mark something in images of any kind."""
+_FORMS: Mapping[str | None, str] = {
+    "points": "points x, y",
+    "boxes": "boxes x0, y0, x1, y1",
+    "bbox": "boxes x, y, width, height",
+    "polygons": "polygons of at least 3 corners x, y",
+    "mask": "mask, which is an image",
+    None: "points x, y, boxes x0, y0, x1, y1, polygons of at least 3 corners, or mask",
+}
 _FINER = 4  # times as fine are areas drawn, and their pixels are the share that is marked
 _RADIUS, _LEAST = 0.05, 3.0  # of the disc about a point: share of the shorter side, and px
 
@@ -125,37 +133,37 @@ def move(value: Any, kind: Kind, scale: tuple[float, float], offset: tuple[float
 
 def _read(value: Any, column: str, size: Size, name: str) -> tuple[Kind, list[NDArray[Any]]]:
     """Return the kind, and points (N, 2), boxes (N, 4) with both corners, polygons (M, 2) each, or the mask."""
-    if isinstance(value, dict | Image.Image) or (isinstance(value, np.ndarray) and value.dtype in (bool, np.uint8)):
-        mask = read_mask(value, column, name)
-        if mask.shape != size[::-1]:
-            shape = f"{mask.shape[1]}×{mask.shape[0]}"
-            raise ImageError(f"{name} is {size[0]}×{size[1]} pixels and its {column} {shape}: give both one size")
-        return "mask", [mask]
-    try:
-        depth, parts = _depth(value), value if _depth(value) == 3 else [value]
-        shapes = [np.atleast_2d(np.asarray(part, float)) for part in parts]
-    except (TypeError, ValueError):  # text, or rows of several lengths
-        depth, shapes = 0, [np.empty((0, 0))]
-    width = {len(shape) and shape.shape[1] for shape in shapes}
-    polygons = depth == 3 and width == {2} and all(len(shape) >= 3 for shape in shapes)
-    if not polygons and (depth not in (1, 2) or width not in ({2}, {4})):
-        raise ImageError(
-            f"{name} has {column} that are no points x, y, boxes of 4 numbers, polygons of at least 3 corners or a "
-            f"mask: {str(value)[:80]}"
-        )
+    kind, shapes = _by_shape(value, column, name)
+    if kind is None or COLUMNS.get(column, kind) != kind:
+        text = " is text, as CSV has no lists: use JSON lines" if isinstance(value, str) else ""
+        raise ImageError(f"{name} has {column} that are no {_FORMS[COLUMNS.get(column)]}: {str(value)[:80]}{text}")
     if not all(np.isfinite(shape).all() for shape in shapes):
         raise ImageError(f"{name} has {column} that are not finite: {str(value)[:80]}")
-    if polygons:
-        return "polygons", shapes
-    if width == {2}:
-        return "points", shapes
-    boxes = shapes[0]
-    if column == "bbox":
-        boxes = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
-    if (boxes[:, 2:] < boxes[:, :2]).any():
+    if kind == "mask" and (high_wide := shapes[0].shape) != size[::-1]:
+        own = f"{high_wide[1]}×{high_wide[0]}"
+        raise ImageError(f"{name} is {size[0]}×{size[1]} pixels and its {column} {own}: give both one size")
+    if kind == "bbox":
+        kind, shapes = "boxes", [np.concatenate([shapes[0][:, :2], shapes[0][:, :2] + shapes[0][:, 2:]], 1)]
+    if kind == "boxes" and (shapes[0][:, 2:] < shapes[0][:, :2]).any():
         remedy = "x, y, width and height" if column == "bbox" else "x0, y0, x1, y1; x, y, width, height are a bbox"
         raise ImageError(f"{name} has {column} that end before they begin, {str(value)[:80]}: give {remedy}")
-    return "boxes", [boxes]
+    return kind, shapes
+
+
+def _by_shape(value: Any, column: str, name: str) -> tuple[Kind | None, list[NDArray[Any]]]:
+    """Return the kind, None where a value has no such shape, and its numbers: arrays (N, 2 or 4), or a mask."""
+    if isinstance(value, dict | Image.Image) or (isinstance(value, np.ndarray) and value.dtype in (bool, np.uint8)):
+        return "mask", [read_mask(value, column, name)]
+    depth = _depth(value)
+    try:
+        shapes = [np.atleast_2d(np.asarray(part, float)) for part in (value if depth == 3 else [value])]
+    except (TypeError, ValueError):  # text, or rows of several lengths
+        return None, []
+    if depth == 3:
+        fits = all(shape.ndim == 2 and len(shape) >= 3 and shape.shape[1] == 2 for shape in shapes)
+        return ("polygons" if fits else None), shapes
+    kinds: dict[int, Kind] = {2: "points", 4: "bbox" if column == "bbox" else "boxes"}
+    return (kinds.get(shapes[0].shape[1]) if depth in (1, 2) else None), shapes
 
 
 def _depth(value: Any) -> int:
