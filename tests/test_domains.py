@@ -83,6 +83,7 @@ def test_it_trains_and_its_shift_is_measured_at_its_own_labels(run: Path) -> Non
     assert [row["step"] for row in measured] == [0, 2, 4]
     assert measured[0]["shift"] == pytest.approx(0, abs=0.05)  # an untrained residual changes nothing
     assert measured[0]["shift_failed"] == 0
+    assert measured[0]["edges_left"] == pytest.approx(1, abs=0.02)
 
 
 def test_it_is_refined_in_its_colours_and_size(run: Path) -> None:
@@ -98,7 +99,9 @@ def test_it_is_measured_by_the_command_line(run: Path, capsys: pytest.CaptureFix
     main(["evaluate", "realism", renders, photos, "--model", str(run), "--limit", "16"])
     assert "patch" in capsys.readouterr().out
     main(["evaluate", "shift", renders, "--model", str(run), "--limit", "16"])
-    assert "px" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "px" in out and "% of the width" in out
+    assert float(re.search(r"edges left +([\d.]+) %", out)[1]) > 80
 
 
 def test_its_card_is_pushed_and_loaded_and_the_space_refines_with_it(

@@ -78,7 +78,14 @@ def evaluate_shift(
         result = domain.measure_shift(before, after, labels, seed=seed)
     else:
         words, distances = domain.words, domain.shift(before, after, labels)
-        result = measure_shift(distances, labels, moved=words.part, unit=words.unit, note=words.paper, seed=seed)
+        further: dict[str, Any] = {}
+        if words.unit == "px":
+            further["mean of 90th percentiles"] = (distances[:, 1] / before.shape[2], 100, 2, " % of the width")
+        if domain.edges_left is not None:
+            further["edges left"] = (domain.edges_left(before, after, labels), 100, 1, " %")
+        result = measure_shift(
+            distances, labels, moved=words.part, unit=words.unit, further=further, note=words.paper, seed=seed
+        )
     if output is not None:
         write_json(output, as_json(result, refiner, synthetic, limit=limit, seed=seed))
     print(f"how far the {result.moved} moved, over {result.count} pairs of images; not measured in {result.missed:.1%}")
@@ -119,7 +126,7 @@ def _read(refiner: Refiner, source: str, limit: int, seed: int) -> tuple[Array, 
     domain = find(refiner.config.domain)
     data = load(source, size=domain.size, limit=limit, seed=seed)
     images = Crops(data, channels=refiner.config.channels)[:]
-    labels = {name: list(data[name]) for name in (*domain.labels, "person") if name in data.column_names}
+    labels = {name: list(data[name]) for name in (*domain.measured, "person") if name in data.column_names}
     if "person" in labels:
         labels["person"] = ["unknown" if name is None else str(name) for name in labels["person"]]
     return equalize_images(images) if refiner.config.equalize else images, labels

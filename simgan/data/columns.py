@@ -10,6 +10,7 @@ from datasets import Dataset, Features, Image, Sequence, Value
 
 from simgan.domains import Label, all_domains
 from simgan.errors import SourceError
+from simgan.images import marks
 
 Row = dict[str, Any]
 
@@ -26,7 +27,7 @@ def labels() -> dict[str, Label]:
 def column_types() -> dict[str, Any]:
     """Return the types of all columns that a source may have; a source has some of them."""
     types: dict[str, Any] = {"image": Image(), "person": Value("string"), "file_name": Value("string")}
-    return types | {name: _type(label.shape) for name, label in labels().items()}
+    return types | {name: Image() if label.marks == "mask" else _type(label.shape) for name, label in labels().items()}
 
 
 def _type(shape: tuple[int, ...]) -> Any:
@@ -58,27 +59,52 @@ def as_dataset(rows: Iterable[Row], columns: Features) -> Dataset:
         raise SourceError(f"a column holds values of several kinds ({error}): make them one") from error
 
 
-def known(label: Any) -> bool:
-    """Return whether a label has a value: None and empty lists are unknown."""
-    return label is not None and not (isinstance(label, list | np.ndarray) and len(label) == 0)
+known = marks.is_known
 
 
 def check_labels(row: Row) -> Row:
     """Return the row; `SourceError` names a label that is not finite numbers of its shape."""
     for name, label in labels().items():
-        if not known(value := row.get(name)):
+        if not known(value := row.get(name)) or label.marks == "mask":
             continue
-        try:
-            with np.errstate(over="ignore"):
-                found: np.ndarray = np.asarray(value, np.float32)
-        except (TypeError, ValueError):
-            found = np.empty(0)
-        shape = tuple(size if want < 0 else want for want, size in zip(label.shape, found.shape, strict=False))
-        if found.shape != shape or found.ndim != len(label.shape) or not np.isfinite(found).all():
+        if label.marks == "polygons":  # of different numbers of corners
+            fits = isinstance(value, list) and all(_has_shape(corners, label.shape[1:]) for corners in value)
+        else:
+            fits = _has_shape(value, label.shape)
+        if not fits:
             wanted = " × ".join("N" if n < 0 else str(n) for n in label.shape)
             wanted = f"{wanted} numbers" if wanted else "a number"
             raise SourceError(f"{row.get('file_name')} has a label {name} that is not {wanted}: {str(value)[:80]}")
     return row
+
+
+def lift_boxes(row: Mapping[str, Any]) -> Row:
+    """Return a row, or the types of columns, with the boxes of COCO-like `objects` as a column `bbox` that can move.
+
+    What else `objects` holds, a dictionary of lists or a list of dictionaries, stays there as a dictionary of lists.
+    """
+    objects = row.get("objects")
+    if isinstance(kinds := getattr(objects, "feature", None), Mapping):
+        objects = {name: Sequence(kind) for name, kind in kinds.items()}
+    elif isinstance(objects, list) and all(isinstance(one, Mapping) for one in objects):
+        objects = {name: [one[name] for one in objects] for name in (objects[0] if objects else ())}
+    if not isinstance(objects, Mapping) or (objects and "bbox" not in objects):
+        return dict(row)
+    if "bbox" in row:
+        raise SourceError("there are boxes in the column bbox and in objects: leave out one of them")
+    rest = {name: value for name, value in objects.items() if name != "bbox"}
+    lifted = {name: value for name, value in row.items() if name != "objects"}
+    return lifted | ({"objects": rest} if rest else {}) | {"bbox": objects.get("bbox")}
+
+
+def _has_shape(value: Any, wanted: tuple[int, ...]) -> bool:
+    try:
+        with np.errstate(over="ignore"):
+            found: np.ndarray = np.asarray(value, np.float32)
+    except (TypeError, ValueError):
+        return False
+    shape = tuple(size if want < 0 else want for want, size in zip(wanted, found.shape, strict=False))
+    return found.shape == shape and found.ndim == len(wanted) and bool(np.isfinite(found).all())
 
 
 def derivable(columns: Iterable[str]) -> dict[str, tuple[tuple[str, ...], Callable[..., Any]]]:
@@ -95,15 +121,18 @@ def derive(row: Row) -> Row:
 
 
 def mirrored(row: Mapping[str, Any], width: int) -> Row:
-    """Return the labels of an image of that width after mirroring: x becomes width − 1 − x, directions change sides."""
+    """Return the labels of an image of that width after mirroring: x becomes width − 1 − x, directions change sides.
+
+    Boxes and polygons are mirrored as the image is, and masks become arrays.
+    """
     turned = dict(row)
     for name, label in labels().items():
         if not known(row.get(name)) or not (label.mirror or label.in_pixels):
             continue
-        values = np.array(row[name], float)
         if label.mirror:
-            values = values * np.reshape(label.mirror, label.shape[-1:])
-        if label.in_pixels:
-            values[..., 0] = width - 1 - values[..., 0]
-        turned[name] = values.tolist()
+            turned[name] = (np.asarray(row[name], float) * np.reshape(label.mirror, label.shape[-1:])).tolist()
+        if label.marks == "mask":
+            turned[name] = marks.read_mask(row[name])[:, ::-1]
+        elif label.in_pixels:
+            turned[name] = marks.move(turned[name], label.marks, (-1, 1), (width, 0))
     return turned

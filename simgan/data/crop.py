@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from simgan.data.columns import Row, known, labels
 from simgan.domains.base import Size
 from simgan.errors import ConfigError, SourceError
+from simgan.images import marks
 from simgan.images.files import MAXIMUM_PIXELS
 
 CLOSE = 0.2  # an image whose sides are at most this share larger than the crop's is cut, not resized
@@ -152,6 +154,14 @@ class Crop:
         return moved
 
     def move_labels(self, row: Row) -> Row:
-        """Return the row with all of its labels in pixels moved."""
-        moving = [name for name, label in labels().items() if label.in_pixels and known(row.get(name))]
-        return row | {name: self.move(row[name]).tolist() for name in moving}
+        """Return the row with all of its labels in pixels moved; masks, cut to the nearest pixel, become arrays."""
+        scale = self.size[0] / self.width, self.size[1] / self.height
+        offset = -self.left * scale[0], -self.top * scale[1]
+
+        def moved(value: Any, kind: marks.Kind) -> Any:
+            if kind == "mask":
+                return self.cut(marks.read_mask(value).astype(np.uint16)).astype(np.uint8)
+            return marks.move(value, kind, scale, offset)
+
+        moving = {name: label.marks for name, label in labels().items() if label.in_pixels and known(row.get(name))}
+        return row | {name: moved(row[name], kind) for name, kind in moving.items()}

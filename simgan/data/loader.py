@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from simgan.domains.base import PointsWeight
-from simgan.errors import ImageError, SourceError
+from simgan.data.columns import labels
+from simgan.domains.base import MarkedWeight, PointsWeight
+from simgan.errors import ConfigError, ImageError, SourceError
+from simgan.images.marks import COLUMNS, draw
 
 
 class Crops:
@@ -25,6 +27,7 @@ class Crops:
         order = dataset._indices  # of rows, after select, shuffle or filter; None where all are in place
         self._order = np.arange(len(dataset)) if order is None else order.column(0).to_numpy()
         self._circles: dict[str, np.ndarray] = {}
+        self._marked: set[str] = set()  # columns that mark something
         first = self.each([0])[0]
         self.shape: tuple[int, ...] = first.shape
         self.dtype: np.dtype[Any] = first.dtype
@@ -51,13 +54,17 @@ class Crops:
         """Return images by number, whatever their sizes."""
         return [self._decode(row) for row in self._order[indices]]
 
-    def masks(self, indices: Sequence[int] | np.ndarray, weight: PointsWeight) -> np.ndarray:
-        """Return soft discs float32 (N, H, W) in [0, 1], 1 over the labelled points of a domain's `weight`.
+    def masks(self, indices: Sequence[int] | np.ndarray, weight: PointsWeight | MarkedWeight) -> np.ndarray:
+        """Return masks float32 (N, H, W) in [0, 1], 1 where the label must not move; 0 in images without the label.
 
-        The edge is 2 px wide; where an image has no points the mask is 0.
+        Of points, soft discs whose edge is 2 px wide; else what the column marks: `ConfigError` where it does not move
+        with the crop, `SourceError` where it is missing or marks nothing in any image.
         """
         high, wide = self.shape[:2]
         rows = self._order[indices]
+        if isinstance(weight, MarkedWeight):
+            self._check_marked(weight.column)
+            return np.stack([self._drawn(row, weight.column) for row in rows])
         if weight.column not in self._table.column_names:
             return np.zeros((len(rows), high, wide), np.float32)
         if weight.column not in self._circles:
@@ -68,6 +75,24 @@ class Crops:
         discs = np.clip((radius * np.float32(weight.grow) - np.sqrt(across + down)) / 2 + np.float32(0.5), 0, 1)
         masks: np.ndarray = np.where(radius > 0, discs, np.float32(0)).max(1)
         return masks
+
+    def _check_marked(self, column: str) -> None:
+        if column in self._marked:
+            return
+        label = labels().get(column)
+        if label is None or not label.in_pixels:
+            raise ConfigError(
+                f"the column {column} does not move with the crop: name it as one of {', '.join(COLUMNS)}"
+            )
+        if column not in self._table.column_names:
+            raise SourceError(f"there is no column {column}: the images have {', '.join(self._table.column_names)}")
+        if not any(self._drawn(row, column).any() for row in self._order):
+            raise SourceError(f"the column {column} marks nothing in any image: give pixels of these images")
+        self._marked.add(column)
+
+    def _drawn(self, row: Any, column: str) -> np.ndarray:
+        high, wide = self.shape[:2]
+        return draw(self._table.column(column)[row].as_py(), column, (wide, high), f"image {row} of the data set")
 
     def _decode(self, row: int) -> np.ndarray:
         cell = self._cells[row].as_buffer()  # None where there is none

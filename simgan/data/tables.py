@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 from datasets import Dataset, Features, Image, load_dataset, load_from_disk
 from datasets.exceptions import DatasetNotFoundError
 
-from simgan.data.columns import Row, as_dataset, column_types, derivable, derive, image_cell, known, labels
+from simgan.data.columns import Row, as_dataset, column_types, derivable, derive, image_cell, known, labels, lift_boxes
 from simgan.data.crop import Crop, Wanted
 from simgan.data.source import Source, files_of, parsing
 from simgan.errors import ImageError, SourceError
+from simgan.images import marks
 from simgan.images.codecs import GREY8
 from simgan.images.files import SUFFIXES, Kind, decode, pictures, read_kind
 
@@ -29,8 +30,9 @@ def open_folder(path: str, wanted: Wanted) -> Source:
     """List images of any kind below a folder; hidden files are left out, and `.npy` files if there are any others.
 
     Their names relative to the folder, with "/", become `file_name`, by which a metadata.csv or metadata.jsonl beside
-    them gives labels. uint16 is depth in mm, which is never interpolated. Images at most 20 % larger than the size are
-    cut from the centre, others resized with the crop's aspect; without a size they stay as they are.
+    them gives labels; a `mask` there names another image, relative to the metadata, which is no image of the source.
+    uint16 is depth in mm, which is never interpolated. Images at most 20 % larger than the size are cut from the
+    centre, others resized with the crop's aspect; without a size they stay as they are.
     """
     missing = f"images below it; their names end in {', '.join(sorted(SUFFIXES))}"
     folder, files = files_of(path, "folder", ["**/*"], missing)
@@ -40,6 +42,7 @@ def open_folder(path: str, wanted: Wanted) -> Source:
         raise SourceError(f"folder: {folder} has no {missing}")
     rows: dict[str, Row] = {}
     columns: dict[str, Any] = {}
+    masks: set[str] = set()
     for file in files:
         if file.name in METADATA:
             types, content = _metadata(file)
@@ -47,10 +50,13 @@ def open_folder(path: str, wanted: Wanted) -> Source:
             within = file.parent.relative_to(folder)
             for row in content:
                 row["file_name"] = (within / str(row["file_name"])).as_posix()
+                if isinstance(mask := row.get("mask"), str):
+                    masks.add((within / mask).as_posix())
+                    row["mask"] = {"bytes": None, "path": str(file.parent / mask)}
                 rows[row["file_name"]] = row
     columns.pop("file_name", None)  # it is the last one
     columns = {"image": None} | dict.fromkeys(derivable(columns)) | columns
-    tasks = [(name, rows.get(name, {"file_name": name})) for name in names]
+    tasks = [(name, rows.get(name, {"file_name": name})) for name in names if name not in masks]
     read = partial(_read_file, folder, _each(wanted, len(tasks)))
     return Source(f"folder:{folder}", tasks, read, _features(columns), look=partial(_look_at_file, folder))
 
@@ -69,7 +75,7 @@ def _metadata(file: Path) -> tuple[dict[str, Any], list[Row]]:
 def _features(columns: dict[str, Any]) -> Features:
     """Return the types of columns and of those that are added; labels have those of their domains."""
     types = column_types()
-    columns = columns | dict.fromkeys((*derivable(columns), "file_name"))
+    columns = lift_boxes(columns) | dict.fromkeys((*derivable(columns), "file_name"))
     return Features({name: types.get(name, kind) for name, kind in columns.items()})
 
 
@@ -90,20 +96,28 @@ def _each(wanted: Wanted, images: int) -> Wanted:
 def _crop_rows(array: np.ndarray, row: Row, wanted: Wanted, name: str, kind: str = "") -> list[Row]:
     """Fit an image and its labels to what is wanted, and add labels that can be computed; `name` is that in errors."""
     known_labels = labels()
-    row = {key: value if key not in known_labels or known(value) else None for key, value in row.items()}
+    row = {key: value if key not in known_labels or known(value) else None for key, value in lift_boxes(row).items()}
     if row.get("person") is not None:
         row["person"] = str(row["person"])  # a name that looks like a number
     with parsing(kind + name, "labels of images"):
+        size = array.shape[1], array.shape[0]
+        row |= {key: marks.check(row[key], key, size, name) for key in marks.COLUMNS if known(row.get(key))}
         if wanted.size is not None or wanted.window:
             array = wanted.to_channels(array)
         if wanted.size is not None:
-            crop = Crop.fitting((array.shape[1], array.shape[0]), wanted.size).corrected(wanted.correction)
+            crop = Crop.fitting(size, wanted.size).corrected(wanted.correction)
             array, row = crop.cut(array), crop.move_labels(row)
         row = derive(row)
         if not wanted.window:
-            return [row | {"image": image_cell(array)}]
+            return [_stored(array, row)]
         windows = wanted.windows((array.shape[1], array.shape[0]), name)
-        return [crop.move_labels(row) | {"image": image_cell(crop.cut(array))} for crop in windows]
+        return [_stored(crop.cut(array), crop.move_labels(row)) for crop in windows]
+
+
+def _stored(array: np.ndarray, row: Row) -> Row:
+    """Return the row with its image and its masks as cells of a data set."""
+    masks = {key: image_cell(value) for key, value in row.items() if isinstance(value, np.ndarray)}
+    return row | masks | {"image": image_cell(array)}
 
 
 def is_prepared(path: Path) -> bool:
@@ -150,10 +164,10 @@ def _open_dataset(dataset: Dataset, name: str, wanted: Wanted) -> Source:
     if not len(dataset):
         raise SourceError(f"{name} is empty")
     columns = dict(dataset.features)
-    dataset = dataset.cast_column("image", Image(decode=False))
-    fits = not derivable(columns) and _fits(dataset, wanted)
-    table = dataset.cast_column("image", Image()) if fits else None
-    table = None if wanted.window else table
+    for column in {"image", "mask"} & {name for name, kind in columns.items() if isinstance(kind, Image)}:
+        dataset = dataset.cast_column(column, Image(decode=False))
+    fits = not derivable(columns) and lift_boxes(columns) == columns and _fits(dataset, wanted)
+    table = dataset.cast(Features(columns)) if fits and not wanted.window else None
     read, look = partial(_read_row, dataset, _each(wanted, len(dataset)), name), partial(_look_at_row, dataset, name)
     return Source(name, range(len(dataset)), read, _features(columns), table=table, look=look)
 

@@ -11,13 +11,13 @@ import functools
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 
-from simgan.domains.base import Domain, Label, PointsWeight, Recipe, SurfaceWeight, Terms, Words
+from simgan.domains.base import Domain, Label, MarkedWeight, PointsWeight, Recipe, SurfaceWeight, Terms, Words
 from simgan.domains.eyes import EYES
 from simgan.domains.hands import HANDS
 from simgan.domains.images import IMAGES
 from simgan.errors import ConfigError
 
-__all__ = ["Domain", "Label", "PointsWeight", "Recipe", "SurfaceWeight", "Terms", "Words"]
+__all__ = ["Domain", "Label", "MarkedWeight", "PointsWeight", "Recipe", "SurfaceWeight", "Terms", "Words"]
 
 DEFAULT_PRESET = DEFAULT_MODEL = "eyes"
 DEFAULT = EYES  # crops have its size where none is given

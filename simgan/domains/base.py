@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from simgan.images.marks import COLUMNS, Kind
 from simgan.measures.realism import Realism, measure_realism, patch_swd
-from simgan.measures.shift import Shift, flow_shift
+from simgan.measures.shift import Shift, edges_left, flow_shift
 from simgan.measures.statistics import Floats
 from simgan.preparation.photometry import Photometry
 from simgan.preparation.triangulation import Frames, Triangulation
@@ -56,14 +57,16 @@ FEWEST = 0.4
 class Label:
     """A column of labels.
 
-    `shape` of one row; −1 is any number. `in_pixels`: the first two numbers of the last axis are x and y in pixels of
-    the image (whole numbers are pixel centres), so that the label moves with the crop. `mirror`: the factors by which
-    its numbers are multiplied where the image is mirrored; x of a label in pixels becomes width − 1 − x. `derive`: the
-    columns from which it can be computed where a source lacks it, and the function of their values.
+    `shape` of one row; −1 is any number. `in_pixels`: it lies in the image and moves with the crop; `marks` says what
+    it is, as in `simgan.images.marks`. Of points, the first two numbers of the last axis are x and y (whole numbers
+    are pixel centres). `mirror`: the factors by which its numbers are multiplied where the image is mirrored; x of a
+    point becomes width − 1 − x. `derive`: the columns from which it can be computed where a source lacks it, and the
+    function of their values.
     """
 
     shape: tuple[int, ...] = ()
     in_pixels: bool = False
+    marks: Kind = "points"
     mirror: tuple[float, ...] = ()
     derive: tuple[tuple[str, ...], Callable[..., Any]] | None = None
 
@@ -103,7 +106,7 @@ class Words:
     shift: str = "90th percentile of an image, mean without the worst 5 %"  # what the figure `shift` is
     short: str = "90th percentile"  # the same, in a legend
     missed: str = "No optical flow was found"  # what is so in the share `shift_failed` of pairs
-    paper: str = "Median and percentile are over the edges of an image, by dense optical flow."
+    paper: str = "Median and percentile are over edges, those that are labelled if any are, by dense optical flow."
     tag: str = "image-to-image"  # of the Hub
     limits: tuple[str, ...] = (
         "Annotation shift is measured by optical flow, which has errors of its own (about 0.1 px).",
@@ -138,6 +141,16 @@ class PointsWeight:
 
 
 @dataclass(frozen=True)
+class MarkedWeight:
+    """What the column `column` marks, where the self-regularization weighs more.
+
+    It is one that moves with the crop: points, boxes, polygons or a mask, filled as by `simgan.images.marks.draw`.
+    """
+
+    column: str
+
+
+@dataclass(frozen=True)
 class SurfaceWeight:
     """Surfaces of depth, away from edges: where values (in [−1, 1]) within `reach` px differ by less than `edge`."""
 
@@ -164,13 +177,17 @@ class Domain:
     shift: Callable[[Images, Images, Mapping[str, Any]], Floats] = flow_shift
     """How far labelled parts moved between images before and after refining, with their labels by column: (N, 2),
     median and 90th percentile of each image in the unit of `words`; NaN where it cannot be measured."""
+    edges_left: Callable[[Images, Images, Mapping[str, Any]], Floats] | None = edges_left
+    """How much is left of the edges of labelled parts, which a measure of shift cannot see: (N,) in [−1, 1], NaN where
+    there were none. None: it is not measured."""
     measure_realism: Callable[..., Realism] = measure_realism  # the fuller measure of `simgan evaluate realism`
     measure_shift: Callable[..., Shift] | None = None  # gets (before, after, labels, seed=0); None: sums up `shift`
     labels: Mapping[str, Label] = field(default_factory=dict)  # columns that its sources may have
     terms: Mapping[str, Terms] = field(default_factory=dict)  # of its sources, by their kind
     recognize: Callable[[Images], float] | None = None
     """Share of stored images that plainly are of this kind; below `FEWEST` a set is refused. None: all are taken."""
-    weight: PointsWeight | SurfaceWeight | None = None  # where the label must not move, and regularization weighs more
+    weight: PointsWeight | MarkedWeight | SurfaceWeight | None = None
+    """Where the label must not move, and the self-regularization weighs more."""
     fit_photometry: Callable[[Photometry, Images, Images], None] | None = None
     """Fits light and tones, in place and without labels, to stored synthetic and real images before the network is
     trained; `SourceError` where they are of another kind. None: refiners have no photometry."""
@@ -178,3 +195,8 @@ class Domain:
     """Learns what a depth camera does, without labels, from synthetic and real images."""
     unusual_layout: float | None = None
     """`simgan.space.notes.strangeness` above which a visitor's image is unusual; None if layouts are not compared."""
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The columns of labels that measures get where a source has them: its own, and those of any kind of image."""
+        return tuple(dict.fromkeys((*self.labels, *COLUMNS)))

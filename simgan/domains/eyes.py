@@ -108,6 +108,7 @@ EYES = Domain(
     recipes=RECIPES,
     words=WORDS,
     shift=iris_shift,
+    edges_left=None,
     measure_shift=measure_iris_shift,
     labels=LABELS,
     terms=TERMS,

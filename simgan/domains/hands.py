@@ -105,6 +105,7 @@ HANDS = Domain(
     words=WORDS,
     realism=depth_realism,
     shift=surface_shift,
+    edges_left=None,
     measure_realism=measure_depth_realism,
     measure_shift=measure_surface_shift,
     labels=LABELS,

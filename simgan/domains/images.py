@@ -1,6 +1,7 @@
 """Images of any kind, in grey or colour: the domain of whatever is no eye and no hand."""
 
-from simgan.domains.base import PATCHES, Domain, Recipe, Words
+from simgan.domains.base import PATCHES, Domain, Label, Recipe, Words
+from simgan.images.marks import COLUMNS
 
 RECIPES = {
     "images": Recipe(
@@ -16,5 +17,14 @@ WORDS = Words(
     "them with their labels. It is not for images of another kind or scale, or for improving photographs.",
 )
 
-IMAGES = Domain(name="images", codec="rgb8", size=None, recipes=RECIPES, words=WORDS)
+_SHAPES: dict[str, tuple[int, ...]] = {"points": (-1, 2), "polygons": (-1, -1, 2), "mask": ()}  # of boxes: (−1, 4)
+
+IMAGES = Domain(
+    name="images",
+    codec="rgb8",
+    size=None,
+    recipes=RECIPES,
+    words=WORDS,
+    labels={name: Label(_SHAPES.get(kind, (-1, 4)), in_pixels=True, marks=kind) for name, kind in COLUMNS.items()},
+)
 """Also the domain of models whose own domain is not registered here."""

@@ -72,7 +72,8 @@ def measure_surface_shift(
     if before.shape != after.shape:
         raise ImageError(f"pairs of images are needed, not {before.shape} and {after.shape}")
     distances, there, now = surface_shift(before, after, {}), before > 0, after > 0
-    lost, gained = (moved.sum((1, 2)) / there.sum((1, 2)).clip(1) for moved in (there & ~now, now & ~there))
+    shares = [moved.sum((1, 2)) / there.sum((1, 2)).clip(1) for moved in (there & ~now, now & ~there)]
+    lost, gained = (np.where(np.isfinite(distances[:, 0]), share, np.nan) for share in shares)
     return measure_shift(
         distances,
         labels or {},

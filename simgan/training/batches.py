@@ -15,7 +15,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from simgan.data.loader import Crops
-from simgan.domains.base import PointsWeight
+from simgan.domains.base import MarkedWeight, PointsWeight
 from simgan.errors import SourceError
 from simgan.images.arrays import Array, equalize_images, to_array
 from simgan.images.depth import Window, find_window, to_tensor
@@ -116,7 +116,7 @@ class Batches:
 
         return self._collect(numbers, read)
 
-    def masks(self, weight: PointsWeight, numbers: Numbers) -> NDArray[np.float32]:
+    def masks(self, weight: PointsWeight | MarkedWeight, numbers: Numbers) -> NDArray[np.float32]:
         """Return masks (N, H, W) of images by number, 1 where the label must not move; 0 where a source has none."""
 
         def read(images: Images, index: Numbers, _: Numbers) -> NDArray[Any]:

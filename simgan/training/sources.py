@@ -60,7 +60,7 @@ def load(config: TrainingConfig) -> TrainingData:
 
     def labels(data: Dataset) -> dict[str, Any]:
         some = data.select(_evenly(data, MEASURED))
-        return {name: some[name][:] for name in domain.labels if name in data.column_names and not depth}
+        return {name: some[name][:] for name in domain.measured if name in data.column_names and not depth}
 
     shadows = learned.get("triangulation")
     held_out = {name: measured(images(rest, shadows)) for name, (_, rest) in synthetic.items()}

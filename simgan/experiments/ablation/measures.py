@@ -87,4 +87,4 @@ def _read(source: str, config: TrainingConfig, seed: int) -> tuple[Images, dict[
     images: Images = Crops(data, channels=codecs.get(domain.codec).channels)[:]
     if recipe.refiner.get("equalize"):
         images = equalize_images(images)
-    return images, {name: data[name][:] for name in domain.labels if name in data.column_names}
+    return images, {name: data[name][:] for name in domain.measured if name in data.column_names}
