@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from simgan import __version__
-from simgan.data import Crops, load
+from simgan.data import load
 from simgan.domains import DEFAULT_MODEL, find
+from simgan.domains.base import Size
+from simgan.errors import ImageError
 from simgan.experiments import COMMANDS
 from simgan.experiments.base import Real, Synthetic
 from simgan.experiments.files import write_json
+from simgan.experiments.sources import read_images
 from simgan.images.arrays import Array, equalize_images
 from simgan.measures.realism import Realism
 from simgan.measures.shift import Figure, Shift, measure_shift
@@ -25,6 +28,7 @@ def evaluate_realism(
     /,
     model: str = DEFAULT_MODEL,
     limit: int = 500,
+    size: Size | None = None,
     seed: int = 0,
     output: Path | None = None,
 ) -> None:
@@ -37,11 +41,14 @@ def evaluate_realism(
         real: a source of real ones that training did not see.
         model: a shipped refiner, a folder, or a Hub id.
         limit: at most so many images of each.
+        size: width and height to which images are resized, where the model's domain has no size of its own.
         seed: draws them.
         output: a JSON file for the figures.
     """
     refiner = Refiner.from_pretrained(model)
-    (raw, labels), (target, theirs) = (_read(refiner, source, limit, seed) for source in (synthetic, real))
+    (raw, labels), (target, theirs) = (_read(refiner, source, size, limit, seed) for source in (synthetic, real))
+    if raw.shape[1:] != target.shape[1:]:
+        raise ImageError("images of the two sides differ in size: give --size W H, to which all are resized")
     refined, persons = np.stack(list(refiner.refine(iter(raw)))), (labels.get("person"), theirs.get("person"))
     result = find(refiner.config.domain).measure_realism(refined, target, raw, persons=persons, seed=seed)
     if output is not None:
@@ -60,7 +67,13 @@ def evaluate_realism(
 
 
 def evaluate_shift(
-    synthetic: Synthetic, /, model: str = DEFAULT_MODEL, limit: int = 1000, seed: int = 0, output: Path | None = None
+    synthetic: Synthetic,
+    /,
+    model: str = DEFAULT_MODEL,
+    limit: int = 1000,
+    size: Size | None = None,
+    seed: int = 0,
+    output: Path | None = None,
 ) -> None:
     """Measure how far refining moves the labelled parts of images, by the measure of their domain.
 
@@ -68,11 +81,12 @@ def evaluate_shift(
         synthetic: a source of synthetic images.
         model: a shipped refiner, a folder, or a Hub id.
         limit: at most so many images.
+        size: width and height to which images are resized, where the model's domain has no size of its own.
         seed: draws them.
         output: a JSON file for the figures.
     """
     refiner = Refiner.from_pretrained(model)
-    domain, (before, labels) = find(refiner.config.domain), _read(refiner, synthetic, limit, seed)
+    domain, (before, labels) = find(refiner.config.domain), _read(refiner, synthetic, size, limit, seed)
     after = np.stack(list(refiner.refine(iter(before))))
     if domain.measure_shift is not None:
         result = domain.measure_shift(before, after, labels, seed=seed)
@@ -121,11 +135,15 @@ def as_json(
     return {"kind": kind, "measured_on": measured_on | settings} | asdict(result)
 
 
-def _read(refiner: Refiner, source: str, limit: int, seed: int) -> tuple[Array, dict[str, list[Any]]]:
+def _read(
+    refiner: Refiner, source: str, size: Size | None, limit: int, seed: int
+) -> tuple[Array, dict[str, list[Any]]]:
     """Return images of a source as the refiner sees them (equalized if it was trained so), and labels by column."""
     domain = find(refiner.config.domain)
-    data = load(source, size=domain.size, limit=limit, seed=seed)
-    images = Crops(data, channels=refiner.config.channels)[:]
+    channels = refiner.config.channels
+    data = load(source, size=size or domain.size, channels=channels, limit=limit, seed=seed)
+    images = read_images(data, source, channels)
+    domain.check_kind(source, images)
     labels = {name: list(data[name]) for name in (*domain.measured, "person") if name in data.column_names}
     if "person" in labels:
         labels["person"] = ["unknown" if name is None else str(name) for name in labels["person"]]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from simgan.errors import SourceError
 from simgan.images.marks import COLUMNS, Kind
 from simgan.measures.realism import Realism, measure_realism, patch_swd
 from simgan.measures.shift import Shift, edges_left, flow_shift
@@ -200,3 +201,13 @@ class Domain:
     def measured(self) -> tuple[str, ...]:
         """The columns of labels that measures get where a source has them: its own, and those of any kind of image."""
         return tuple(dict.fromkeys((*self.labels, *COLUMNS)))
+
+    def check_kind(self, source: str, images: Images) -> None:
+        """Raise `SourceError` where stored images of a source are plainly of another kind; a control may be."""
+        if self.recognize is None or source.startswith("shuffled:"):
+            return
+        if (share := self.recognize(images)) < FEWEST:
+            raise SourceError(
+                f"{source} shows no {self.words.images}: the {self.words.part} is found in {share:.0%} of its images; "
+                "for images of another kind there is --preset images, and models trained with it"
+            )

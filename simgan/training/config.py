@@ -83,6 +83,8 @@ class TrainingConfig:
     realism_loss: str = "cross-entropy"  # ℓ_real of eq. 3.
     label_weight: float = 5.0
     """By how much more the self-regularization weighs pixels where the label must not move, as the domain defines."""
+    weight: str | None = None
+    """The column of labels that says where that is: points, boxes, polygons or a mask, as `simgan.images.marks`."""
     reduction: str = "mean"  # mean, or the paper's sum, over patches and pixels.
     gradient_penalty: float = 0.0
     """γ of R1, the penalty on the discriminator's gradient in real images, in every eighth of its updates; 0: none."""

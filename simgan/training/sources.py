@@ -15,7 +15,7 @@ from simgan.data.sources import load as load_source
 from simgan.data.splits import hold_out
 from simgan.data.survey import Survey, survey
 from simgan.domains import of_preset
-from simgan.domains.base import FEWEST, Domain, PointsWeight, Size
+from simgan.domains.base import MarkedWeight, PointsWeight, Size
 from simgan.errors import ConfigError, SourceError
 from simgan.images import codecs
 from simgan.images.arrays import MINIMUM_SIZE, Array
@@ -46,7 +46,7 @@ def load(config: TrainingConfig) -> TrainingData:
     if domain.learn_triangulation and config.preparation:
         frames = [partial(_frames, [data for data, _ in side.values()]) for side in (synthetic, real)]
         learned["triangulation"] = from_main(partial(domain.learn_triangulation, *frames))
-    if config.label_weight and isinstance(weight, PointsWeight):
+    if config.label_weight and isinstance(weight, PointsWeight) and not config.weight:
         synthetic = {name: (_with_points(training, weight), rest) for name, (training, rest) in synthetic.items()}
 
     def images(data: Dataset, shadows: Triangulation | None = None) -> Crops:
@@ -65,8 +65,11 @@ def load(config: TrainingConfig) -> TrainingData:
     shadows = learned.get("triangulation")
     held_out = {name: measured(images(rest, shadows)) for name, (_, rest) in synthetic.items()}
     held_out_real = {name: measured(images(rest)) for name, (_, rest) in real.items()}
+    if config.weight:
+        for training, _ in synthetic.values():
+            images(training).masks([0], MarkedWeight(config.weight))  # refuses a column that marks nothing
     for name, some in (held_out | held_out_real).items():
-        check_kind(domain, name, some)
+        domain.check_kind(name, some)
     return TrainingData(
         [images(synthetic[name][0], shadows) for name in config.synthetic],
         [images(real[name][0]) for name in config.real],
@@ -76,17 +79,6 @@ def load(config: TrainingConfig) -> TrainingData:
         learned,
         resolved,
     )
-
-
-def check_kind(domain: Domain, source: str, images: Array) -> None:
-    """Raise `SourceError` where stored images of a source are plainly not of the domain; a control may be."""
-    if domain.recognize is None or source.startswith("shuffled:"):
-        return
-    if (share := domain.recognize(images)) < FEWEST:
-        raise SourceError(
-            f"{source} does not show {domain.words.images}: {domain.words.part} found in {share:.0%} of its images; "
-            "choose --preset images"
-        )
 
 
 def resolve(config: TrainingConfig) -> tuple[dict[str, Any], list[str]]:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from simgan.discriminator import GROUP, REFINED, Discriminator
 from simgan.domains import of_preset
-from simgan.domains.base import SurfaceWeight
+from simgan.domains.base import MarkedWeight, SurfaceWeight
 from simgan.errors import require
 from simgan.history import History
 from simgan.images import codecs
@@ -225,7 +225,7 @@ class Trainer:
 
     def _weight(self, synthetic: Tensor, numbers: NDArray[np.int64]) -> Tensor | None:
         """Return weights (B, 1, H, W) of the self-regularization: higher where the label must not move."""
-        weight = self.domain.weight
+        weight = MarkedWeight(self.config.weight) if self.config.weight else self.domain.weight
         if weight is None or not self.config.label_weight:
             return None
         if isinstance(weight, SurfaceWeight):
