@@ -180,8 +180,10 @@ def test_channels_and_equalization_are_the_models(tables, tmp_path):
 def test_rivals_take_unlabelled_images_that_are_not_of_the_test(tables, tmp_path):
     with pytest.raises(ConfigError, match="--unlabelled"):
         run_experiment(Sources(experiment(tables, arms=("fda",))))
-    with pytest.raises(ConfigError, match="holds the images of the test"):
+    with pytest.raises(ConfigError, match="holds 20 of the 20 images of the test"):
         run_experiment(Sources(experiment(tables, arms=("fda",), unlabelled=tables["real"])))
+    with pytest.raises(ConfigError, match="holds 10 of the 20 images of the test"):
+        run_experiment(Sources(experiment(tables, arms=("real",), train_real=f"first-half:{tables['real']}")))
     nameless = write(tmp_path / "nameless.parquet", ["bar"] * 5, 70, column="note")
     one = Sources(experiment(tables, arms=("synthetic", "matched"), unlabelled=nameless))
     two = Sources(experiment(tables, arms=("synthetic", "matched"), unlabelled=tables["other"]))
