@@ -35,7 +35,7 @@ def drawn(names, seed, side=24):
 
 
 def write(path, names, seed, column="label", sides=(24,)):
-    images = [drawn([name], seed + n, sides[n % len(sides)])[0] for n, name in enumerate(names)]
+    images = [drawn([name], 1000 * seed + n, sides[n % len(sides)])[0] for n, name in enumerate(names)]
     rows = Dataset.from_dict({"image": [image_cell(image) for image in images], column: list(names)})
     rows.to_parquet(path)
     return str(path)
