@@ -61,6 +61,8 @@ def test_balanced_accuracy_is_the_mean_of_the_classes_recalls():
     assert result.figures["balanced_accuracy"] == pytest.approx((5 / 6 + 1 / 2) / 2)
     assert result.columns["balanced_accuracy"].mean() == pytest.approx((5 / 6 + 1 / 2) / 2)
     assert result.figures["accuracy"] == pytest.approx(6 / 8)
+    alike = ClassesExperiment("x", "y").measure(truth[:, None], {"class": truth}).columns["balanced_accuracy"]
+    assert np.allclose(alike, 1)  # however many images of a class are drawn
     assert result.errors.tolist() == [0, 0, 0, 0, 0, 1, 0, 1]  # classes that were likelier
 
 
