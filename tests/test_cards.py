@@ -122,6 +122,8 @@ def test_curves_are_the_same_bytes_every_time(run):
         (f"{SECRET}/eyes.parquet", "eyes.parquet", "unknown"),
         (r"C:\Users\me\eyes", "eyes", "unknown"),
         ("folder:..", "folder:folder", "unknown"),
+        (f"first-half:mpiigaze:{SECRET}/MPIIGaze/", "first-half:mpiigaze:MPIIGaze", "cc-by-nc-sa-4.0"),
+        (f"second-half:{SECRET}/photos.parquet", "second-half:photos.parquet", "unknown"),
     ],
 )
 def test_a_source_is_named_without_its_place_and_with_its_licence(source, shown, licence):

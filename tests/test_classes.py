@@ -35,7 +35,7 @@ def drawn(names, seed, side=24):
 
 
 def write(path, names, seed, column="label", sides=(24,)):
-    images = [drawn([name], seed + n, sides[n % len(sides)])[0] for n, name in enumerate(names)]
+    images = [drawn([name], 1000 * seed + n, sides[n % len(sides)])[0] for n, name in enumerate(names)]
     rows = Dataset.from_dict({"image": [image_cell(image) for image in images], column: list(names)})
     rows.to_parquet(path)
     return str(path)
@@ -61,6 +61,8 @@ def test_balanced_accuracy_is_the_mean_of_the_classes_recalls():
     assert result.figures["balanced_accuracy"] == pytest.approx((5 / 6 + 1 / 2) / 2)
     assert result.columns["balanced_accuracy"].mean() == pytest.approx((5 / 6 + 1 / 2) / 2)
     assert result.figures["accuracy"] == pytest.approx(6 / 8)
+    alike = ClassesExperiment("x", "y").measure(truth[:, None], {"class": truth}).columns["balanced_accuracy"]
+    assert np.allclose(alike, 1)  # however many images of a class are drawn
     assert result.errors.tolist() == [0, 0, 0, 0, 0, 1, 0, 1]  # classes that were likelier
 
 
@@ -180,8 +182,10 @@ def test_channels_and_equalization_are_the_models(tables, tmp_path):
 def test_rivals_take_unlabelled_images_that_are_not_of_the_test(tables, tmp_path):
     with pytest.raises(ConfigError, match="--unlabelled"):
         run_experiment(Sources(experiment(tables, arms=("fda",))))
-    with pytest.raises(ConfigError, match="holds the images of the test"):
+    with pytest.raises(ConfigError, match="holds 20 of the 20 images of the test"):
         run_experiment(Sources(experiment(tables, arms=("fda",), unlabelled=tables["real"])))
+    with pytest.raises(ConfigError, match="holds 10 of the 20 images of the test"):
+        run_experiment(Sources(experiment(tables, arms=("real",), train_real=f"first-half:{tables['real']}")))
     nameless = write(tmp_path / "nameless.parquet", ["bar"] * 5, 70, column="note")
     one = Sources(experiment(tables, arms=("synthetic", "matched"), unlabelled=nameless))
     two = Sources(experiment(tables, arms=("synthetic", "matched"), unlabelled=tables["other"]))

@@ -115,6 +115,19 @@ def test_a_refiner_that_changes_nothing_makes_the_same_arm(tmp_path):
     assert difference["error"] == {"value": 0, "low": 0, "high": 0}
 
 
+def test_rivals_get_statistics_of_photographs_and_not_their_labels():
+    arms = ("synthetic", "fda", "matched", "synthetic+colour", "synthetic+randaugment")
+    sources = sources_of(arms=arms, unlabelled="camera:eyes", seeds=1)
+    rows = run_experiment(sources)
+    assert [row.name for row in rows] == [*arms]
+    assert len({row.errors.tobytes() for row in rows}) == len(arms)
+    raw, matched = (sources.of(rows[place].arm) for place in (0, 2))
+    assert np.array_equal(raw.labels["angles"], matched.labels["angles"])
+    light = [images.mean((1, 2)).std() for images in (raw.images, matched.images, sources.test.images)]
+    assert light[0] > 3 * light[1]  # renders differ in light, equalized photographs do not
+    assert light[0] > 3 * light[2]
+
+
 def test_a_finetuned_copy_leaves_its_network_alone(tmp_path):
     options = {"train_real": "camera:eyes", "arms": ("synthetic", "real"), "seeds": 1}
     sources = sources_of(**options, finetune=(8, 16))

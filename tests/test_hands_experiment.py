@@ -139,6 +139,8 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_trained(sources):
         _ = Sources(experiment(synthetic, str(sources / "half.parquet"))).test
     with pytest.raises(ConfigError, match="has 24 images, too few for 3 × 10"):
         run_experiment(Sources(experiment(synthetic, real, arms=("3x-synthetic",), limit=10)))
+    with pytest.raises(ConfigError, match="fda, matched are for images of 8 bits"):
+        run_experiment(Sources(experiment(synthetic, real, arms=("fda",), unlabelled="camera:hands", limit=4)))
     with pytest.raises(ConfigError, match="heat maps of 20 px"):
         experiment(heat=20)
     with pytest.raises(ConfigError, match=r"synthetic\+noise\+holes"):

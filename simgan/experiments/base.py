@@ -165,7 +165,12 @@ class Experiment(ABC):
 
     def check(self, trained_on: LabelledImages, used_on: LabelledImages, names: tuple[str, str]) -> None:
         """Raise `ConfigError` where a network that is trained on some images cannot be used on others; both names."""
-        (high, wide), (other_high, other_wide) = (data.images.shape[1:3] for data in (trained_on, used_on))
+        self.check_size(trained_on.images, used_on.images, names)
+
+    @staticmethod
+    def check_size(images: Array, others: Array, names: tuple[str, str]) -> None:
+        """Raise `ConfigError` where two sets of images differ in size; both names."""
+        (high, wide), (other_high, other_wide) = images.shape[1:3], others.shape[1:3]
         if (high, wide) != (other_high, other_wide):
             told = f"{names[0]} has images of {wide}×{high} px, {names[1]} of {other_wide}×{other_high}"
             raise ConfigError(f"{told}: give --size W H, to which both are resized")

@@ -96,15 +96,24 @@ class Sources:
 
     def check(self, arm: Arm) -> None:
         """Raise `ConfigError` where a network of the arm cannot be tested, or fine-tuned, as the experiment wants."""
-        trained, name = (
-            self.unrefined(arm),
-            self.experiment.train_real if arm.kind == "real" else self.experiment.synthetic,
-        )
-        self.experiment.check(trained, self.test, (str(name), self.experiment.real))
-        if self.experiment.finetune:
-            self.experiment.check(trained, self.train, (str(name), str(self.experiment.train_real)))
-        if arm.kind in RIVALS and self._unlabelled.shape[1:] != trained.images.shape[1:]:
-            raise ConfigError("unlabelled images have another size than the synthetic ones: give --size W H")
+        experiment, trained = self.experiment, self.unrefined(arm)
+        name = str(experiment.train_real if arm.kind == "real" else experiment.synthetic)
+        experiment.check(trained, self.test, (name, experiment.real))
+        if experiment.finetune:
+            experiment.check(trained, self.train, (name, str(experiment.train_real)))
+        if experiment.finetune or arm.kind == "real":
+            self._check_apart(self.train.images, str(experiment.train_real))
+        if arm.kind in RIVALS:
+            name = str(experiment.unlabelled or experiment.train_real)
+            experiment.check_size(trained.images, self._unlabelled, (experiment.synthetic, name))
+            self._check_apart(equalize_images(self._unlabelled) if self._equalized else self._unlabelled, name)
+
+    def _check_apart(self, images: Array, source: str) -> None:
+        seen = {image.tobytes() for image in images}
+        count, shared = len(self.test.images), sum(image.tobytes() in seen for image in self.test.images)
+        if shared > count / 20:  # a few of any set may look the same
+            told = f"{source} holds {shared} of the {count} images of the test ({self.experiment.real})"
+            raise ConfigError(f"{told}: give others, such as first-half:SOURCE, and second-half:SOURCE to test on")
 
     @cached_property
     def _unlabelled(self) -> Array:
@@ -113,8 +122,6 @@ class Sources:
         if name is None and self._train is None:
             rivals = " and ".join(RIVALS)
             raise ConfigError(f"{rivals} need real images without labels: name their source with --unlabelled")
-        if name == self.experiment.real and name not in SIMULATORS:
-            raise ConfigError(f"{name} holds the images of the test: name other ones with --unlabelled")
         data = self._train
         if name is not None:
             data = _without_persons(self._load_real(name, self.experiment.limit, _UNLABELLED), self._test, name)
