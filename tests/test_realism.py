@@ -93,8 +93,18 @@ def test_colour_images_are_measured_and_shown_by_their_rows():
     real, raw = (np.repeat(images[..., None], 3, axis=-1) for images in grey)
     result = measure_realism(raw, real, raw)
     patches, told = result.rows
-    assert patches.raw.value == patch_swd(*reversed(grey))
+    assert patches.raw.value == pytest.approx(patch_swd(*reversed(grey)), rel=0.1)  # other patches, other directions
     assert (patches.name, patches.factor, told.name, told.unit) == ("patch distance", 1000, "classifier accuracy", " %")
+
+
+def test_another_hue_is_a_distance_though_its_grey_is_the_same():
+    rng = np.random.default_rng(0)
+    grey = rng.integers(60, 180, (20, 32, 32, 1))
+    reddish = np.clip(grey + np.array([40, -20, 10]), 0, 255).astype(np.uint8)
+    neutral = np.repeat(grey, 3, -1).astype(np.uint8)
+    assert patch_swd(reddish, neutral) > 3 * patch_swd(neutral[::2], neutral[1::2])
+    with pytest.raises(ImageError, match="of the same channels"):
+        patch_swd(reddish, reddish[..., 0])
 
 
 def test_what_gives_no_realism_is_refused():

@@ -97,8 +97,8 @@ def resolve(config: TrainingConfig) -> tuple[dict[str, Any], list[str]]:
         return {}, [*lines, _describe(config, sizes, domain.size)]
     if deep := [found.source for found in everything if found.deep]:
         raise ConfigError(
-            f"{deep[0]} holds images of 16 bits, and the preset {config.preset} is for 8: convert them, or choose "
-            "--preset hands for depth in millimetres"
+            f"{deep[0]} holds images of 16 bits, and the preset {config.preset} is for 8: convert them, or choose a "
+            "preset of depth"
         )
     channels = config.channels
     if channels is None:
@@ -142,7 +142,7 @@ def _describe(config: TrainingConfig, sizes: NDArray[np.int64], size: Size | Non
         origin += f" from images resized to {size[0]}×{size[1]}" if size and not recipe else f" of {found}"
     else:
         asked = f"{size[0]}×{size[1]}" if size else found
-        origin = asked if asked == found else f"{asked}, cut from and resized from {found}"
+        origin = asked if asked == found else f"{asked}, cut and resized from {found}"
     return f"training on {origin}, {what}"
 
 
