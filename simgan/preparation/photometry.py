@@ -93,7 +93,6 @@ def _slopes(x: Tensor) -> Tensor:
     return (brightness @ inverse.T)[:, 1:]
 
 
-@torch.compiler.assume_constant_result
 @torch.inference_mode(False)  # what is kept serves training too
 @functools.lru_cache(maxsize=4)  # sizes; each takes as much memory as one image
 def _fit(height: int, width: int) -> tuple[Tensor, Tensor]:
