@@ -1,13 +1,36 @@
 """Images of any kind, in grey or colour: the domain of whatever is no eye and no hand."""
 
-from simgan.domains.base import PATCHES, Domain, Label, Recipe, Words
+from simgan.domains.base import Domain, Label, Layer, Recipe, Words
 from simgan.images.marks import COLUMNS
 
+LAYERS: tuple[Layer, ...] = (
+    ("conv", 4, 2, 32),
+    ("conv", 4, 2, 64),
+    ("conv", 3, 1, 96),
+    ("conv", 3, 1, 64),
+    ("conv", 1, 1, 2),
+)
+
 RECIPES = {
+    # Colours, light and backgrounds may change, and edges may not: hence ψ is the structure of edges, whatever their
+    # colours, and λ follows from the bounds on shift and fading. 7×7 kernels see 55 px, so that a part is told from its background. Noise gives each image colours of its
+    # own. A discriminator of patches alone makes everything the colour of the usual patch; one that also judges whole
+    # images (with R1, and the momentum that goes with it) keeps parts and backgrounds apart. It sees images shifted, and
+    # not in other tones, as tones are what has to be learnt. `docs/your-own-images.md` has what was tried.
     "images": Recipe(
-        {"width": 12, "kernel_size": 7, "blocks": 4, "predict_residual": True, "padding": "reflect"},
-        {"layers": PATCHES},
-        {"transform": "gradients", "preparation": False},
+        {"width": 12, "kernel_size": 7, "blocks": 4, "predict_residual": True, "padding": "reflect", "noise": True},
+        {"layers": LAYERS, "whole": 32, "slope": 0.2},
+        {
+            "steps": 600,
+            "refiner_updates": 1,
+            "history_size": 0,
+            "transform": "structure",
+            "steer": True,
+            "gradient_penalty": 0.4,
+            "betas": (0.0, 0.999),
+            "augment": ("translation",),
+            "preparation": False,
+        },
     ),
 }
 

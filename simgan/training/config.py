@@ -27,7 +27,7 @@ _RULES: tuple[tuple[str, Callable[[Any], object], str], ...] = (
     ("evaluate_every keep_checkpoints", lambda n: n >= 1, "at least 1"),
     ("seed refiner_warm_up discriminator_warm_up history_size push_every", lambda n: n >= 0, "at least 0"),
     ("regularization_weight label_weight gradient_penalty max_grad_norm", lambda x: x >= 0, "at least 0"),
-    ("learning_rate max_shift max_median_shift", lambda x: 0 < x < math.inf, "greater than 0"),
+    ("learning_rate max_shift max_median_shift max_faded", lambda x: 0 < x < math.inf, "greater than 0"),
     ("holdout", lambda share: 0 < share < 1, "a share between 0 and 1"),
     ("decay", lambda share: 0 <= share <= 1, "in [0, 1]"),
     ("ema_decay", lambda share: 0 <= share < 1, "in [0, 1)"),
@@ -93,6 +93,7 @@ class TrainingConfig:
     max_shift: float = 1.1
     """Bound on the mean annotation shift (worst 5 % left out), px at 55 px width (the paper's figure), or mm."""
     max_median_shift: float = 0.4  # Bound on the median annotation shift, px at 55 px width, or mm.
+    max_faded: float = 0.2  # Bound on how much of the edges may fade, where that is measured (1 − edges left).
 
     learning_rate: float = 4e-4  # Of both networks (Adam).
     betas: tuple[float, float] = (0.5, 0.999)  # Of Adam; 0.5 as in DCGAN (Radford et al. 2016).
