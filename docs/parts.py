@@ -16,7 +16,7 @@ CLASSES = ("nut", "washer", "gear", "bracket")
 
 
 def outline(part: str) -> tuple[np.ndarray, float]:
-    """Return the outline of a part, (N, 2) about its centre with a radius of 1, and the radius of its hole (0: none)."""
+    """Return the outline of a part, (N, 2) about its centre with a radius of 1, and the radius of its hole or 0."""
     if part == "bracket":
         return np.array([(-0.8, -0.8), (-0.2, -0.8), (-0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (-0.8, 0.8)]), 0.0
     corners = {"nut": 6, "washer": 48, "gear": 40}[part]

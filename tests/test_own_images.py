@@ -21,9 +21,9 @@ from simgan.training.sources import load, resolve
 QUICK = {
     "steps": 2,
     "evaluate_every": 1,
-    "batch_size": 4,
+    "batch_size": 8,
     "discriminator_warm_up": 1,
-    "history_size": 8,
+    "history_size": 0,
     "trackers": (),
 }
 
@@ -273,7 +273,7 @@ def test_a_data_set_trains_with_its_labels_and_from_another_model(tmp_path):
 
 
 def test_settings_that_do_not_exist_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match="there is no such setting: .*'stepz'"):
+    with pytest.raises(ConfigError, match=r"there is no such setting: .*'stepz'"):
         simgan.train(texture(3), texture(3), output=tmp_path, stepz=3)
     with pytest.raises(SourceError, match="the real images are int: give a folder, a data set, an array or a list"):
         simgan.train(texture(3), 7, output=tmp_path)

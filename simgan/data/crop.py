@@ -100,9 +100,9 @@ class Crop:
         return cls(float(centre[0] + 0.5 - width / 2), float(centre[1] + 0.5 - height / 2), width, height, size)
 
     @classmethod
-    def fitting(cls, frame: Size, size: Size) -> Crop:
-        """Return the centre of a frame that is at most 20 % larger; else the largest box of the same aspect."""
-        if all(abs(f / s - 1) <= CLOSE and f >= s for f, s in zip(frame, size, strict=True)):
+    def fitting(cls, frame: Size, size: Size, *, cut: bool = True) -> Crop:
+        """Return the largest box of the size's aspect; with `cut` the centre of a frame that is at most 20 % larger."""
+        if cut and all(abs(f / s - 1) <= CLOSE and f >= s for f, s in zip(frame, size, strict=True)):
             return cls((frame[0] - size[0]) // 2, (frame[1] - size[1]) // 2, *size, size)
         scale = min(frame[0] / size[0], frame[1] / size[1])
         width, height = size[0] * scale, size[1] * scale

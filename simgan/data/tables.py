@@ -17,6 +17,7 @@ from datasets.exceptions import DatasetNotFoundError
 from simgan.data.columns import Row, as_dataset, column_types, derivable, derive, image_cell, known, labels, lift_boxes
 from simgan.data.crop import Crop, Wanted
 from simgan.data.source import Source, files_of, parsing
+from simgan.domains import all_domains
 from simgan.errors import ImageError, SourceError
 from simgan.images import marks
 from simgan.images.codecs import GREY8
@@ -31,8 +32,8 @@ def open_folder(path: str, wanted: Wanted) -> Source:
 
     Their names relative to the folder, with "/", become `file_name`, by which a metadata.csv or metadata.jsonl beside
     them gives labels; a `mask` there names another image, relative to the metadata, which is no image of the source.
-    uint16 is depth in mm, which is never interpolated. Images at most 20 % larger than the size are cut from the
-    centre, others resized with the crop's aspect; without a size they stay as they are.
+    uint16 is depth in mm, which is never interpolated. Images are resized, those of another aspect cut first; with
+    the size of a domain, images at most 20 % larger are cut from the centre. Without a size they stay as they are.
     """
     missing = f"images below it; their names end in {', '.join(sorted(SUFFIXES))}"
     folder, files = files_of(path, "folder", ["**/*"], missing)
@@ -105,7 +106,8 @@ def _crop_rows(array: np.ndarray, row: Row, wanted: Wanted, name: str, kind: str
         if wanted.size is not None or wanted.window:
             array = wanted.to_channels(array)
         if wanted.size is not None:
-            crop = Crop.fitting(size, wanted.size).corrected(wanted.correction)
+            cut = any(domain.size == wanted.size for domain in all_domains())  # such frames show the same scale
+            crop = Crop.fitting(size, wanted.size, cut=cut).corrected(wanted.correction)
             array, row = crop.cut(array), crop.move_labels(row)
         row = derive(row)
         if not wanted.window:

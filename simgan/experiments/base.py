@@ -95,7 +95,7 @@ class Experiment(ABC):
     unlabelled: str | None = None
     """Real images for the arms fda and matched, which need no labels; by default those of --train-real."""
     size: Size | None = None
-    """Width and height in px of all images: at most 20 % larger ones are cut, others resized with their aspect. By
+    """Width and height in px to which all images are resized, those of another aspect cut to it first. By
     default that of the refiner's domain, or as they are."""
     test_persons: tuple[str, ...] = ()  # test on these persons alone
     finetune: tuple[int, ...] = ()  # also go on with so many real images after each arm

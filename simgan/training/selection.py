@@ -16,10 +16,10 @@ Record = dict[str, Any]
 
 
 def excess(record: Record, config: TrainingConfig) -> float:
-    """Return shift, or fading of edges, as a share of its bound: at most 1 is allowed; NaN if shift was not measured."""
+    """Return shift, or fading of edges, as a share of its bound: at most 1 is allowed; NaN if it was not measured."""
     shift = max(record["shift"] / config.max_shift, record["shift_median"] / config.max_median_shift)
     faded = 1 - record.get("edges_left", 1.0)  # of domains that measure it
-    return max(shift, faded / config.max_faded) if np.isfinite(shift) else shift
+    return max(shift, faded / config.max_faded) if np.isfinite(shift) and np.isfinite(faded) else shift
 
 
 def best(records: Sequence[Record], config: TrainingConfig) -> Record:
