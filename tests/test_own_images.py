@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 
 import simgan
 from simgan import ConfigError, ModelError, Refiner, SourceError, Stopped
+from simgan.cli import main
 from simgan.simulators.eyes import renders as eyes
 from simgan.training import selection
 from simgan.training.config import TrainingConfig, from_command_line, preset, to_command_line
@@ -291,3 +293,13 @@ def test_a_log_that_interrupts_leaves_a_checkpoint_to_go_on_from(tmp_path):
     simgan.train(texture(20), texture(20), output=tmp_path, resume=True, **QUICK)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "shift" in row] == [0, 1, 2]
+
+
+def test_refining_things_with_a_refiner_of_eyes_warns(tmp_path):
+    things = folder(tmp_path / "things", texture(10, (55, 35)))
+    with pytest.warns(UserWarning, match="the input shows no eye crops: the iris is found in"):
+        main(["refine", things, str(tmp_path / "out"), "--model", "eyes"])
+    crops = folder(tmp_path / "crops", [Image.fromarray(image) for image in eyes.render(range(10))[0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        main(["refine", crops, str(tmp_path / "out2"), "--model", "eyes"])

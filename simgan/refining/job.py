@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
+from simgan.domains import find
 from simgan.errors import ImageError, SourceError
+from simgan.images import codecs
 from simgan.images.arrays import Array
 from simgan.images.files import read
 from simgan.refining.engine import RefinerLike, ShouldStop, check, raise_if_stopped, refine
@@ -20,6 +23,9 @@ RECORD = ".simgan-refine.json"
 AHEAD = 256  # files, or rows of a data set, that are read before they are refined together
 PIXELS = 2**24  # of them at most, so that large images do not fill the memory
 Item = TypeVar("Item")
+
+
+SOME = 8  # images of one size, from which on it is said that they are of another kind
 
 
 @dataclass
@@ -89,10 +95,26 @@ class Job:
 
     def _refine(self, batch: list[tuple[Item, Any]]) -> Iterator[tuple[Item, Any, Any]]:
         images = [image for _, image in batch]
+        if not self.done.images:
+            self._warn_of_another_kind(images)
         refined = refine(self.refiner, images, self.strength, self.batch_size, self.should_stop)
         self.done.images += len(batch)
         for (item, image), one in zip(batch, refined, strict=True):
             yield item, image, one
+
+    def _warn_of_another_kind(self, images: Sequence[Any]) -> None:
+        """Warn where the first images are plainly not what the refiner is for: it would do something to them."""
+        domain, codec = find(self.refiner.config.domain), codecs.get(self.refiner.config.codec)
+        stored = [check(self.refiner, image, "an image") for image in images]
+        alike = [image for image in stored if (image.shape, image.dtype) == (stored[0].shape, np.uint8)]
+        if len(alike) < SOME:
+            return
+        try:
+            domain.check_kind("the input", codec.planes(np.stack(alike)))
+        except SourceError as error:
+            warnings.warn(str(error), stacklevel=2)
+        except ImportError:  # without OpenCV, which the core has not, it is not known
+            pass
 
 
 def record(refiner: RefinerLike, strength: float, copy: Sequence[str] = ()) -> dict[str, Any]:
