@@ -10,6 +10,7 @@ import pytest
 
 from simgan import Discriminator, Refiner
 from simgan.cli import main
+from simgan.measures.two_sample import measure_two_sample
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,8 @@ def test_broken_images_are_listed_or_end_with_their_name(simulated, model, tmp_p
     assert "left out: broken.png cannot be read" in told.err
 
 
-def test_measures_are_printed_and_written(simulated, model, tmp_path, capsys):
+def test_measures_are_printed_and_written(simulated, model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(measure_two_sample.__kwdefaults__, "steps", 60)  # for speed
     synthetic, real = (f"folder:{simulated / world}" for world in ("simulator", "camera"))
     main(["evaluate", "realism", synthetic, real, "--model", model, "--output", str(tmp_path / "realism.json")])
     main(["evaluate", "shift", synthetic, "--model", model, "--output", str(tmp_path / "shift.json")])

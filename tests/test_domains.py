@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from PIL import Image
 from simgan import ConfigError, Domain, Refiner, domains, register
 from simgan.cli import main
 from simgan.domains import Label
+from simgan.measures.two_sample import measure_two_sample
 
 HERE = Path(__file__).parent
 ENTRY_POINT = "[simgan.domains]\nplates = plates:PLATES\n"
@@ -94,7 +96,10 @@ def test_it_is_refined_in_its_colours_and_size(run: Path) -> None:
     assert (refined.mode, refined.size) == ("RGB", (96, 72))
 
 
-def test_it_is_measured_by_the_command_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_measured_by_the_command_line(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(cast(Any, measure_two_sample).__kwdefaults__, "steps", 5)  # for speed
     renders, photos = str(run.parent / "renders"), str(run.parent / "photos")
     main(["evaluate", "realism", renders, photos, "--model", str(run), "--limit", "16"])
     assert "patch" in capsys.readouterr().out
