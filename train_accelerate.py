@@ -23,17 +23,17 @@ except ModuleNotFoundError as error:
 
 def run(config: TrainingConfig, **parts: Any) -> None:
     """Train as configured, or continue a run that was stopped."""
-    run = Run(config, load(config), **parts)
-    for _ in run.refiner_warm_up():  # R alone, on the self-regularization
-        run.trainer.update_refiner(adversarial=False)
-    for _ in run.discriminator_warm_up():  # D alone
-        run.trainer.update_discriminator()
-    for _ in run.steps():  # Algorithm 1
-        for _ in range(config.refiner_updates):  # K_g updates of θ on L_R (eq. 1)
-            run.trainer.update_refiner()
-        for _ in range(config.discriminator_updates):  # K_d updates of φ on L_D (eq. 2)
+    with Run(config, load(config), **parts) as run:
+        for _ in run.refiner_warm_up():  # R alone, on the self-regularization
+            run.trainer.update_refiner(adversarial=False)
+        for _ in run.discriminator_warm_up():  # D alone
             run.trainer.update_discriminator()
-    run.finish()
+        for _ in run.steps():  # Algorithm 1
+            for _ in range(config.refiner_updates):  # K_g updates of θ on L_R (eq. 1)
+                run.trainer.update_refiner()
+            for _ in range(config.discriminator_updates):  # K_d updates of φ on L_D (eq. 2)
+                run.trainer.update_discriminator()
+        run.finish()
 
 
 def train(

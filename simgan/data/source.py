@@ -24,7 +24,8 @@ class Source:
     """Where rows come from. Tasks and `read` can be pickled, so that other processes can read.
 
     A task is one image, or several where `single` is False. `read` raises a `SimGANError` that names the broken file.
-    `table` holds the same rows where they need not be read. `look` tells size and mode of a task's image.
+    `table` holds the same rows where they need not be read. `look` tells size and colours of a task's image without
+    reading it, and `classes` are those of the tasks' images, in a column `label`.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Source:
     single: bool = True
     table: Dataset | None = None
     look: Callable[[Task], Kind] | None = None
+    classes: Sequence[Any] | None = None
 
     def rows(self, broken: list[str] | None = None) -> Iterator[Row]:
         """Yield the rows of all tasks. Errors are appended to the list `broken`; without one they are raised."""

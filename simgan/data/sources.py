@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from datasets import Dataset, Image
+from datasets import Dataset
 
 from simgan.data.adapters import ADAPTERS
 from simgan.data.columns import Row, as_dataset, features, image_cell
@@ -115,23 +115,17 @@ def _open_half(second: bool, place: str, wanted: Wanted) -> Source:
     Neighbours in file order look alike, so that a random half would hold near copies of the other half's images. The
     middle one of an odd number is in the second half.
     """
-    data = read(place, replace(wanted, limit=None))
-    classes = np.array(data["label"] if "label" in data.column_names else [""] * len(data), dtype=str)
+    found = open_source(place, replace(wanted, limit=None))
+    classes = np.array(found.classes or [""] * len(found.tasks), dtype=str)
     chosen = []
     for name in np.unique(classes):
-        rows = np.flatnonzero(classes == name)
-        if len(rows) < 2:
+        tasks = np.flatnonzero(classes == name)
+        if len(tasks) < 2:
             what = f"one image of the class {name}" if name else "one image"
             raise SourceError(f"{place} has only {what}, which cannot be halved: give at least 2")
-        chosen.append(rows[len(rows) // 2 :] if second else rows[: len(rows) // 2])
-    stored = data.cast_column("image", Image(decode=False))
-    tasks = np.sort(np.concatenate(chosen)).tolist()
-    name = f"{'second' if second else 'first'}-half:{place}"
-    return Source(name, tasks, partial(_row_of, stored), data.features, table=data)
-
-
-def _row_of(data: Dataset, number: int) -> list[Row]:
-    return [data[number]]
+        chosen.append(tasks[len(tasks) // 2 :] if second else tasks[: len(tasks) // 2])
+    kept = [found.tasks[number] for number in np.sort(np.concatenate(chosen)).tolist()]
+    return replace(found, name=f"{'second' if second else 'first'}-half:{place}", tasks=kept, classes=None)
 
 
 def _as_it_is(row: Row) -> list[Row]:

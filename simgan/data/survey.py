@@ -27,24 +27,13 @@ class Survey:
 
     def __str__(self) -> str:
         """One line for people."""
-        least, greatest, middle = (f"{w}×{h}" for w, h in (f(self.sizes) for f in (_least, _greatest, _median)))
+        numbers = np.quantile(self.sizes, (0, 1, 0.5), axis=0, method="nearest").tolist()
+        least, greatest, middle = (f"{width}×{height}" for width, height in numbers)
         size = least if least == greatest else f"{least} to {greatest} (median {middle})"
         kind = {0.0: "grey", 1.0: "colour"}.get(self.coloured, f"{self.coloured:.0%} colour, the others grey")
         labels = ", ".join(self.labels) or "no labels"
         number = f"{self.count:,} images" if self.single else "images"
         return f"{self.source}: {number}, {size} pixels, {'16' if self.deep else '8'}-bit {kind}; {labels}"
-
-
-def _least(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    return sizes.min(0)
-
-
-def _greatest(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    return sizes.max(0)
-
-
-def _median(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.median(sizes, 0).astype(np.int64)
 
 
 def survey(source: str, wanted: Wanted) -> Survey:

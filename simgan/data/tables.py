@@ -59,7 +59,11 @@ def open_folder(path: str, wanted: Wanted) -> Source:
     columns = {"image": None} | dict.fromkeys(derivable(columns)) | columns
     tasks = [(name, rows.get(name, {"file_name": name})) for name in names if name not in masks]
     read = partial(_read_file, folder, _each(wanted, len(tasks)))
-    return Source(f"folder:{folder}", tasks, read, _features(columns), look=partial(_look_at_file, folder))
+    look, classes = (
+        partial(_look_at_file, folder),
+        [row.get("label") for _, row in tasks] if "label" in columns else None,
+    )
+    return Source(f"folder:{folder}", tasks, read, _features(columns), look=look, classes=classes)
 
 
 def _metadata(file: Path) -> tuple[dict[str, Any], list[Row]]:
@@ -171,7 +175,8 @@ def _open_dataset(dataset: Dataset, name: str, wanted: Wanted) -> Source:
     fits = not derivable(columns) and lift_boxes(columns) == columns and _fits(dataset, wanted)
     table = dataset.cast(Features(columns)) if fits and not wanted.window else None
     read, look = partial(_read_row, dataset, _each(wanted, len(dataset)), name), partial(_look_at_row, dataset, name)
-    return Source(name, range(len(dataset)), read, _features(columns), table=table, look=look)
+    classes = dataset["label"][:] if "label" in columns else None
+    return Source(name, range(len(dataset)), read, _features(columns), table=table, look=look, classes=classes)
 
 
 def _fits(dataset: Dataset, wanted: Wanted) -> bool:

@@ -22,6 +22,7 @@ import pandas as pd
 import torch
 from accelerate.state import AcceleratorState
 from tqdm import tqdm
+from typing_extensions import Self  # PyTorch needs it too
 
 from simgan.errors import Stopped, TrainingError
 from simgan.hub.push import BackgroundPushes
@@ -101,7 +102,7 @@ class Run:
 
     def finish(self) -> None:
         """Print the table of measures and what to try next; push the model if asked to."""
-        self.close()
+        self.trainer.end()
         if not self.accelerator.is_main_process:
             return
         print("\n" + pd.DataFrame(self.records).to_string(index=False, float_format="{:.4g}".format))
@@ -120,9 +121,12 @@ class Run:
         if self.pushes:
             self.pushes.finish(give_up=lambda: self.stopped)
 
-    def close(self) -> None:
-        """Leave the other processes, and handle signals as before; the networks stay."""
-        self.trainer.end()
+    def __enter__(self) -> Self:
+        """Return the run; at the end of the context signals are handled as before it."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Leave this process as it was."""
         AcceleratorState._reset_state()  # of this process, or its next run could have no other precision
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
@@ -147,7 +151,7 @@ class Run:
                 if self._any_stopped():
                     bar.close()
                     self._checkpoint()
-                    self.close()
+                    self.trainer.end()
                     if not self.accelerator.is_main_process:
                         sys.exit(0)
                     raise Stopped(f"Stopped; go on with --resume {self.config.output}")
