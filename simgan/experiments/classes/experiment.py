@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,12 +38,13 @@ class Classifier(nn.Module):
 class ClassesExperiment(GeneralExperiment):
     """What images show. Classes are drawn evenly in training, and count evenly in the first column."""
 
-    steps: int = 600
+    steps: int = 1500
+    batch: int = 48
     learning_rate: float = 3e-3
     """The highest of the schedule."""
     column: str = "label"  # of the classes: names, whole numbers, or a ClassLabel
-    backbone: str = "small"  # four stages of two 3×3 convolutions, or one of timm's by its name (from random weights)
-    width: int = 16  # maps of the first stage of the small network; each stage doubles them
+    backbone: str = "small"  # five convolutions, or one of timm's by its name (from random weights)
+    width: int = 24  # maps of the first convolution of the small network
 
     name = "classes"
     columns = (
@@ -54,7 +56,7 @@ class ClassesExperiment(GeneralExperiment):
     less_is_better = False
     distance, greatest, counted = "classes that the network finds likelier than the true one", 10.0, "test images"
     test_batch = 128
-    loss = staticmethod(functional.cross_entropy)
+    loss = staticmethod(partial(functional.cross_entropy, label_smoothing=0.05))
     note = "Balanced accuracy: the mean over classes of the share that is recognized."
 
     def read(self, dataset: Dataset, images: Array, source: str) -> LabelledImages:
@@ -134,11 +136,16 @@ class ClassesExperiment(GeneralExperiment):
 
 
 def small_network(channels: int, width: int, outputs: int) -> nn.Sequential:
-    """Return four stages of two 3×3 convolutions, each at half the size and with twice the maps, and a mean."""
+    """Return five convolutions, the first 5×5 at half the size, with pools between them, and a mean."""
     layers: list[nn.Module] = []
-    for stage in range(4):
-        maps = width * 2**stage
-        for before, stride in ((channels, 2 if stage else 1), (maps, 1)):
-            layers += [nn.Conv2d(before, maps, 3, stride, 1, bias=False), nn.BatchNorm2d(maps), nn.ReLU()]
-        channels = maps
+    for size, stride, maps, pooled in (
+        (5, 2, 1, False),
+        (3, 1, 1, True),
+        (3, 1, 2, True),
+        (3, 1, 4, False),
+        (3, 1, 4, False),
+    ):
+        layers += [nn.Conv2d(channels, maps * width, size, stride, size // 2, bias=False), nn.BatchNorm2d(maps * width)]
+        layers += [nn.ReLU(), *([nn.MaxPool2d(2)] if pooled else [])]
+        channels = maps * width
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, outputs))
