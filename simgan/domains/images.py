@@ -13,7 +13,7 @@ LAYERS: tuple[Layer, ...] = (
 
 RECIPES = {
     # Colours, light and backgrounds may change, and edges may not: hence ψ is the structure of edges, whatever their
-    # colours, and λ follows from the bounds on shift and fading. 7×7 kernels see 55 px, so that a part is told from its
+    # colours, and λ follows from the bounds on shift and fading. A low rate and a strong R1 keep smears away. 7×7 kernels see 55 px, so that a part is told from its
     # background. Noise gives each image colours of its own. A discriminator of patches alone makes everything the
     # colour of the usual patch; one that also judges whole images (with R1, and the momentum that goes with it) keeps
     # parts and backgrounds apart. It sees images shifted, and not in other tones, as tones are what has to be learnt.
@@ -27,7 +27,9 @@ RECIPES = {
             "history_size": 0,
             "transform": "structure",
             "steer": True,
-            "gradient_penalty": 0.4,
+            "regularization_weight": 2.0,
+            "gradient_penalty": 4.0,
+            "learning_rate": 2e-4,
             "betas": (0.0, 0.999),
             "augment": ("translation",),
             "preparation": False,
