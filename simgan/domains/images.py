@@ -13,11 +13,11 @@ LAYERS: tuple[Layer, ...] = (
 
 RECIPES = {
     # Colours, light and backgrounds may change, and edges may not: hence ψ is the structure of edges, whatever their
-    # colours, and λ follows from the bounds on shift and fading. A low rate and a strong R1 keep smears away. 7×7 kernels see 55 px, so that a part is told from its
+    # colours, and λ follows from the bounds on shift and fading. 7×7 kernels see 55 px, so that a part is told from its
     # background. Noise gives each image colours of its own. A discriminator of patches alone makes everything the
     # colour of the usual patch; one that also judges whole images (with R1, and the momentum that goes with it) keeps
-    # parts and backgrounds apart. It sees images shifted, and not in other tones, as tones are what has to be learnt.
-    # `docs/your-own-images.md` has what was tried.
+    # parts and backgrounds apart. It sees images shifted, and not in other tones, as tones are what has to be learnt. A
+    # low rate and a strong R1 keep smears away. `docs/your-own-images.md` has what was tried.
     "images": Recipe(
         {"width": 12, "kernel_size": 7, "blocks": 4, "predict_residual": True, "padding": "reflect", "noise": True},
         {"layers": LAYERS, "whole": 32, "slope": 0.2},
