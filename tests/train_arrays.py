@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from simgan import SimGANError
+from simgan import SimGANError, Stopped
 from simgan.preparation.photometry import Photometry
 from simgan.simulators import SIMULATORS
 from simgan.simulators.eyes import camera
@@ -127,25 +127,27 @@ def main(settings: dict) -> None:
     die(os.environ.get("DIE_IN", ""))
     if rank and sources:
         forbid_rendering_and_learning()
-    run = Run(config, load(config) if sources else data())
-    for _ in run.refiner_warm_up():
-        run.trainer.update_refiner(adversarial=False)
-    for _ in run.discriminator_warm_up():
-        run.trainer.update_discriminator()
-    for step in run.steps():
-        for _ in range(config.refiner_updates):
-            run.trainer.update_refiner()
-        for _ in range(config.discriminator_updates):
+    with Run(config, load(config) if sources else data()) as run:
+        for _ in run.refiner_warm_up():
+            run.trainer.update_refiner(adversarial=False)
+        for _ in run.discriminator_warm_up():
             run.trainer.update_discriminator()
-        if os.environ.get("DIE_AT") == str(step):
-            os.kill(os.getpid(), signal.SIGKILL)
-        if os.environ.get("STOP_AT") == str(step) and rank == last:
-            os.kill(os.getpid(), signal.SIGTERM)
-    run.finish()
+        for step in run.steps():
+            for _ in range(config.refiner_updates):
+                run.trainer.update_refiner()
+            for _ in range(config.discriminator_updates):
+                run.trainer.update_discriminator()
+            if os.environ.get("DIE_AT") == str(step):
+                os.kill(os.getpid(), signal.SIGKILL)
+            if os.environ.get("STOP_AT") == str(step) and rank == last:
+                os.kill(os.getpid(), signal.SIGTERM)
+        run.finish()
 
 
 if __name__ == "__main__":
     try:
         main(json.loads(sys.argv[1]))
+    except Stopped as error:
+        print(error)
     except SimGANError as error:
         sys.exit(f"error: {error}")
