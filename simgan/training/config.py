@@ -93,7 +93,7 @@ class TrainingConfig:
     max_shift: float = 1.1
     """Bound on the mean annotation shift (worst 5 % left out), px at 55 px width (the paper's figure), or mm."""
     max_median_shift: float = 0.4  # Bound on the median annotation shift, px at 55 px width, or mm.
-    max_faded: float = 0.15  # Bound on how much of the edges may fade, where that is measured.
+    max_faded: float = 0.3  # Bound on how much of the edges may fade, where that is measured.
 
     learning_rate: float = 4e-4  # Of both networks (Adam).
     betas: tuple[float, float] = (0.5, 0.999)  # Of Adam; 0.5 as in DCGAN (Radford et al. 2016).

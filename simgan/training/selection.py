@@ -9,7 +9,7 @@ from simgan.errors import TrainingError
 from simgan.training.config import TrainingConfig
 
 PATIENCE = 200  # steps after which three bad records in a row end a run
-WITHIN = (0.7, 1.0)  # shares of the bound between which λ stays as it is
+WITHIN = (0.1, 1.0)  # shares of the bound between which λ stays as it is; shift grows as training goes on
 STEERING = 1.5  # λ changes by at most this factor at a time
 
 Record = dict[str, Any]
@@ -32,7 +32,7 @@ def best(records: Sequence[Record], config: TrainingConfig) -> Record:
 
 
 def steered(weight: float, records: Sequence[Record], config: TrainingConfig) -> float:
-    """Return λ, now `weight`, raised if the last record's shift is beyond its bound, lowered if it is far within."""
+    """Return λ, now `weight`, raised if the last record is beyond its bounds, lowered if hardly anything moves."""
     now = excess(records[-1], config)
     if not any(np.isfinite(excess(record, config)) for record in records) or WITHIN[0] <= now <= WITHIN[1]:
         return weight
@@ -50,7 +50,8 @@ def warnings(records: Sequence[Record], config: TrainingConfig, part: str) -> li
         beyond = [record for record in later if excess(record, config) > 1]
         why = "all later ones are less real: train longer, or lower --regularization-weight"
         if later and len(beyond) == len(later):
-            why = f"all later ones moved the {part} beyond the bounds: raise --regularization-weight, or pass --steer"
+            why = f"all later ones moved or faded the {part} beyond the bounds: raise --regularization-weight"
+            why += "" if config.steer else ", or pass --steer"
         told.append(f"WARNING: the refiner of step 0 is kept, which changes nothing, as {why}.")
     return told
 
