@@ -117,6 +117,7 @@ def test_its_card_is_pushed_and_loaded_and_the_space_refines_with_it(
     card = ModelCard.load("org/plates")
     assert "pictures of plates" in card.text
     assert "screws" in card.text
+    assert re.search(r"\| edges left .* \| \d+ % \| at least 70 % \|", card.text)
     assert "object-detection" in card.data.tags
     assert not re.search(r"\b(eyes?|iris|hands?|gaze|joints?)\b", card.text, re.IGNORECASE)
     refiner = Refiner.from_pretrained("org/plates")

@@ -107,11 +107,12 @@ class Run:
             return
         print("\n" + pd.DataFrame(self.records).to_string(index=False, float_format="{:.4g}".format))
         best, words = selection.best(self.records, self.config), self.trainer.domain.words
+        left = f", {best['edges_left']:.0%} of them left" if "edges_left" in best else ""
         print(
             f"\nBest refiner: step {best['step']}, patch distance {best['realism']:.4f} "
             f"(untouched {best['realism_raw']:.4f}, between real images {best['realism_floor']:.4f}), "
             f"{words.part} moved {best['shift']:.2f} {words.unit} ({words.short}), {best['shift_median']:.2f} "
-            f"{words.unit} in the median.\n"
+            f"{words.unit} in the median{left}.\n"
             f"It is in {self.config.output}; its sample sheets are in {self.config.output / 'samples'}.\n"
             f'Next: python -c "from simgan import Refiner; '
             f"Refiner.from_pretrained('{self.config.output}').refine('IMAGE.png').save('refined.png')\""
