@@ -1,5 +1,6 @@
 """Images of any kind: what is found is told, nothing is changed unasked, and what does not go together is refused."""
 
+import dataclasses
 import json
 import signal
 import threading
@@ -15,6 +16,7 @@ from PIL import Image
 import simgan
 from simgan import ConfigError, ModelError, Refiner, SourceError, Stopped
 from simgan.cli import main
+from simgan.experiments.ablation.measures import Unseen
 from simgan.simulators.eyes import renders as eyes
 from simgan.training import selection
 from simgan.training.config import TrainingConfig, from_command_line, preset, to_command_line
@@ -83,6 +85,20 @@ def test_size_and_colour_follow_from_the_images_and_are_told(
     assert found == resolved
     assert line in lines[2]
     assert "s: 6 images" in lines[0] and "r: 6 images" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "settings", "shape"),
+    [
+        ((40, 32), 3, {}, (32, 40, 3)),
+        ((40, 32), 1, {"size": (24, 20)}, (20, 24)),
+        ((90, 70), 3, {"window": 32}, (32, 32, 3)),
+    ],
+)
+def test_an_ablation_measures_the_images_that_are_trained_on(size, channels, settings, shape, tmp_path):
+    recipe = config(tmp_path, texture(10, size, channels), texture(10, size, channels, seed=1), **settings)
+    unseen = Unseen(dataclasses.replace(recipe, **resolve(recipe)[0]))
+    assert unseen.real.shape[1:] == unseen.synthetic[0][0].shape[1:] == shape
 
 
 def test_scales_that_differ_are_told(tmp_path):

@@ -79,12 +79,14 @@ class Unseen:
 
 def _read(source: str, config: TrainingConfig, seed: int) -> tuple[Images, dict[str, Any]]:
     domain, recipe = of_preset(config.preset)
+    config = replace(config, window=0) if codecs.get(domain.codec).is_depth else config  # depth is measured whole
     if source in SIMULATORS:
-        data = load(source, size=domain.size, limit=min(MEASURED, config.limit or MEASURED), seed=seed + _OTHER_SEED)
+        size, count, seed = config.size or domain.size, min(MEASURED, config.limit or MEASURED), seed + _OTHER_SEED
+        data = load(source, size=size, channels=config.channels or 1, limit=count, seed=seed, window=config.window or 0)
     else:
-        data = split(source, replace(config, window=0), seed)[1]
+        data = split(source, config, seed)[1]
         data = data.select(np.linspace(0, len(data) - 1, min(MEASURED, len(data))).astype(int))
-    images: Images = Crops(data, channels=codecs.get(domain.codec).channels)[:]
-    if recipe.refiner.get("equalize"):
+    images: Images = Crops(data, channels=config.channels or 1)[:]
+    if config.equalize or recipe.refiner.get("equalize"):
         images = equalize_images(images)
     return images, {name: data[name][:] for name in domain.measured if name in data.column_names}
