@@ -16,6 +16,8 @@ from PIL import Image
 import simgan
 from simgan import ConfigError, ModelError, Refiner, SourceError, Stopped
 from simgan.cli import main
+from simgan.data.crop import Wanted
+from simgan.data.survey import survey
 from simgan.experiments.ablation.measures import Unseen
 from simgan.simulators.eyes import renders as eyes
 from simgan.training import selection
@@ -120,6 +122,29 @@ def test_images_that_do_not_go_together_are_refused(real, settings, sentence, tm
         resolve(config(tmp_path, texture(4), real, **settings))
 
 
+def test_labels_of_other_images_are_refused_and_images_without_are_told(tmp_path):
+    place = folder(tmp_path / "s", texture(6), label=["a"] * 6)
+    lines = (tmp_path / "s/metadata.jsonl").read_text().splitlines()
+    (tmp_path / "s/metadata.jsonl").write_text("\n".join(lines[:4]))
+    assert "s: 6 images, 40×32 pixels, 8-bit colour; label (WARNING: 2 images have none)" in str(
+        survey(place, Wanted())
+    )
+    (tmp_path / "s/005.png").unlink()
+    (tmp_path / "s/metadata.jsonl").write_text("\n".join(lines))
+    with pytest.raises(SourceError, match=r"metadata.jsonl has labels of 1 images that are not there, such as 005.png"):
+        survey(place, Wanted())
+
+
+def test_labels_that_a_size_cuts_off_are_told(tmp_path):
+    points = [[[2.0, 20.0]] if number < 4 else [[32.0, 20.0]] for number in range(20)]
+    place = folder(tmp_path / "wide", texture(20, (64, 32)), points=points)
+    given = TrainingConfig(preset="images", synthetic=(place,), real=(place,), size=(32, 32), batch_size=4, holdout=0.5)
+    with pytest.warns(UserWarning, match=r"wide: points of [1-4] of 10 images lie outside of what was cut to 32×32"):
+        load(given)
+    with pytest.warns(UserWarning, match=r"points of 4 of 20 images lie outside"):
+        main(["prepare", place, str(tmp_path / "out"), "--size", "32", "32"])
+
+
 def test_an_image_smaller_than_a_given_window_is_named(tmp_path):
     given = config(tmp_path, texture(4, (64, 64)), texture(4, (40, 40)), window=48)
     with pytest.raises(SourceError, match=r"r/000.png is 40×40 pixels, less than a window of 48: lower --window"):
@@ -127,7 +152,7 @@ def test_an_image_smaller_than_a_given_window_is_named(tmp_path):
 
 
 def test_two_images_are_too_few(tmp_path):
-    with pytest.raises(SourceError, match="one has only 1: lower --batch-size or add images"):
+    with pytest.raises(SourceError, match="one has only 1 to train on, besides those held out: add images"):
         simgan.train(texture(30), texture(2), output=tmp_path / "run", **QUICK)
 
 
@@ -187,9 +212,9 @@ def record(step, realism, shift):
     [
         (
             [record(0, 5, 0), record(1, 3, 9)],
-            "step 0 is kept, which changes nothing, as all later ones moved the edges",
+            "step 0 is kept, which changes nothing, as all later ones moved or faded the edges",
         ),
-        ([record(0, 5, 0), record(1, 6, 0)], "step 0 is kept, which changes nothing, as all later ones are less real"),
+        ([record(0, 5, 0), record(1, 6, 0)], "step 0 is kept, which changes nothing, as no later one is more real"),
         ([record(0, 5, np.nan), record(1, 3, np.nan)], "how far the edges moved could not be measured"),
     ],
 )
@@ -291,7 +316,7 @@ def test_a_data_set_trains_with_its_labels_and_from_another_model(tmp_path):
 
 
 def test_settings_that_do_not_exist_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"there is no such setting: .*'stepz'"):
+    with pytest.raises(ConfigError, match=r"there is no setting 'stepz': there are augment"):
         simgan.train(texture(3), texture(3), output=tmp_path, stepz=3)
     with pytest.raises(SourceError, match="the real images are int: give a folder, a data set, an array or a list"):
         simgan.train(texture(3), 7, output=tmp_path)

@@ -1,6 +1,7 @@
 """`simgan refine IN OUT`: every kind of input, names and labels untouched, nothing done twice, no half file."""
 
 import io
+import json
 import os
 import shutil
 import signal
@@ -391,3 +392,18 @@ def test_a_shard_of_broken_rows_alone_is_left_out(tmp_path, refiner, monkeypatch
     ).save_to_disk(tmp_path / "in")
     assert len(refine_path(refiner, tmp_path / "in", tmp_path / "out", skip_bad=True).broken) == 2
     assert load_from_disk(str(tmp_path / "out"))["row"][:] == [2]
+
+
+@pytest.mark.parametrize("metadata", ["metadata.jsonl", "metadata.csv"])
+def test_masks_that_metadata_name_are_labels_and_are_copied(metadata, tmp_path, refiner):
+    place = tmp_path / "in" / "train"
+    (place / "masks").mkdir(parents=True)
+    image = eyes.render([0])[0][0]
+    Image.fromarray(image).save(place / "0.png")
+    Image.fromarray((image > 100).astype(np.uint8)).save(place / "masks" / "0.png")
+    row = {"file_name": "0.png", "mask": "masks/0.png"}
+    lines = [json.dumps(row)] if metadata.endswith("l") else [",".join(row), ",".join(row.values())]
+    (place / metadata).write_text("\n".join(lines))
+    done = refine_path(refiner, tmp_path / "in", tmp_path / "out")
+    assert (done.images, done.copied) == (1, 2)
+    assert (tmp_path / "out/train/masks/0.png").read_bytes() == (place / "masks/0.png").read_bytes()

@@ -77,7 +77,7 @@ def test_a_disk_that_is_full_ends_in_a_sentence_with_the_older_checkpoint_whole(
         (["--preset", "ears"], "error: unknown preset 'ears': choose one of", 1),
         (["--colour", "red"], "Unrecognized options", 2),
         (["--synthetic", "moon:DIR", "--real", "camera:eyes"], "error: 'moon:DIR' is neither a folder", 1),
-        (["--limit", "20", "--batch-size", "64"], "lower --batch-size or add images", 1),
+        (["--limit", "20", "--batch-size", "64"], "add images, or lower --batch-size", 1),
         (["--batch-size", "7"], "batch_size must be even", 2),
         (["--limit", "60", "--resume", "--output", "OUT"], "nothing to resume in", 1),
         (["--limit", "60", "--output", "/proc/nothing"], "error: /proc/nothing cannot be written", 1),

@@ -57,7 +57,10 @@ def evaluate_realism(
     for row in result.rows:
         cells = [one.show(row.factor, row.digits, row.unit) for one in (row.refined, row.raw, row.floor)]
         print(f"{row.name:20}  " + "  ".join(f"{cell:>26}" for cell in cells))
-    print(f"share of the gap closed, of the {result.closed_of}: {result.closed.show(100, 0, ' %')}")
+    closed = "not measured, as there is no gap: images are as near to the real ones as those to one another"
+    if np.isfinite(result.closed.value):
+        closed = result.closed.show(100, 0, " %")
+    print(f"share of the gap closed, of the {result.closed_of}: {closed}")
     print(result.note)
     if with_means := [row for row in result.rows if row.means]:
         print(f"{'mean of':20}  {'refined':>10}  {'raw':>10}  {'real':>10}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
+from datasets import Dataset
 from PIL import Image
 
 from simgan.data.columns import Row, known, labels
@@ -81,6 +83,19 @@ class Wanted:
         count = min(self.each, -(-2 * frame[0] * frame[1] // side**2)) if max(room) else 1  # overlap is no news
         places = np.random.default_rng([self.seed, zlib.crc32(name.encode())]).integers(0, np.add(room, 1), (count, 2))
         return [Crop(left, top, side, side, (side, side)) for left, top in places.tolist()]
+
+
+def warn_of_lost_labels(source: str, data: Dataset, size: Size) -> None:
+    """Warn where labels lie outside of images of that size, because they were cut to another aspect."""
+    for name, kind in marks.COLUMNS.items():
+        if name in data.column_names and kind != "mask":
+            lost = sum(known(value) and not marks.is_within(value, name, size) for value in data[name])
+            if lost:
+                warnings.warn(
+                    f"{source}: {name} of {lost} of {len(data)} images lie outside of what was cut to "
+                    f"{size[0]}×{size[1]}: give a --size of the images' aspect",
+                    stacklevel=2,
+                )
 
 
 @dataclass(frozen=True)

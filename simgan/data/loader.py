@@ -79,13 +79,13 @@ class Crops:
     def _check_marked(self, column: str) -> None:
         if column in self._marked:
             return
+        if column not in self._table.column_names:
+            raise SourceError(f"there is no column {column}: the images have {', '.join(self._table.column_names)}")
         label = labels().get(column)
         if label is None or not label.in_pixels:
             raise ConfigError(
                 f"the column {column} does not move with the crop: name it as one of {', '.join(COLUMNS)}"
             )
-        if column not in self._table.column_names:
-            raise SourceError(f"there is no column {column}: the images have {', '.join(self._table.column_names)}")
         if not any(self._drawn(row, column).any() for row in self._order):
             raise SourceError(f"the column {column} marks nothing in any image: give pixels of these images")
         self._marked.add(column)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from simgan.data.alignment import Alignment, align_crops
 from simgan.data.columns import as_dataset
-from simgan.data.crop import Wanted
+from simgan.data.crop import Wanted, warn_of_lost_labels
 from simgan.data.simulated import Output
 from simgan.data.source import Source, draw, written_aside
 from simgan.data.sources import open_source
@@ -87,6 +87,8 @@ def prepare(
         _write(open_source(source, wanted), aside / "rows.arrow", broken, processes or count_cores())
         dataset = Dataset.from_file(str(aside / "rows.arrow"))
         dataset = dataset.select(draw(range(len(dataset)), limit, seed))
+        if size is not None:
+            warn_of_lost_labels(source, dataset, size)
         if not len(dataset):
             raise SourceError(f"{source}: not one image could be read" + (f"; {broken[0]}" if broken else ""))
         dataset.save_to_disk(str(aside / "data"), max_shard_size=SHARD)

@@ -25,7 +25,8 @@ class Source:
 
     A task is one image, or several where `single` is False. `read` raises a `SimGANError` that names the broken file.
     `table` holds the same rows where they need not be read. `look` tells size and colours of a task's image without
-    reading it, and `classes` are those of the tasks' images, in a column `label`.
+    reading it, and `classes` are those of the tasks' images, in a column `label`. So many images as `unnamed` have no
+    labels, though others have.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Source:
     table: Dataset | None = None
     look: Callable[[Task], Kind] | None = None
     classes: Sequence[Any] | None = None
+    unnamed: int = 0
 
     def rows(self, broken: list[str] | None = None) -> Iterator[Row]:
         """Yield the rows of all tasks. Errors are appended to the list `broken`; without one they are raised."""

@@ -10,7 +10,7 @@ from simgan.data.sources import open_source
 from simgan.data.tables import decode_cell
 from simgan.images.files import Kind
 
-_LOOKED_AT = 2000  # headers that are read, evenly over the source
+_LOOKED_AT = 20_000  # headers that are read, evenly over the source
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Survey:
 
     source: str
     count: int  # of images, where `single` is True, else of files that hold several
+    unnamed: int  # images that a metadata file beside them does not name
     single: bool
     sizes: NDArray[np.int64]  # (N, 2), width and height
     coloured: float  # share of the images that are in colour
@@ -32,6 +33,7 @@ class Survey:
         size = least if least == greatest else f"{least} to {greatest} (median {middle})"
         kind = {0.0: "grey", 1.0: "colour"}.get(self.coloured, f"{self.coloured:.0%} colour, the others grey")
         labels = ", ".join(self.labels) or "no labels"
+        labels += f" (WARNING: {self.unnamed:,} images have none)" if self.unnamed and self.labels else ""
         number = f"{self.count:,} images" if self.single else "images"
         return f"{self.source}: {number}, {size} pixels, {'16' if self.deep else '8'}-bit {kind}; {labels}"
 
@@ -48,4 +50,4 @@ def survey(source: str, wanted: Wanted) -> Survey:
     sizes, channels, deep = [kind[:2] for kind in kinds], [kind[2] for kind in kinds], [kind[3] for kind in kinds]
     labels = tuple(name for name in found.features if name not in ("image", "file_name"))
     coloured = float(np.mean([count == 3 for count in channels]))
-    return Survey(source, len(found.tasks), found.single, np.array(sizes), coloured, any(deep), labels)
+    return Survey(source, len(found.tasks), found.unnamed, found.single, np.array(sizes), coloured, any(deep), labels)

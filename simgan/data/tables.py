@@ -22,9 +22,9 @@ from simgan.errors import ImageError, SourceError
 from simgan.images import marks
 from simgan.images.codecs import GREY8
 from simgan.images.files import SUFFIXES, Kind, decode, pictures, read_kind
+from simgan.refining.files import METADATA
 
 WINDOWS = 8192  # of a source, that are cut when it is read: enough for a long training, and no image is read again
-METADATA = ("metadata.csv", "metadata.jsonl")
 
 
 def open_folder(path: str, wanted: Wanted) -> Source:
@@ -55,6 +55,11 @@ def open_folder(path: str, wanted: Wanted) -> Source:
                     masks.add((within / mask).as_posix())
                     row["mask"] = {"bytes": None, "path": str(file.parent / mask)}
                 rows[row["file_name"]] = row
+            if lost := [row["file_name"] for row in content if not (folder / row["file_name"]).is_file()]:
+                raise SourceError(
+                    f"{file} has labels of {len(lost)} images that are not there, such as {lost[0]}: its column "
+                    f"file_name must name each relative to {file.parent}"
+                )
     columns.pop("file_name", None)  # it is the last one
     columns = {"image": None} | dict.fromkeys(derivable(columns)) | columns
     tasks = [(name, rows.get(name, {"file_name": name})) for name in names if name not in masks]
@@ -63,7 +68,8 @@ def open_folder(path: str, wanted: Wanted) -> Source:
         partial(_look_at_file, folder),
         [row.get("label") for _, row in tasks] if "label" in columns else None,
     )
-    return Source(f"folder:{folder}", tasks, read, _features(columns), look=look, classes=classes)
+    unnamed = sum(name not in rows for name, _ in tasks) if rows else 0
+    return Source(f"folder:{folder}", tasks, read, _features(columns), look=look, classes=classes, unnamed=unnamed)
 
 
 def _metadata(file: Path) -> tuple[dict[str, Any], list[Row]]:
@@ -141,10 +147,12 @@ def remember(images: Any, name: str) -> str:
     images or arrays. `ImageError` or `SourceError` where it is none of these.
     """
     if not isinstance(images, Dataset):
-        if not isinstance(images, list | tuple | np.ndarray) or not len(images):
+        if not isinstance(images, list | tuple | np.ndarray):
             raise SourceError(
                 f"the {name} images are {type(images).__name__}: give a folder, a data set, an array or a list"
             )
+        if not len(images):
+            raise SourceError(f"there are no {name} images: the {type(images).__name__} is empty")
         stored = [GREY8.check(image, f"{name} image {number}") for number, image in enumerate(images)]
         rows = [{"image": image_cell(image), "file_name": f"{number:06}.png"} for number, image in enumerate(stored)]
         images = as_dataset(rows, _features({"image": None}))

@@ -57,6 +57,7 @@ def run_experiment(sources: Sources, *, progress: Callable[[str], None] = lambda
     jobs = list(product(chosen, range(experiment.seeds)))
     found: dict[tuple[Arm, int], list[Measured]] = defaultdict(list)
     spent: list[float] = []
+    progress(f"{len(chosen)} arms × {experiment.seeds} seeds: {len(jobs)} networks of {experiment.steps} steps each")
     for place, (arm, seed) in enumerate(jobs, 1):
         augment = tuple(kind for kind in experiment.augmentations if kind in (*experiment.augment, *arm.augment))
         used = replace(experiment, augment=augment)

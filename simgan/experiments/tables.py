@@ -142,14 +142,16 @@ def draw_curve(experiment: Experiment, arms: Sequence[ArmResult]) -> bytes:
     """Draw the share of errors within d, a line for each arm over all seeds; a PNG, the same bytes every time."""
     figure = Figure(figsize=(WIDTH, 2.8 + 0.14 * len(arms)), dpi=200, layout="constrained")
     axes = figure.subplots()
-    within = np.linspace(0, experiment.greatest, 201)
+    errors = np.concatenate([row.errors.ravel() for row in arms])
+    reach = min(experiment.greatest, float(errors[np.isfinite(errors)].max(initial=0)) + 1)
+    within = np.linspace(0, reach, 201)
     colours = ("#000000", *COLOURS)
     for number, row in enumerate(arms):
         shares = np.searchsorted(np.sort(row.errors, axis=None), within, side="right") / row.errors.size
         colour, style = colours[number % len(colours)], _STYLES[number % len(_STYLES)]  # 28 pairs
         axes.plot(within, 100 * shares, color=colour, linestyle=style, linewidth=1.3, label=row.name)
     label_axes(axes, experiment.distance, f"share of {experiment.counted}, %")
-    axes.set(xlim=(0, experiment.greatest), ylim=(0, 100))
+    axes.set(xlim=(0, reach), ylim=(0, 100))
     figure.legend(fontsize=7, loc="outside lower left", frameon=False, handlelength=3)
     return as_png(figure)
 

@@ -109,6 +109,15 @@ def check(value: Any, column: str, size: Size, name: str) -> Any:
     return value if kind == "polygons" else np.atleast_2d(np.asarray(value, float)).tolist()
 
 
+def is_within(value: Any, column: str, size: Size) -> bool:
+    """Return whether a label lies in an image of that size, as `check` wants it."""
+    try:
+        check(value, column, size, "")
+    except ImageError:
+        return False
+    return True
+
+
 def move(value: Any, kind: Kind, scale: tuple[float, float], offset: tuple[float, float]) -> Any:
     """Return numbers of a label after x and y, from the edges of the image, became `scale` × them + `offset` in px.
 

@@ -4,6 +4,7 @@ The work is done in a folder beside the output (for a folder of files in the out
 so that a run that was killed continues where it was.
 """
 
+import csv
 import json
 import re
 import shutil
@@ -11,7 +12,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from PIL import Image
@@ -26,14 +27,16 @@ from simgan.refining.job import RECORD, Job, Refined, write
 
 ARCHIVES = {".zip": "zip", ".tar": "w", ".tgz": "w:gz", ".tar.gz": "w:gz"}  # else tarfile's mode
 SHARD = 4096  # rows of a data set that are written at a time
+METADATA = ("metadata.csv", "metadata.jsonl")  # of a folder, with labels of its images
 BROKEN = "broken.json"  # of a shard: what was wrong with each row that was left out
 
 
 def refine_path(refiner: RefinerLike, source: Path, output: Path, **settings: Any) -> Refined:
     """Refine an image file, a folder, an archive (.zip, .tar, .tar.gz) or a `datasets` data set into the same kind.
 
-    Relative names, formats, modes and bit depths stay; files that are no images, such as labels, are copied. An archive
-    becomes a folder where `output` has no archive's suffix. Called again after an interruption, it does the rest.
+    Relative names, formats, modes and bit depths stay. Files that are no images, and images that metadata name as a
+    `mask`, are labels and are copied. An archive becomes a folder where `output` has no archive's suffix. Called again
+    after an interruption, it does the rest.
     `settings` are those of `simgan.refining.job.Job`. What cannot be refined or written raises `SourceError`, a broken
     image `ImageError`.
     """
@@ -71,7 +74,9 @@ def _refine_file(job: Job, source: Path, output: Path) -> None:
 
 def _refine_files(job: Job, source: Path, output: Path) -> None:
     names, read_member = listing(source)
-    images = pictures(name for name in names if not any(fnmatchcase(name, pattern) for pattern in job.copy))
+    masks = _masks(names, read_member)
+    copied = {name for name in names if name in masks or any(fnmatchcase(name, pattern) for pattern in job.copy)}
+    images = pictures(name for name in names if name not in copied)
     if not images:
         raise SourceError(f"{source} holds no images; their names end in {', '.join(sorted(IMAGES))}")
     packed = _kind_of(output)
@@ -100,6 +105,24 @@ def _refine_files(job: Job, source: Path, output: Path) -> None:
                     add(folder / name, name)
         aside.replace(output)
         shutil.rmtree(parts)
+
+
+def _masks(names: Sequence[str], read_member: Callable[[str], bytes]) -> set[str]:
+    """Return the names of images that files of metadata call masks: labels, which are copied."""
+    found = set()
+    for name in names:
+        place = PurePosixPath(name)
+        if place.name in METADATA:
+            text = read_member(name).decode(errors="replace")
+            try:
+                rows = (
+                    csv.DictReader(text.splitlines()) if place.suffix == ".csv" else map(json.loads, text.splitlines())
+                )
+                masks = [row.get("mask") for row in rows]
+            except (ValueError, AttributeError):  # of another format
+                continue
+            found |= {(place.parent / mask).as_posix() for mask in masks if isinstance(mask, str)}
+    return found
 
 
 def _kind_of(path: Path) -> Any:

@@ -1,6 +1,6 @@
 """Training from Python: images as objects, and one's own networks and losses."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,10 @@ def configure(synthetic: Sources, real: Sources, output: str | Path, settings: d
             known[function.__name__] = function
             settings = {**settings, setting: function.__name__}
     chosen = settings.pop("preset", None) or of_sources([*sides["synthetic"], *sides["real"]])
-    try:
-        return replace(preset(chosen), **sides, output=Path(output), **settings)
-    except TypeError as error:
-        raise ConfigError(f"there is no such setting: {error}") from error
+    known_names = {field.name for field in fields(TrainingConfig)}
+    if unknown := sorted(settings.keys() - known_names):
+        raise ConfigError(f"there is no setting {unknown[0]!r}: there are {', '.join(sorted(known_names))}")
+    return replace(preset(chosen), **sides, output=Path(output), **settings)
 
 
 def _names(sources: Sources, side: str) -> tuple[str, ...]:

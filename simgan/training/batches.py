@@ -91,8 +91,8 @@ class Batches:
         share = -(-size // max(1, len(self.sources)))
         if smallest < share:
             raise SourceError(
-                f"a mini-batch of {size} takes {share} images of each {stream} source, and one has only {smallest}: "
-                "lower --batch-size or add images"
+                f"a mini-batch of {size} takes {share} images of each {stream} source, and one has only {smallest} to "
+                "train on, besides those held out: add images, or lower --batch-size"
             )
         self._order = lru_cache(maxsize=2 * len(self.sources))(
             lambda source, epoch: self._rng(str(source), epoch).permutation(len(self.sources[source]))

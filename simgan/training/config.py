@@ -15,7 +15,7 @@ import tyro
 
 from simgan.domains import DEFAULT_PRESET, of_preset, of_sources
 from simgan.domains.base import Size
-from simgan.errors import ConfigError, require
+from simgan.errors import ConfigError, TrainingError, require
 from simgan.images import codecs
 from simgan.losses import REALISM_LOSSES, TRANSFORMS
 
@@ -190,7 +190,10 @@ def from_command_line(arguments: Sequence[str] | None = None) -> TrainingConfig:
         options[options.index(given.resume, options.index("--resume"))] = "--output"
         options.insert(options.index("--output") + 1, given.resume)
     if given.resume is not None:
-        default = of_run(Path(given.resume or given.output or default.output)) or default
+        folder = Path(given.resume or given.output or default.output)
+        if (kept := of_run(folder)) is None:
+            raise TrainingError(f"nothing to resume in {folder}: it holds no run; leave --resume out to start")
+        default = kept
     return tyro.cli(TrainingConfig, default=default, args=options)
 
 

@@ -48,11 +48,12 @@ def warnings(records: Sequence[Record], config: TrainingConfig, part: str) -> li
     if kept["step"] == 0:
         later = [record for record in records if record["step"]]
         beyond = [record for record in later if excess(record, config) > 1]
-        why = "all later ones are less real: train longer, or lower --regularization-weight"
+        why = "no later one is more real: train longer, or lower --regularization-weight"
         if later and len(beyond) == len(later):
             why = f"all later ones moved or faded the {part} beyond the bounds: raise --regularization-weight"
             why += "" if config.steer else ", or pass --steer"
-        told.append(f"WARNING: the refiner of step 0 is kept, which changes nothing, as {why}.")
+        what = f"is the model that it began from, {config.start_from}," if config.start_from else "changes nothing,"
+        told.append(f"WARNING: the refiner of step 0 is kept, which {what} as {why}.")
     return told
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from simgan.data.crop import Wanted
+from simgan.data.crop import Wanted, warn_of_lost_labels
 from simgan.data.loader import Crops
 from simgan.data.sources import load as load_source
 from simgan.data.splits import hold_out
@@ -42,6 +42,9 @@ def load(config: TrainingConfig) -> TrainingData:
     depth, weight = codecs.get(domain.codec).is_depth, domain.weight
     synthetic = {name: split(name, config, SYNTHETIC_SEED) for name in config.synthetic}
     real = {name: split(name, config, REAL_SEED) for name in config.real}
+    if config.size and not domain.size and not config.window:
+        for name, (training, _) in synthetic.items():
+            from_main(partial(warn_of_lost_labels, name, training, config.size))
     learned: dict[str, Any] = {}
     if domain.learn_triangulation and config.preparation:
         frames = [partial(_frames, [data for data, _ in side.values()]) for side in (synthetic, real)]
@@ -121,6 +124,8 @@ def resolve(config: TrainingConfig) -> tuple[dict[str, Any], list[str]]:
     settled = replace(config, **resolved)
     lines.append(_describe(settled, sizes, settled.size))
     middles = [np.median(np.concatenate([found.sizes for found in all_of]), 0) for all_of in sides.values()]
+    if config.window is None and window and sizes.max() <= WHOLE:
+        lines.append("Note: windows show parts of images. If each image shows a whole thing, give --size WIDTH HEIGHT.")
     if config.size is None and not 0.8 < np.prod(middles[0] / middles[1]) ** 0.5 < 1.25:
         lines.append(
             "Note: {0[0]:.0f}×{0[1]:.0f} synthetic and {1[0]:.0f}×{1[1]:.0f} real pixels are usual. If the same things "
