@@ -91,8 +91,8 @@ class TrainingConfig:
     scope: str = "local"  # Adversarial loss: local (one decision a patch, section 2.2) or global (one an image).
     steer: bool = False  # Steer λ so that the held-out annotation shift stays within its bounds.
     max_shift: float = 1.1
-    """Bound on the mean annotation shift (worst 5 % left out), px (of eyes at 55 px width, the paper's), or mm."""
-    max_median_shift: float = 0.4  # Bound on the median annotation shift, px (of eyes at 55 px width), or mm.
+    """Bound on the mean annotation shift (worst 5 % left out), in the domain's unit; 1.1 px is the paper's figure."""
+    max_median_shift: float = 0.4  # Bound on the median annotation shift, in the same unit.
     max_faded: float = 0.3  # Bound on how much of the edges may fade, where that is measured.
 
     learning_rate: float = 4e-4  # Of both networks (Adam).
