@@ -641,7 +641,8 @@ def test_the_most_real_refiner_within_the_bounds_is_the_best():
     config = small()
     records = [record(realism=0.9), record(realism=0.3), record(realism=0.1, shift=2.0)]
     assert selection.best(records, config)["realism"] == 0.3
-    moved_far, moved_little = (selection.steered(1.0, [record(shift=shift)], config) for shift in (2.2, 0.1))
+    moved = (record(shift=shift, shift_median=shift / 4) for shift in (2.2, 0.1))
+    moved_far, moved_little = (selection.steered(1.0, [one], config) for one in moved)
     assert moved_far > 1.0 > moved_little
 
 
