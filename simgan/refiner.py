@@ -114,11 +114,12 @@ class Refiner(Pretrained):
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor, *, equalized: bool = False) -> Tensor:
+    def forward(self, x: Tensor, *, equalized: bool = False, prepared: bool = False) -> Tensor:
         """Refine a batch (B, C, H, W) in [−1, 1]; `ConfigError` where type, C or size does not fit.
 
         It does what `refine` does, but for steps and shadows of a depth camera, and does not clamp. `equalized`: the
-        images are equalized already, and so may require a gradient, which equalization has not.
+        images are equalized already, and so may require a gradient, which equalization has not. `prepared`: they also
+        have light, tones and sharpness of real ones, as those of a run's bank.
         """
         fits = x.is_floating_point() and x.ndim == 4 and x.shape[1] == self.config.channels
         if not fits or min(x.shape[2:]) < MINIMUM_SIZE:
@@ -126,7 +127,7 @@ class Refiner(Pretrained):
                 f"this refiner takes float (B, {self.config.channels}, H, W) with H and W of at least {MINIMUM_SIZE}, "
                 f"not {str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}"
             )
-        return self.convolve(self.prepare(x, equalized=equalized))
+        return self.convolve(self.with_noise(x) if prepared else self.prepare(x, equalized=equalized))
 
     def prepare(self, x: Tensor, *, equalized: bool = False) -> Tensor:
         """Return the network's input for images (B, C, H, W), in the type of its weights.
@@ -142,7 +143,10 @@ class Refiner(Pretrained):
                 "simgan.images.arrays.equalize_tensor, and call forward(x, equalized=True) for a gradient",
             )
             x = equalize_tensor(x)
-        x = self.photometry(x)
+        return self.with_noise(self.photometry(x))
+
+    def with_noise(self, x: Tensor) -> Tensor:
+        """Return images (B, C, H, W) and, where the network takes them, maps of noise, in the type of its weights."""
         x = torch.cat([x, noise_maps(x)], 1) if self.config.noise else x
         return x.to(self.head.weight.dtype)
 

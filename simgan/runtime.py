@@ -85,6 +85,13 @@ def adaptive_average(x: Tensor, size: tuple[int, int]) -> Tensor:
     return down.T @ x @ across
 
 
+def memory_of(device: torch.device) -> int:
+    """Return how many bytes of memory a device has."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**33
+
+
 def count_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from simgan import ConfigError, Discriminator, Refiner, SourceError
@@ -13,7 +14,8 @@ from simgan.domains.hands import HANDS
 from simgan.images.codecs import DEPTH16
 from simgan.images.depth import Window
 from simgan.simulators.hands.camera import BASELINE, FOCAL, STEP
-from simgan.training.batches import Batches, Frames, depths_of, generator
+from simgan.training.bank import WINDOWS, Bank
+from simgan.training.batches import Frames, depths_of, generator
 from simgan.training.config import preset as preset_of
 from simgan.training.held_out import summarize, write_sheet
 from simgan.training.loop import Run
@@ -52,10 +54,11 @@ def test_windows_hold_a_part_of_the_hand_whatever_the_size_of_the_frame():
 
 def test_a_part_of_a_batch_of_windows_is_that_part():
     frames = Frames(dataset(*[ramp(80 + 4 * k, 90) for k in range(8)]))
-    batches = Batches("synthetic", [frames, frames], 8, seed=3, equalize=False, flip=True, window=32)
-    whole = batches.draw(np.arange(40, 48))
-    assert np.array_equal(np.concatenate([batches.draw(np.arange(40, 43)), batches.draw(np.arange(43, 48))]), whole)
-    assert not np.array_equal(batches.draw(np.arange(48, 56)), whole)
+    bank = Bank("synthetic", [frames, frames], 8, seed=3, window=32)
+    whole = bank.draw(np.arange(40, 48))
+    assert torch.equal(torch.cat([bank.draw(np.arange(40, 43)), bank.draw(np.arange(43, 48))]), whole)
+    assert not torch.equal(bank.draw(np.arange(48, 56)), whole)
+    assert len(bank) == 2 * 8 * WINDOWS and len(bank.parts[0].unique(dim=0)) > 40  # windows of a frame differ
 
 
 def test_the_surface_moves_by_what_it_was_moved():
@@ -88,7 +91,7 @@ def test_a_refiner_of_hands_is_trained_and_refines_frames(tmp_path, monkeypatch)
         run.trainer.update_refiner()
         run.trainer.update_discriminator()
     run.finish()
-    assert run.trainer.history.state().dtype == np.uint16
+    assert run.trainer.history.state(2).dtype == torch.uint16
     assert [record["step"] for record in run.records] == [0, 2]
     assert run.records[0]["shift"] == 0 < run.records[0]["realism"]
     assert (tmp_path / "run/samples/step-000002.png").is_file()

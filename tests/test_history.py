@@ -2,52 +2,75 @@
 
 import numpy as np
 import pytest
+import torch
 
 from simgan.history import History
 
 
-def images(first, count, dtype="uint8"):
+def images(first, count, dtype=torch.uint8):
     """Images (count, 1, 2, 2) that hold their own number."""
-    return np.broadcast_to(np.arange(first, first + count, dtype=dtype)[:, None, None, None], (count, 1, 2, 2)).copy()
+    return torch.arange(first, first + count, dtype=torch.int32).to(dtype)[:, None, None, None].expand(-1, 1, 2, 2)
 
 
-def test_new_images_are_appended_while_it_fills():
-    history, rng = History(6), np.random.default_rng(0)
-    assert len(history.sample(2, rng)) == 0
-    history.replace(images(0, 4), rng)
-    assert len(history) == 4
-    assert len(history.sample(5, rng)) == 0
-    history.replace(images(4, 2), rng)
-    assert history.state()[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
+def updates(history, count, seed=0):
+    """Do so many updates with images that hold their own number; return those that each saw from the history."""
+    found = []
+    for update in range(count):
+        seen, places = history.plan(update, np.random.default_rng([seed, update]))
+        found.append(history.sample(torch.from_numpy(seen))[:, 0, 0, 0].tolist() if len(seen) else [])
+        new = images(history.seen(update), history.size - history.past(update))
+        history.replace(new, torch.from_numpy(places))
+    return found
+
+
+def held(history, update):
+    return history.state(update)[:, 0, 0, 0].tolist()
+
+
+def test_new_images_are_appended_while_it_fills_and_none_is_seen_before_it_holds_half_a_batch():
+    history = History(10, 4)
+    assert [history.held(update) for update in range(6)] == [0, 4, 6, 8, 10, 10]
+    assert [history.past(update) for update in range(3)] == [0, 2, 2]
+    assert [history.seen(update) for update in range(5)] == [0, 4, 6, 8, 10]
+    assert updates(history, 3)[0] == []
+    assert held(history, 3) == list(range(8))
 
 
 def test_as_many_random_places_are_replaced_as_images_come():
-    history, rng = History(100), np.random.default_rng(0)
-    history.replace(images(0, 100), rng)
-    history.replace(images(100, 10), rng)
-    values = history.state()[:, 0, 0, 0]
-    assert sorted(values[values >= 100]) == list(range(100, 110))
-    assert len(history) == len(values) == 100
-    assert np.flatnonzero(values >= 100).tolist() != list(range(10))
+    history = History(100, 20)
+    updates(history, 9)
+    assert held(history, 9) == list(range(100))
+    updates(history, 10)
+    new = [place for place, value in enumerate(held(history, 10)) if value >= 100]
+    assert len(new) == 10
+    assert new != list(range(10))
 
 
 def test_a_sample_holds_different_images_and_reaches_all_places():
-    history, rng = History(10), np.random.default_rng(0)
-    history.replace(images(0, 10), rng)
-    seen = set()
-    for _ in range(50):
-        sample = history.sample(4, rng)[:, 0, 0, 0].tolist()
-        assert len(set(sample)) == 4
-        seen |= set(sample)
-    assert seen == set(range(10))
+    history = History(10, 8)
+    seen = updates(history, 60)
+    assert all(len(set(sample)) == 4 for sample in seen[1:])
+    places = {place for update in range(2, 60) for place in history.plan(update, np.random.default_rng(update))[0]}
+    assert places == set(range(10))
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("capacity", [1, 3, 5, 6, 7, 50])
+def test_places_are_different_and_exist_whatever_its_size(capacity):
+    history = History(capacity, 6)
+    for update in range(20):
+        seen, places = history.plan(update, np.random.default_rng(update))
+        assert len({*places.tolist()}) == len(places) and max(places) < capacity
+        assert len({*seen.tolist()}) == len(seen) == history.past(update)
+        assert all(place < history.held(update) for place in seen)
+        assert history.held(update + 1) == max(history.held(update), *(places + 1).tolist())
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
 def test_a_restored_history_goes_on_as_the_first(dtype):
-    first, second = History(8), History(8)
-    first.replace(images(0, 8, dtype), np.random.default_rng(0))
-    second.replace(first.state(), np.random.default_rng(1))
+    first, second = History(8, 6), History(8, 6)
+    first.replace(images(0, 6, dtype), torch.arange(6))
+    second.restore(first.state(1), torch.device("cpu"))
     for history in (first, second):
-        history.replace(images(20, 3, dtype), np.random.default_rng(5))
-    assert np.array_equal(first.state(), second.state())
-    assert first.state().dtype == dtype
+        history.replace(images(20, 3, dtype), torch.from_numpy(history.plan(1, np.random.default_rng(5))[1]))
+    assert torch.equal(first.state(2), second.state(2))
+    assert first.state(2).dtype == dtype

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from simgan import Discriminator, Refiner, SourceError
 from simgan.domains.eyes import EYES
-from simgan.training.batches import Batches
+from simgan.training.bank import Bank
 from simgan.training.config import TrainingConfig
 from simgan.training.sources import load
 
@@ -100,16 +101,17 @@ def test_both_sides_are_held_out_and_irises_are_known():
     data = load(config)
     assert len(data.synthetic[0]) + len(data.held_out_synthetic[0]) == 60
     assert len(data.real[0]) + len(data.held_out_real[0]) == 60
-    batches = Batches("synthetic", data.synthetic, 16, seed=0, equalize=False, flip=True)
-    numbers = np.arange(48, 64)
-    images, masks = batches.draw(numbers), batches.masks(EYES.weight, numbers)
+    found = []
+    for flip in (True, False):
+        bank = Bank("synthetic", data.synthetic, 16, seed=0, flip=flip, weight=EYES.weight)
+        block = bank.block(np.arange(48, 64)[None])
+        found.append((*bank.take({name: values[0] for name, values in block.items()}), block["mirrored"][0]))
+    (images, masks, mirrored), (plain, plain_masks, _) = found
     assert masks.shape == images.shape
     assert 0.05 < masks.mean() < 0.5
-    plain = Batches("synthetic", data.synthetic, 16, seed=0, equalize=False, flip=False)
-    turned = [not np.array_equal(a, b) for a, b in zip(images, plain.draw(numbers), strict=True)]
-    assert 0 < sum(turned) < 16
-    for flipped, mask, upright in zip(turned, masks, plain.masks(EYES.weight, numbers), strict=True):
-        assert np.array_equal(mask[:, ::-1] if flipped else mask, upright)  # a mask is mirrored with its image
+    assert 0 < mirrored.sum() < 16
+    for kind, upright in ((images, plain), (masks, plain_masks)):  # a mask is mirrored with its image
+        assert torch.equal(torch.where(mirrored[:, None, None, None], kind.flip(3), kind), upright)
 
 
 def test_irises_of_unlabelled_eyes_are_found(shared_data):

@@ -14,16 +14,23 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from datasets import Features, Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from train_arrays import data, small
 
 from simgan import ConfigError, Discriminator, Refiner, SourceError, TrainingError
+from simgan.data import Crops
+from simgan.data.columns import as_dataset, image_cell
 from simgan.hub.cards.records import read_records
+from simgan.images.arrays import equalize_images
 from simgan.losses import gradient_penalty
+from simgan.simulators.eyes import renders as eyes
+from simgan.training import bank as bank_module
 from simgan.training import checkpoints, held_out, selection
 from simgan.training.augmentation import augment
-from simgan.training.batches import Batches, generator
+from simgan.training.bank import Bank
+from simgan.training.batches import generator
 from simgan.training.config import from_command_line
 from simgan.training.config import preset as preset_of
 from simgan.training.loop import Run
@@ -169,7 +176,7 @@ def test_two_processes_compute_what_one_does(tmp_path, settings):
 def test_r1_counts_in_every_eighth_update_of_the_discriminator():
     def after(number, penalty):
         torch.manual_seed(0)
-        config = small(gradient_penalty=penalty)
+        config = small(gradient_penalty=penalty, history_size=0)
         trainer = Trainer(config, data(), make_accelerator(config))
         trainer.counters.discriminator_updates = number
         trainer.update_discriminator()
@@ -241,21 +248,60 @@ def test_half_of_a_refined_mini_batch_comes_from_the_history_once_it_can():
     config = small()
     trainer = Trainer(config, data(), make_accelerator(config))
     trainer.update_discriminator()
-    assert len(trainer.history) == 8  # the whole first mini-batch was new
+    assert len(trainer.history.state(1)) == 8  # the whole first mini-batch was new
     trainer.update_discriminator()
-    assert len(trainer.history) == 12  # then half of one
+    assert len(trainer.history.state(2)) == 12  # then half of one
 
 
 def test_batches_are_the_same_by_number_and_shares_are_even():
     sources = [np.full((10, 16, 16), 50, np.uint8), np.full((30, 16, 16), 200, np.uint8)]
-    batches = Batches("real", sources, 8, seed=3, equalize=False, flip=True)
+    bank = Bank("real", sources, 8, seed=3)
     for first in (0, 40, 136):
-        whole = batches.draw(np.arange(first, first + 8))
-        assert (whole[:, 0, 0] == 50).sum() == 4
-        parts = [batches.draw(np.arange(start, start + 4)) for start in (first, first + 4)]
-        assert np.array_equal(np.concatenate(parts), whole)
-    source, index = batches.indices(np.arange(240))
-    assert all(np.array_equal(np.sort(epoch), np.arange(30)) for epoch in index[source == 1].reshape(-1, 30))
+        whole = bank.draw(np.arange(first, first + 8))
+        assert (whole[:, 0, 0, 0] < 0).sum() == 4
+        assert torch.equal(torch.cat([bank.draw(np.arange(start, start + 4)) for start in (first, first + 4)]), whole)
+    places, mirrored = bank.places(np.arange(240))
+    assert all(np.array_equal(np.sort(epoch), np.arange(10, 40)) for epoch in places[places >= 10].reshape(-1, 30))
+    assert 60 < mirrored.sum() < 180
+
+
+@pytest.mark.parametrize("sources", [1, 2])
+def test_a_bank_that_is_streamed_gives_what_one_in_memory_gives(sources):
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (20, 18, 16), np.uint8) for _ in range(sources)]
+    numbers, found = np.arange(48).reshape(6, 8), []
+    for most in (1e9, 0):
+        bank = Bank("synthetic", images, 8, seed=1)
+        bank.change(torch.sin)
+        bank.weigh(torch.abs)
+        bank.hold(torch.device("cpu"), most)
+        block = bank.block(numbers)
+        assert ("images" in block) is not bool(most)
+        found.append([bank.take({name: values[row] for name, values in block.items()}) for row in range(6)])
+    for (x, mask), (other, other_mask) in zip(*found, strict=True):
+        assert torch.equal(x, other) and torch.equal(mask, other_mask)
+    assert torch.allclose(found[0][2][0], bank.draw(numbers[2]), atol=1e-6)
+
+
+def test_a_large_source_is_prepared_once_and_in_memory_where_the_disk_is_full(monkeypatch, tmp_path):
+    monkeypatch.setattr(bank_module, "CACHED", 10)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path))
+    images = eyes.render(range(12))[0]
+    crops = Crops(as_dataset([{"image": image_cell(image)} for image in images], Features({"image": Image()})))
+    full = shutil.disk_usage(tmp_path)._replace(free=1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda place: full)
+        in_memory = Bank("real", [crops], 4, 0, equalize=True).parts[0]
+    assert not list(tmp_path.rglob("*.npy"))
+    first = Bank("real", [crops], 4, 0, equalize=True).parts[0]
+    (kept,) = tmp_path.rglob("*.npy")
+    with monkeypatch.context() as patch:
+        patch.setattr(Crops, "__getitem__", None)  # not decoded again
+        second = Bank("real", [crops], 4, 0, equalize=True).parts[0]
+    assert torch.equal(first, in_memory) and torch.equal(second, in_memory)
+    assert np.array_equal(in_memory[:, 0].numpy(), equalize_images(images))
+    Bank("real", [crops], 4, 0)  # not equalized: another file
+    assert len(list(tmp_path.rglob("*.npy"))) == 2 and kept.is_file()
 
 
 def test_augmentation_lets_the_gradient_through_and_moves_as_drawn():
@@ -411,14 +457,16 @@ def test_the_penaltys_gradient_takes_the_scale_of_fp16(monkeypatch):
     assert seen == [1.0, 2.0**12]
 
 
-def test_both_updates_take_the_next_images_of_one_stream_and_waste_none():
+def test_updates_take_the_next_images_of_a_stream_and_waste_none():
     trainer = Trainer(small(), data(), make_accelerator(small()))
-    draw_images, drawn = trainer.synthetic.draw, []
-    trainer.synthetic.draw = lambda numbers: drawn.append(numbers) or draw_images(numbers)
-    for update in (trainer.update_discriminator, trainer.update_refiner, trainer.update_discriminator):
-        update()
-    assert [len(numbers) for numbers in drawn] == [8, 8, 4]  # the last half comes from the history
-    assert np.array_equal(np.concatenate(drawn), np.arange(20))
+    block, drawn = trainer.synthetic.block, []
+    trainer.synthetic.block = lambda numbers: drawn.append(numbers) or block(numbers)
+    trainer._draw_refiner(64)
+    trainer._draw_discriminator(0)
+    assert np.array_equal(drawn[0].ravel(), np.arange(64 * 8, 128 * 8))
+    seen = [row[: 8 - trainer.history.past(update)] for update, row in enumerate(drawn[1])]
+    assert [len(row) for row in seen[:3]] == [8, 4, 4]  # half comes from the history
+    assert np.array_equal(np.concatenate(seen), np.arange(8 + 63 * 4))
 
 
 def test_the_newest_checkpoint_is_that_of_the_largest_number(tmp_path):
@@ -438,7 +486,7 @@ def test_a_history_of_less_than_half_a_batch_is_refused():
     trainer = Trainer(config, data(), make_accelerator(config))
     for _ in range(3):
         trainer.update_discriminator()
-    assert len(trainer.history) == 4
+    assert len(trainer.history.state(3)) == 4
 
 
 def test_the_first_row_of_the_log_is_of_steps_alone(tmp_path):

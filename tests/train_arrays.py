@@ -14,7 +14,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 
@@ -117,7 +116,7 @@ def main(settings: dict) -> None:
             for key, value in (*network.state_dict().items(), *gradients[network].items())
         }
         assert trainer.history is not None
-        weights["history"] = torch.from_numpy(trainer.history.state().astype(np.int16))
+        weights["history"] = trainer.history.state(trainer.counters.discriminator_updates).to(torch.int16)
         weights["processes"] = torch.tensor(accelerator.num_processes)
         save_file(weights, f"{save}-{accelerator.process_index}.safetensors")
         trainer.end()

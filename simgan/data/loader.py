@@ -1,5 +1,6 @@
 """Crops for training: from Arrow's memory to arrays, without a Python object for each row."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,6 +50,13 @@ class Crops:
                 )
             images[place] = image
         return images
+
+    def digest(self) -> str:
+        """Return a hash of the files of the images, in their order."""
+        found = hashlib.sha256(repr((self.shape, self._colour)).encode())
+        for row in self._order:
+            found.update(self._cells[row].as_buffer() or b"")
+        return found.hexdigest()
 
     def each(self, indices: Sequence[int] | np.ndarray) -> list[np.ndarray]:
         """Return images by number, whatever their sizes."""

@@ -21,7 +21,7 @@ def augment(images: Tensor, draws: Tensor, kinds: Sequence[str]) -> Tensor:
 
     `draws` (B, 4) in [−1, 1]: brightness or distance, contrast, shift in x and shift in y of each image.
     """
-    amount = draws.to(images)[:, :, None, None, None]
+    amount = draws.to(images)[:, :, None, None, None]  # on the images' device
     if "brightness" in kinds:
         images = images + BRIGHTNESS * amount[:, 0]
     if "distance" in kinds:  # of depth; where there is no reading, none appears
@@ -33,7 +33,7 @@ def augment(images: Tensor, draws: Tensor, kinds: Sequence[str]) -> Tensor:
         channels, height, width = images.shape[1:]
         shift = (draws[:, 2:] * (TRANSLATION + 0.5)).round().clamp(-TRANSLATION, TRANSLATION).long() + TRANSLATION
         columns, rows = (
-            (first[:, None] + torch.arange(size)).to(images.device)
+            first[:, None] + torch.arange(size, device=images.device)
             for first, size in zip(shift.T, (width, height), strict=True)
         )
         images = reflect_pad(images, TRANSLATION)

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -161,12 +160,15 @@ def restore(trainer: Trainer, saved: Saved) -> None:
             raise TrainingError(f"checkpoint {saved.place} is of another {name} than the preset's") from error
     for name, optimizer in trainer.optimizers.items():
         state: dict[int, dict[str, Tensor]] = {}
+        parameters = list(trainer.networks[name].parameters())
         for key, value in _below(f"adam-{name}", saved.tensors).items():
             index, moment = key.split("/")
+            if value.ndim:  # in the parameter's memory layout, as fused Adam goes through both in the order of memory
+                value = torch.empty_like(parameters[int(index)]).copy_(value)
             state.setdefault(int(index), {})[moment] = value
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    if trainer.history is not None and "history" in saved.tensors:
-        trainer.history.replace(saved.tensors["history"].numpy(), np.random.default_rng())  # appends, draws nothing
+    if trainer.history and "history" in saved.tensors:
+        trainer.history.restore(saved.tensors["history"], trainer.accelerator.device)
     trainer.counters, trainer.regularization_weight = Counters(**saved.counters), saved.regularization_weight
     if trainer.accelerator.scaler and saved.scaler:
         trainer.accelerator.scaler.load_state_dict(saved.scaler)
@@ -180,7 +182,7 @@ def _tensors(trainer: Trainer) -> dict[str, Tensor]:
         for index, moments in optimizer.state_dict()["state"].items():
             tensors |= {f"adam-{name}/{index}/{key}": value for key, value in moments.items()}
     if trainer.history:
-        tensors["history"] = torch.from_numpy(trainer.history.state())
+        tensors["history"] = trainer.history.state(trainer.counters.discriminator_updates)
     return {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
 
 

@@ -1,5 +1,8 @@
 """The state of a run and the two updates of Algorithm 1, on Accelerate.
 
+An update is a function of tensors that lie on the device all the time: banks of images, random draws, rates, λ. So a
+GPU replays it as one captured graph (`simgan.training.graphs`); a CPU calls it.
+
 Every process holds the same networks, optimizers and history, and computes its share of a mini-batch that is drawn for
 all of them, so a run can be resumed on any number of processes. On the same number the results are the same bit for bit
 (on a GPU: with `TrainingConfig.deterministic`); on another one weights differ by rounding (within 1e-6 in float64).
@@ -8,8 +11,7 @@ all of them, so a run can be resumed on any number of processes. On the same num
 import copy
 import gc
 import math
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,17 +28,22 @@ from simgan.domains.base import MarkedWeight, SurfaceWeight
 from simgan.errors import require
 from simgan.history import History
 from simgan.images import codecs
-from simgan.images.arrays import to_array, to_tensor
+from simgan.images.arrays import to_array
 from simgan.losses import REALISM_LOSSES, discriminator_loss, gradient_penalty, self_regularization
 from simgan.preparation.photometry import LIGHTS
 from simgan.refiner import Refiner
-from simgan.runtime import keep_freed_pages
+from simgan.runtime import keep_freed_pages, memory_of
 from simgan.training.augmentation import augment
-from simgan.training.batches import Batches, Images, generator
+from simgan.training.bank import Bank, to_bits, to_floats
+from simgan.training.batches import Images, generator
 from simgan.training.config import TrainingConfig
+from simgan.training.draws import UPDATES, Draws
+from simgan.training.graphs import Captured
 from simgan.training.processes import average_gradients, from_main
 
 PENALTY_INTERVAL = 8  # R1 is computed in every eighth update of the discriminator
+SHARE = 0.25  # of the device's memory that each bank may take; a larger one is streamed
+LOGGED = ("realism", "regularization", "change", "discriminator", "accuracy_refined", "accuracy_real")
 
 
 @dataclass
@@ -46,7 +53,6 @@ class Counters:
     refiner_warm_up: int = 0
     discriminator_warm_up: int = 0
     step: int = 0
-    synthetic: int = 0  # images drawn; both updates take the next ones of one stream
     refiner_updates: int = 0
     discriminator_updates: int = 0
 
@@ -65,7 +71,7 @@ class TrainingData:
 
 
 class Trainer:
-    """Networks, optimizers, history and mini-batches of a run, and the updates of Algorithm 1."""
+    """Networks, optimizers, history and banks of images of a run, and the updates of Algorithm 1."""
 
     def __init__(
         self,
@@ -93,35 +99,58 @@ class Trainer:
         if config.start_from:
             refiner, discriminator = refiner.start_from(config.start_from), discriminator.start_from(config.start_from)
         self._check_batch_size(in_groups=bool(discriminator.config.whole))
-        drawn = (config.batch_size, config.seed, refiner.config.equalize, config.flip, config.window or 0)
-        self.synthetic = Batches("synthetic", data.synthetic, *drawn)
-        self.real = Batches("real", data.real, *drawn)
+        self.synthetic, self.real = self._banks(refiner.config.equalize)
 
         def initial() -> list[dict[str, Tensor]]:
             if fit:
-                photometry: Any = refiner.photometry
-                fit(photometry, _spread(self.synthetic, 2 * LIGHTS), _spread(self.real, LIGHTS))
+                fit(refiner.photometry, _spread(self.synthetic, 2 * LIGHTS), _spread(self.real, LIGHTS))  # type: ignore[arg-type]
             return [refiner.state_dict(), discriminator.state_dict()]
 
         for network, weights in zip((refiner, discriminator), from_main(initial), strict=True):
             network.load_state_dict(weights)
-        layout: Any = {"memory_format": torch.channels_last}
-        self.average = copy.deepcopy(refiner).to(accelerator.device, **layout).eval().requires_grad_(False)
+        if refiner.config.photometry:
+            with torch.no_grad():
+                self.synthetic.change(refiner.photometry)
+        device, layout = accelerator.device, {"memory_format": torch.channels_last}
+        for bank in (self.synthetic, self.real):
+            bank.hold(device, SHARE * memory_of(device))
+        self.average = copy.deepcopy(refiner).to(device, **layout).eval().requires_grad_(False)  # type: ignore[call-overload]
 
         def prepare(network: nn.Module) -> tuple[Any, Any]:
             # Not wrapped in DistributedDataParallel: `average_gradients` adds up in one fixed order.
-            network = accelerator.prepare_model(network.to(**layout), evaluation_mode=True)
-            adam = torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=config.betas)
+            network = accelerator.prepare_model(network.to(**layout), evaluation_mode=True)  # type: ignore[call-overload]
+            on_gpu = {"capturable": True} if device.type == "cuda" else {}
+            adam = torch.optim.Adam(network.parameters(), betas=config.betas, lr=self._rate, fused=True, **on_gpu)
             return network, accelerator.prepare_optimizer(adam)
 
+        self._rate, self._decay, self._weight = (torch.zeros((), device=device) for _ in range(3))
         self.refiner, self.refiner_optimizer = prepare(refiner)
         self.discriminator, self.discriminator_optimizer = prepare(discriminator)
         self.networks = {"refiner": self.refiner, "discriminator": self.discriminator, "average": self.average}
         self.optimizers = {"refiner": self.refiner_optimizer, "discriminator": self.discriminator_optimizer}
         self.regularization_weight = config.regularization_weight
-        self.history = History(config.history_size) if config.history_size else None
+        self.history = History(config.history_size, config.batch_size) if config.history_size else None
         self.counters = Counters()
-        self.logged: defaultdict[str, list[Tensor]] = defaultdict(list)
+        self._logged = torch.zeros(len(LOGGED), 2, device=device)  # sums and counts
+        self._refiner_draws = Draws(self._draw_refiner, device)
+        self._discriminator_draws = Draws(self._draw_discriminator, device)
+        self._captured: dict[Any, Captured] = {}
+
+    def _banks(self, equalize: bool) -> tuple[Bank, Bank]:
+        """Fill the banks: in the main process first, which leaves files for the others."""
+        config, weight = self.config, MarkedWeight(self.config.weight) if self.config.weight else self.domain.weight
+        marked = weight if config.label_weight and not isinstance(weight, SurfaceWeight) else None
+
+        def fill(stream: str, sources: Sequence[Images], weighed: Any = None) -> Bank:
+            quiet = not self.accelerator.is_local_main_process
+            settings: dict[str, Any] = {"equalize": equalize, "flip": config.flip, "window": config.window or 0}
+            return Bank(stream, sources, config.batch_size, config.seed, weight=weighed, quiet=quiet, **settings)
+
+        with self.accelerator.main_process_first():
+            synthetic, real = fill("synthetic", self.data.synthetic, marked), fill("real", self.data.real)
+        if isinstance(weight, SurfaceWeight) and config.label_weight:
+            synthetic.weigh(weight.masks)
+        return synthetic, real
 
     def _check_batch_size(self, in_groups: bool) -> None:
         processes, micro = self.accelerator.num_processes, self.config.gradient_accumulation_steps
@@ -139,77 +168,124 @@ class Trainer:
 
     def update_refiner(self, adversarial: bool = True) -> None:
         """One update of θ on L_R (eq. 1), φ fixed, on the next synthetic mini-batch; warm-up: ℓ_reg alone."""
-        self.refiner.requires_grad_(True)
-        self.discriminator.requires_grad_(False)
-        size, reduction = self.config.batch_size, self.config.reduction
-        numbers = self.counters.synthetic + self._share(size)
-        synthetic = self._to_device(to_tensor(self.synthetic.draw(numbers)))
-        weight = self._weight(synthetic, numbers)
-        draws = self._draws("refiner", self.counters.refiner_updates, size)
-        for part in self._micro_batches(len(synthetic)):
-            refined = self.refiner(synthetic[part], equalized=True)
-            prepared = self.average.photometry(synthetic[part])
-            of_part = None if weight is None else weight[part]
-            loss = regularization = self_regularization(refined, prepared, self.config.transform, of_part, reduction)
-            if adversarial:
-                logits = self.discriminator(augment(refined, draws[part], self.config.augment))
-                realism = REALISM_LOSSES[self.config.realism_loss](logits, reduction)
-                loss = realism + self.regularization_weight * regularization  # eq. 1
-                self._log(realism=self._of_batch(realism))
-            self._backward(loss)
-            self._log(regularization=self._of_batch(regularization), change=(refined - prepared).abs().mean())
-        self._step("refiner")
-        n = self.counters.refiner_updates
-        decay = min(self.config.ema_decay, (1 + n) / (10 + n)) if self.config.ema_decay else 0.0
-        with torch.no_grad():
-            for average, value in zip(self.average.parameters(), self.refiner.parameters(), strict=True):
-                average.lerp_(value, 1 - decay)
-        self.counters.synthetic += size
+        number = self.counters.refiner_updates
+        decay = min(self.config.ema_decay, (1 + number) / (10 + number)) if self.config.ema_decay else 0.0
+        self._decay.fill_(1 - decay)
+        self._run(self._refiner_draws, number, self._update_refiner, adversarial)
         self.counters.refiner_updates += 1
 
     def update_discriminator(self) -> None:
         """One update of φ on L_D (eq. 2), θ fixed; half of the refined images from the history (section 2.3)."""
+        number = self.counters.discriminator_updates
+        past = self.history.past(number) if self.history else 0
+        penalized = bool(self.config.gradient_penalty) and number % PENALTY_INTERVAL == 0
+        self._run(self._discriminator_draws, number, self._update_discriminator, past, penalized)
+        self.counters.discriminator_updates += 1
+
+    def _run(self, draws: Draws, number: int, update: Callable[..., None], *kind: Any) -> None:
+        """Do an update with its draws and rates; updates of one kind are replayed where they can be captured."""
+        draws.go_to(number)
+        left = 1 - self.counters.step / self.config.steps
+        rate = min(1.0, left / self.config.decay) if self.config.decay else 1.0
+        self._rate.fill_(self.config.learning_rate * rate)
+        self._weight.fill_(self.regularization_weight)
+        key = (update.__name__, *kind)
+        if key not in self._captured:
+            self._captured[key] = Captured(lambda: update(*kind), self.accelerator)
+        self._captured[key]()
+
+    def _update_refiner(self, adversarial: bool) -> None:
+        self.refiner.requires_grad_(True)
+        self.discriminator.requires_grad_(False)
+        reduction, row = self.config.reduction, self._refiner_draws.row()
+        synthetic, masks = self.synthetic.take(_below("synthetic", row))
+        for part in self._micro_batches(len(synthetic)):
+            images = synthetic[part]
+            refined = self.refiner(images, prepared=True)
+            weight = None if masks is None else 1 + self.config.label_weight * masks[part]
+            loss = regularization = self_regularization(refined, images, self.config.transform, weight, reduction)
+            if adversarial:
+                logits = self.discriminator(augment(refined, row["augment"][part], self.config.augment))
+                realism = REALISM_LOSSES[self.config.realism_loss](logits, reduction)
+                loss = realism + self._weight * regularization  # eq. 1
+                self._log(realism=self._of_batch(realism))
+            self._backward(loss)
+            self._log(regularization=self._of_batch(regularization), change=(refined - images).abs().mean())
+        self._step("refiner")
+        with torch.no_grad():
+            averages, values = list(self.average.parameters()), list(self.refiner.parameters())
+            moved = torch._foreach_sub(values, averages)
+            torch._foreach_mul_(moved, self._decay)
+            torch._foreach_add_(averages, moved)
+
+    def _update_discriminator(self, past: int, penalized: bool) -> None:
         self.discriminator.requires_grad_(True)
         self.refiner.requires_grad_(False)
-        number, size = self.counters.discriminator_updates, self.config.batch_size
-        rng = generator(self.config.seed, "history", number)
-        past = self.history.sample(size // 2, rng) if self.history is not None else np.empty(0)
-        current = size - len(past)
+        row, share = self._discriminator_draws.row(), self.config.batch_size // self.accelerator.num_processes
+        new = share - past // self.accelerator.num_processes
         with torch.no_grad():
-            numbers = self.counters.synthetic + self._share(current)
-            synthetic = self._to_device(to_tensor(self.synthetic.draw(numbers)))
-            shown = refined = self.refiner(synthetic, equalized=True).to(synthetic)
-        if len(past):
-            stored = past[self._share(len(past))]
-            earlier = to_tensor(stored.reshape(-1, *stored.shape[2:])).reshape(stored.shape)
-            shown = torch.cat([refined, self._to_device(earlier)])
-        real = self._to_device(to_tensor(self.real.draw(number * size + self._share(size))))
-        # A process has a share of the new and of the past images, so it takes the same shares of their draws.
-        draws = self._draws("refined", number, current, len(past)), self._draws("real", number, size)
+            images, _ = self.synthetic.take({name: values[:new] for name, values in _below("synthetic", row).items()})
+            shown = refined = self.refiner(images, prepared=True).to(images)
+        if past and self.history:
+            shown = torch.cat([refined, to_floats(self.history.sample(row["past"])).to(refined)])
+        real, _ = self.real.take(_below("real", row))
+        draws = row["augment/refined"], row["augment/real"]
         for part in self._micro_batches(len(real)):
             seen = [augment(x[part], d[part], self.config.augment) for x, d in zip((shown, real), draws, strict=True)]
             refined_logits, real_logits = self.discriminator(torch.cat(seen), sides=2).chunk(2)
             loss = discriminator_loss(refined_logits, real_logits, self.config.reduction)
-            self._backward(loss + self._gradient_penalty(seen[1], number))
+            self._backward(loss + self._gradient_penalty(seen[1]) if penalized else loss)
             self._log(
                 discriminator=self._of_batch(loss),
                 accuracy_refined=(refined_logits.argmax(1) == REFINED).float().mean(),
                 accuracy_real=(real_logits.argmax(1) != REFINED).float().mean(),
             )
         self._step("discriminator")
-        if self.history is not None:
-            new = self.accelerator.gather(refined.contiguous())
-            planes = to_array(new.flatten(0, 1)[:, None], codecs.get(self.domain.codec).dtype)
-            self.history.replace(planes.reshape(new.shape), rng)
-        self.counters.synthetic += current
-        self.counters.discriminator_updates += 1
+        if self.history:
+            bits = torch.uint8 if codecs.get(self.domain.codec).dtype == np.uint8 else torch.uint16
+            count = min(self.config.batch_size - past, self.history.capacity)
+            stored = to_bits(self.accelerator.gather(refined.contiguous()), bits)
+            self.history.replace(stored, row["places"][:count])
 
     # What the updates are made of
 
-    def _gradient_penalty(self, real: Tensor, number: int) -> Tensor | float:
-        """R1 in update `number`: only every `PENALTY_INTERVAL`th time, but as much stronger (Karras et al. 2020)."""
-        if not self.config.gradient_penalty or number % PENALTY_INTERVAL:
-            return 0.0
+    def _draw_refiner(self, first: int) -> dict[str, Tensor]:
+        """Return the draws of updates of the refiner, for this process' share of each mini-batch."""
+        size = self.config.batch_size
+        share = self._share(size)
+        numbers = (first + np.arange(UPDATES))[:, None] * size + share
+        augmentation = generator(self.config.seed, "augment/refiner", first).uniform(-1, 1, (UPDATES, size, 4))
+        drawn = {f"synthetic/{name}": values for name, values in self.synthetic.block(numbers).items()}
+        return drawn | {"augment": torch.from_numpy(augmentation[:, share].astype(np.float32))}
+
+    def _draw_discriminator(self, first: int) -> dict[str, Tensor]:
+        """Return the draws of updates of the discriminator; of new and of past images a process has a share of each."""
+        size, config = self.config.batch_size, self.config
+        share, updates = self._share(size), range(first, first + UPDATES)
+        refined, real = generator(config.seed, "augment/discriminator", first).uniform(-1, 1, (2, UPDATES, size, 4))
+        new, augmentation = np.zeros((UPDATES, len(share)), np.int64), refined[:, share]
+        seen, places = np.zeros((UPDATES, len(share) // 2), np.int64), np.zeros((UPDATES, size), np.int64)
+        for row, update in enumerate(updates):
+            past = self.history.past(update) if self.history else 0
+            current, earlier = self._share(size - past), self._share(past)
+            new[row, : len(current)] = (self.history.seen(update) if self.history else update * size) + current
+            augmentation[row] = refined[row, np.concatenate([current, size - past + earlier])]
+            if self.history:
+                sampled, replaced = self.history.plan(update, generator(config.seed, "history", update))
+                seen[row, : len(earlier)] = sampled[earlier]
+                places[row, : len(replaced)] = replaced
+        drawn: dict[str, Tensor] = {}
+        for name, bank, numbers in (
+            ("synthetic", self.synthetic, new),
+            ("real", self.real, np.array(updates)[:, None] * size + share),
+        ):
+            drawn |= {f"{name}/{kind}": values for kind, values in bank.block(numbers).items() if kind != "masks"}
+        arrays = {"augment/refined": augmentation, "augment/real": real[:, share]}
+        drawn |= {name: torch.from_numpy(values.astype(np.float32)) for name, values in arrays.items()}
+        return drawn | {"past": torch.from_numpy(seen), "places": torch.from_numpy(places)}
+
+    def _gradient_penalty(self, real: Tensor) -> Tensor:
+        """R1, only every `PENALTY_INTERVAL`th time, but as much stronger (Karras et al. 2020)."""
         real = real.detach().requires_grad_()
         scale = self.accelerator.scaler.get_scale() if self.accelerator.scaler else 1.0
         penalty = gradient_penalty(self.discriminator(real), real, self.config.reduction, scale)
@@ -219,25 +295,6 @@ class Trainer:
         """Return which of `count` images of a mini-batch this process computes: a block of them, in order."""
         size = count // self.accelerator.num_processes
         return self.accelerator.process_index * size + np.arange(size)
-
-    def _to_device(self, images: Tensor) -> Tensor:
-        return images.to(next(self.average.parameters())).contiguous(memory_format=torch.channels_last)
-
-    def _weight(self, synthetic: Tensor, numbers: NDArray[np.int64]) -> Tensor | None:
-        """Return weights (B, 1, H, W) of the self-regularization: higher where the label must not move."""
-        weight = MarkedWeight(self.config.weight) if self.config.weight else self.domain.weight
-        if weight is None or not self.config.label_weight:
-            return None
-        if isinstance(weight, SurfaceWeight):
-            return 1 + self.config.label_weight * weight.masks(synthetic)
-        masks = self.synthetic.masks(weight, numbers)
-        return self._to_device(1 + self.config.label_weight * torch.from_numpy(masks)[:, None])
-
-    def _draws(self, stream: str, number: int, *counts: int) -> Tensor:
-        """Return the draws of the augmentation for this process' share of each of `counts` images."""
-        rng = generator(self.config.seed, f"augment/{stream}", number)
-        drawn = [rng.uniform(-1, 1, (count, 4)).astype(np.float32)[self._share(count)] for count in counts]
-        return torch.from_numpy(np.concatenate(drawn))
 
     def _micro_batches(self, count: int) -> Iterator[slice]:
         parts = self.config.gradient_accumulation_steps
@@ -254,29 +311,26 @@ class Trainer:
     def _step(self, name: str) -> None:
         network, optimizer = self.networks[name], self.optimizers[name]
         average_gradients(self.accelerator, network.parameters())
-        left = 1 - self.counters.step / self.config.steps
-        rate = min(1.0, left / self.config.decay) if self.config.decay else 1.0
         for group in optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * rate
+            group["lr"] = self._rate  # loading a state replaces it
         if self.config.max_grad_norm:
             self.accelerator.clip_grad_norm_(network.parameters(), self.config.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
     def _log(self, **values: Tensor) -> None:
-        """Keep values, on the device, until the next `take_log`."""
+        """Add to sums and counts, which stay on the device until the next `take_log`."""
         for name, value in values.items():
-            self.logged[name].append(value.detach().float())
+            sums = self._logged[LOGGED.index(name)]
+            sums[0] += value.detach()
+            sums[1] += 1
 
     def take_log(self) -> dict[str, float]:
         """Return the means of what was logged since the last call, over all processes."""
-        if not self.logged:
-            return {}
-        names = sorted(self.logged)
-        means = torch.stack([sum(self.logged[name], torch.zeros(())) / len(self.logged[name]) for name in names])
-        self.logged.clear()
-        values: list[float] = self.accelerator.reduce(means, reduction="mean").tolist()
-        return dict(zip(names, values, strict=True))
+        sums, counts = self.accelerator.reduce(self._logged.clone(), reduction="mean").T.tolist()
+        self._logged.zero_()
+        rows = zip(LOGGED, sums, counts, strict=True)
+        return {name: total / count for name, total, count in rows if count}
 
     def end(self) -> None:
         """Leave the other processes; the networks stay."""
@@ -285,7 +339,12 @@ class Trainer:
         self.accelerator.end_training()
 
 
-def _spread(batches: Batches, most: int) -> NDArray[Any]:
-    """Return images of all sources to learn photometry from: `most` or a few more."""
-    count = min(most, len(batches.sources) * max(map(len, batches.sources)))  # no image again and again
-    return batches.draw(np.arange(-(-count // batches.size) * batches.size))
+def _below(name: str, row: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(f"{name}/"): values for key, values in row.items() if key.startswith(f"{name}/")}
+
+
+def _spread(bank: Bank, most: int) -> NDArray[Any]:
+    """Return stored images of all sources to learn photometry from: `most` or a few more, none again and again."""
+    count = min(most, bank.longest)
+    images = bank.draw(np.arange(-(-count // bank.size) * bank.size))
+    return to_array(images, np.uint8 if bank.parts[0].dtype == torch.uint8 else np.uint16)
