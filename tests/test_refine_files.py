@@ -402,8 +402,12 @@ def test_masks_that_metadata_name_are_labels_and_are_copied(metadata, tmp_path, 
     Image.fromarray(image).save(place / "0.png")
     Image.fromarray((image > 100).astype(np.uint8)).save(place / "masks" / "0.png")
     row = {"file_name": "0.png", "mask": "masks/0.png"}
-    lines = [json.dumps(row)] if metadata.endswith("l") else [",".join(row), ",".join(row.values())]
-    (place / metadata).write_text("\n".join(lines))
+    lines = (
+        ["", json.dumps(row | {"note": "a\u2028b"}, ensure_ascii=False), "{"]
+        if metadata.endswith("l")
+        else [",".join(row), ",".join(row.values())]
+    )
+    (place / metadata).write_text("\ufeff" + "\n".join(lines), encoding="utf-8")
     done = refine_path(refiner, tmp_path / "in", tmp_path / "out")
     assert (done.images, done.copied) == (1, 2)
     assert (tmp_path / "out/train/masks/0.png").read_bytes() == (place / "masks/0.png").read_bytes()

@@ -292,7 +292,10 @@ def test_a_large_source_is_prepared_once_and_in_memory_where_the_disk_is_full(mo
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda place: full)
         in_memory = Bank("real", [crops], 4, 0, equalize=True).parts[0]
-    assert not list(tmp_path.rglob("*.npy"))
+    with monkeypatch.context() as patch, pytest.raises(SourceError, match="broken"):
+        patch.setattr("simgan.training.bank._write", lambda *arguments: (_ for _ in ()).throw(SourceError("broken")))
+        Bank("real", [crops], 4, 0, equalize=True)
+    assert not list(tmp_path.rglob("*.npy"))  # no half of one either
     first = Bank("real", [crops], 4, 0, equalize=True).parts[0]
     (kept,) = tmp_path.rglob("*.npy")
     with monkeypatch.context() as patch:

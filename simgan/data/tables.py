@@ -64,10 +64,8 @@ def open_folder(path: str, wanted: Wanted) -> Source:
     columns = {"image": None} | dict.fromkeys(derivable(columns)) | columns
     tasks = [(name, rows.get(name, {"file_name": name})) for name in names if name not in masks]
     read = partial(_read_file, folder, _each(wanted, len(tasks)))
-    look, classes = (
-        partial(_look_at_file, folder),
-        [row.get("label") for _, row in tasks] if "label" in columns else None,
-    )
+    look = partial(_look_at_file, folder)
+    classes = [row.get("label") for _, row in tasks] if "label" in columns else None
     unnamed = sum(name not in rows for name, _ in tasks) if rows else 0
     return Source(f"folder:{folder}", tasks, read, _features(columns), look=look, classes=classes, unnamed=unnamed)
 

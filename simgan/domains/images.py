@@ -17,7 +17,7 @@ RECIPES = {
     # background. Noise gives each image colours of its own. A discriminator of patches alone makes everything the
     # colour of the usual patch; one that also judges whole images (with R1, and the momentum that goes with it) keeps
     # parts and backgrounds apart. It sees images shifted, and not in other tones, as tones are what has to be learnt. A
-    # low rate and a strong R1 keep smears away. `docs/your-own-images.md` has what was tried.
+    # low rate and a strong R1 keep smears away. `docs/evidence.md` has what was tried.
     "images": Recipe(
         {"width": 12, "kernel_size": 7, "blocks": 4, "predict_residual": True, "padding": "reflect", "noise": True},
         {"layers": LAYERS, "whole": 32, "slope": 0.2},

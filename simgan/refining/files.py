@@ -5,6 +5,7 @@ so that a run that was killed continues where it was.
 """
 
 import csv
+import io
 import json
 import re
 import shutil
@@ -113,16 +114,21 @@ def _masks(names: Sequence[str], read_member: Callable[[str], bytes]) -> set[str
     for name in names:
         place = PurePosixPath(name)
         if place.name in METADATA:
-            text = read_member(name).decode(errors="replace")
-            try:
-                rows = (
-                    csv.DictReader(text.splitlines()) if place.suffix == ".csv" else map(json.loads, text.splitlines())
-                )
-                masks = [row.get("mask") for row in rows]
-            except (ValueError, AttributeError):  # of another format
-                continue
-            found |= {(place.parent / mask).as_posix() for mask in masks if isinstance(mask, str)}
+            text = read_member(name).decode("utf-8-sig", errors="replace")
+            csv_rows = csv.DictReader(io.StringIO(text)) if place.suffix == ".csv" else ()
+            for row in csv_rows or map(_as_row, text.split("\n")):
+                if isinstance(mask := row.get("mask"), str):
+                    found.add((place.parent / mask).as_posix())
     return found
+
+
+def _as_row(line: str) -> dict[str, Any]:
+    """Return a line of JSON; nothing where it is broken, which whoever reads the labels finds."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return {}
+    return row if isinstance(row, dict) else {}
 
 
 def _kind_of(path: Path) -> Any:

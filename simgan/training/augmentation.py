@@ -21,7 +21,7 @@ def augment(images: Tensor, draws: Tensor, kinds: Sequence[str]) -> Tensor:
 
     `draws` (B, 4) in [−1, 1]: brightness or distance, contrast, shift in x and shift in y of each image.
     """
-    amount = draws.to(images)[:, :, None, None, None]  # on the images' device
+    amount = draws.to(images)[:, :, None, None, None]
     if "brightness" in kinds:
         images = images + BRIGHTNESS * amount[:, 0]
     if "distance" in kinds:  # of depth; where there is no reading, none appears

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ class Bank:
 
     @property
     def longest(self) -> int:
-        """How many images of the stream have shown all of its images once."""
+        """Return after how many images of the stream each one of every source has been drawn."""
         return int(self._lengths.max()) * len(self._lengths)
 
     def places(self, numbers: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
@@ -207,25 +208,35 @@ def _fill(source: Images, seed: int, equalize: bool, window: int, told: Callable
             return np.asarray(np.load(file, mmap_mode="c"))
     first = prepared(np.arange(1))
     shape = (times * count, *first.shape[1:])
-    filled: NDArray[Any] = np.empty(shape, first.dtype)
-    aside = _aside(file, filled.nbytes) if file is not None else None
-    if aside is not None:
-        filled = np.lib.format.open_memmap(aside, "w+", first.dtype, shape)
+    aside = _aside(file, times * count * first[0].nbytes) if file is not None else None
+    if file is None or aside is None:
+        filled = np.empty(shape, first.dtype)
+        _write(filled, prepared, count, told)
+        return filled
+    try:
+        _write(np.lib.format.open_memmap(aside, "w+", first.dtype, shape), prepared, count, told)  # closed at its end
+        aside.replace(file)
+    finally:
+        aside.unlink(missing_ok=True)
+    for old in sorted(file.parent.glob("*.npy"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        with suppress(OSError):  # another run has it open, or has deleted it
+            old.unlink()
+    return np.asarray(np.load(file, mmap_mode="c"))
 
-    def fill(start: int) -> None:
+
+def _write(
+    filled: NDArray[Any], prepared: Callable[[Numbers], NDArray[Any]], count: int, told: Callable[[int], Any]
+) -> None:
+    """Write what is prepared of `count` images, each as many times as `filled` is longer, in chunks side by side."""
+    times = len(filled) // count
+
+    def write(start: int) -> None:
         chosen = np.arange(start, min(start + _CHUNK, count))
         filled[times * start : times * (start + len(chosen))] = prepared(chosen)
         told(len(chosen))
 
     with ThreadPoolExecutor(count_cores()) as pool:  # decoding holds no lock of Python
-        list(pool.map(fill, range(0, count, _CHUNK)))
-    if file is None or aside is None or not isinstance(filled, np.memmap):
-        return filled
-    filled.flush()
-    aside.replace(file)
-    for old in sorted(file.parent.glob("*.npy"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
-        old.unlink(missing_ok=True)
-    return np.asarray(np.load(file, mmap_mode="c"))
+        list(pool.map(write, range(0, count, _CHUNK)))
 
 
 def _aside(file: Path, size: int) -> Path | None:
