@@ -33,8 +33,8 @@ class History:
         """Return how many images it holds before an update of the discriminator."""
         return self._held[min(update, len(self._held) - 1)]
 
-    def seen(self, update: int) -> int:
-        """Return how many new images all updates before this one have seen."""
+    def new_before(self, update: int) -> int:
+        """Return how many new images all updates before this one take."""
         filling = min(update, len(self._held) - 1)
         new = [self.size - self.past(number) for number in range(filling)]
         return sum(new) + (update - filling) * (self.size - self.past(update))
@@ -46,10 +46,10 @@ class History:
     def plan(self, update: int, generator: Generator) -> tuple[Places, Places]:
         """Return which images an update sees, and the places that its new images go to: all different in each."""
         held, new = self.held(update), min(self.size - self.past(update), self.capacity)
-        seen = generator.choice(held, self.past(update), replace=False) if held else np.empty(0, np.int64)
+        sampled = generator.choice(held, self.past(update), replace=False) if held else np.empty(0, np.int64)
         appended = np.arange(held, min(held + new, self.capacity))
         replaced = generator.choice(held, new - len(appended), replace=False) if held else np.empty(0, np.int64)
-        return seen, np.concatenate([appended, replaced])
+        return sampled, np.concatenate([appended, replaced])
 
     def sample(self, places: Tensor) -> Tensor:
         """Return stored images (N, C, H, W) at these places."""

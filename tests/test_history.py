@@ -18,7 +18,7 @@ def updates(history, count, seed=0):
     for update in range(count):
         seen, places = history.plan(update, np.random.default_rng([seed, update]))
         found.append(history.sample(torch.from_numpy(seen))[:, 0, 0, 0].tolist() if len(seen) else [])
-        new = images(history.seen(update), history.size - history.past(update))
+        new = images(history.new_before(update), history.size - history.past(update))
         history.replace(new, torch.from_numpy(places))
     return found
 
@@ -31,7 +31,7 @@ def test_new_images_are_appended_while_it_fills_and_none_is_seen_before_it_holds
     history = History(10, 4)
     assert [history.held(update) for update in range(6)] == [0, 4, 6, 8, 10, 10]
     assert [history.past(update) for update in range(3)] == [0, 2, 2]
-    assert [history.seen(update) for update in range(5)] == [0, 4, 6, 8, 10]
+    assert [history.new_before(update) for update in range(5)] == [0, 4, 6, 8, 10]
     assert updates(history, 3)[0] == []
     assert held(history, 3) == list(range(8))
 

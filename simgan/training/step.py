@@ -123,7 +123,7 @@ class Trainer:
             adam = torch.optim.Adam(network.parameters(), betas=config.betas, lr=self._rate, fused=True, **on_gpu)
             return network, accelerator.prepare_optimizer(adam)
 
-        self._rate, self._decay, self._weight = (torch.zeros((), device=device) for _ in range(3))
+        self._rate, self._decay, self._lambda = (torch.zeros((), device=device) for _ in range(3))
         self.refiner, self.refiner_optimizer = prepare(refiner)
         self.discriminator, self.discriminator_optimizer = prepare(discriminator)
         self.networks = {"refiner": self.refiner, "discriminator": self.discriminator, "average": self.average}
@@ -188,7 +188,7 @@ class Trainer:
         left = 1 - self.counters.step / self.config.steps
         rate = min(1.0, left / self.config.decay) if self.config.decay else 1.0
         self._rate.fill_(self.config.learning_rate * rate)
-        self._weight.fill_(self.regularization_weight)
+        self._lambda.fill_(self.regularization_weight)
         key = (update.__name__, *kind)
         if key not in self._captured:
             self._captured[key] = Captured(lambda: update(*kind), self.accelerator)
@@ -207,7 +207,7 @@ class Trainer:
             if adversarial:
                 logits = self.discriminator(augment(refined, row["augment"][part], self.config.augment))
                 realism = REALISM_LOSSES[self.config.realism_loss](logits, reduction)
-                loss = realism + self._weight * regularization  # eq. 1
+                loss = realism + self._lambda * regularization  # eq. 1
                 self._log(realism=self._of_batch(realism))
             self._backward(loss)
             self._log(regularization=self._of_batch(regularization), change=(refined - images).abs().mean())
@@ -268,7 +268,7 @@ class Trainer:
         for row, update in enumerate(updates):
             past = self.history.past(update) if self.history else 0
             current, earlier = self._share(size - past), self._share(past)
-            new[row, : len(current)] = (self.history.seen(update) if self.history else update * size) + current
+            new[row, : len(current)] = (self.history.new_before(update) if self.history else update * size) + current
             augmentation[row] = refined[row, np.concatenate([current, size - past + earlier])]
             if self.history:
                 sampled, replaced = self.history.plan(update, generator(config.seed, "history", update))
