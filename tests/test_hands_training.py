@@ -121,5 +121,7 @@ def test_a_sheet_shows_relief_moves_and_lost_readings_of_depth(tmp_path):
 def test_what_is_for_depth_is_refused_for_eyes():
     with pytest.raises(ConfigError, match=r"eyes are not cut to windows: choose the preset images"):
         dataclasses.replace(preset_of("eyes"), window=32)
+    with pytest.raises(ConfigError, match="weight is not for depth"):
+        dataclasses.replace(preset_of("hands"), weight="points")
     with pytest.raises(ConfigError, match=r"window must be 0 \(whole images\) or at least 16 pixels, not 8"):
         dataclasses.replace(preset_of("hands"), window=8)

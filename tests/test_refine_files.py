@@ -22,6 +22,7 @@ from PIL.JpegImagePlugin import get_sampling
 from PIL.PngImagePlugin import PngInfo
 
 from simgan import ImageError, Refiner, SourceError
+from simgan.images.files import encode_png
 from simgan.refining import files as refining_files
 from simgan.refining import job as refining_job
 from simgan.refining.files import refine_path
@@ -411,3 +412,16 @@ def test_masks_that_metadata_name_are_labels_and_are_copied(metadata, tmp_path, 
     done = refine_path(refiner, tmp_path / "in", tmp_path / "out")
     assert (done.images, done.copied) == (1, 2)
     assert (tmp_path / "out/train/masks/0.png").read_bytes() == (place / "masks/0.png").read_bytes()
+
+
+def test_the_masks_of_a_table_are_labels_and_stay(tmp_path, refiner):
+    images = eyes.render(range(2))[0]
+    masks = [{"bytes": encode_png((image > 100).astype(np.uint8)), "path": None} for image in images]
+    rows = {"image": [{"bytes": encode_png(image), "path": None} for image in images], "mask": masks}
+    Dataset.from_dict(rows, Features({"image": ImageColumn(), "mask": ImageColumn()})).to_parquet(
+        tmp_path / "in.parquet"
+    )
+    refine_path(refiner, tmp_path / "in.parquet", tmp_path / "out.parquet")
+    refined = Dataset.from_parquet(str(tmp_path / "out.parquet"), cache_dir=str(tmp_path)).with_format("numpy")
+    assert np.array_equal(refined["mask"][:], images > 100)
+    assert not np.array_equal(refined["image"][:], images)

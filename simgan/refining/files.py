@@ -23,6 +23,7 @@ from simgan.errors import ImageError, SourceError, reason
 from simgan.images.arrays import Array
 from simgan.images.files import ARRAYS, decode, encode_like, encode_png, pictures
 from simgan.images.files import SUFFIXES as IMAGES
+from simgan.images.marks import COLUMNS
 from simgan.refining.engine import RefinerLike
 from simgan.refining.job import RECORD, Job, Refined, write
 
@@ -177,10 +178,11 @@ def is_dataset(source: Path) -> bool:
 
 
 def image_column(features: dict[str, Any], place: Path) -> str:
-    """Return the name of the one column of images of a data set; `SourceError` where there is not exactly one."""
+    """Return the name of the one column of images, besides masks, of a data set; `SourceError` unless there is one."""
     from datasets import Image
 
-    columns = [name for name, kind in features.items() if name == "image" or isinstance(kind, Image)]
+    masks = [name for name, kind in COLUMNS.items() if kind == "mask"]  # images too, but labels
+    columns = [k for k, kind in features.items() if k not in masks and (k == "image" or isinstance(kind, Image))]
     if len(columns) != 1:
         raise SourceError(f"{place} must have rows with one column of images: it has {', '.join(features)}")
     return columns[0]

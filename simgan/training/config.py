@@ -153,6 +153,10 @@ class TrainingConfig:
             require(
                 codec.is_depth or not self.window, f"{domain.name} are not cut to windows: choose the preset images"
             )
+            require(
+                not (codec.is_depth and self.weight),
+                "weight is not for depth, which is cut to windows about its readings: leave it out",
+            )
             object.__setattr__(self, "channels", self.channels or codec.channels)
             object.__setattr__(self, "window", self.window or 0)
         require(
