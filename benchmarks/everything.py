@@ -29,7 +29,7 @@ def main(output: Path) -> None:
         parts = {
             "training": [str(HERE / "training.py"), "--batches", *batches, "--output", str(figures)],
             "refining": [str(HERE / "refine.py")],
-            "tests": ["-m", "pytest", "-n", "0", "-q", "-k", "cuda", "tests"],
+            "tests": ["-m", "pytest", "-n", "0", "-q", "-k", "on_a_gpu", "tests"],
         }
         for name, command in parts.items():
             results[name] = run(name, *command)

@@ -64,3 +64,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test images in {folder} (set SIMGAN_TEST_DATA)")
     return folder
+
+
+@pytest.fixture
+def fresh_accelerate() -> Iterator[None]:
+    """Accelerate keeps one state a process, its precision among it."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(True)
+    yield
+    AcceleratorState._reset_state(True)

@@ -127,7 +127,7 @@ def test_training_learns_it_first_and_holds_the_network_to_what_it_gives():
     assert torch.isfinite(trainer.refiner.photometry.lights).all()
     assert torch.equal(trainer.average.photometry.tones, trainer.refiner.photometry.tones)
     trainer.update_refiner(adversarial=False)  # of a network that does nothing yet
-    assert trainer.take_log()["regularization"] < 1e-6
+    assert trainer.take_log()[0]["regularization"] < 1e-6
     assert not list(trainer_of(synthetic, real, preparation=False).refiner.photometry.buffers())
 
 

@@ -33,6 +33,7 @@ from simgan.training.bank import Bank
 from simgan.training.batches import generator
 from simgan.training.config import from_command_line
 from simgan.training.config import preset as preset_of
+from simgan.training.draws import Plan
 from simgan.training.loop import Run
 from simgan.training.processes import make_accelerator
 from simgan.training.step import Trainer
@@ -226,10 +227,10 @@ def test_updates_of_the_refiner_lower_the_probability_of_being_refined():
         trainer.update_discriminator()
     trainer.take_log()
     trainer.update_refiner()
-    first = trainer.take_log()["realism"]
+    first = trainer.take_log()[0]["realism"]
     for _ in range(10):
         trainer.update_refiner()
-    assert trainer.take_log()["realism"] < first
+    assert trainer.take_log()[0]["realism"] < first
 
 
 def test_the_discriminator_alone_learns_to_tell_both_sides_apart():
@@ -239,7 +240,7 @@ def test_the_discriminator_alone_learns_to_tell_both_sides_apart():
         trainer.update_discriminator()
     trainer.take_log()
     trainer.update_discriminator()
-    log = trainer.take_log()
+    log, _ = trainer.take_log()
     assert log["accuracy_refined"] > 0.7
     assert log["accuracy_real"] > 0.7
 
@@ -394,14 +395,6 @@ def test_the_scale_of_fp16_gradients_is_resumed(tmp_path):
     assert resumed.scaler.get_scale() == 7.0
 
 
-@pytest.fixture
-def fresh_accelerate():
-    """Accelerate keeps one state a process, its precision among it."""
-    AcceleratorState._reset_state(True)
-    yield
-    AcceleratorState._reset_state(True)
-
-
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_gradients_are_those_of_the_whole_batch_in_any_number_of_parts(float64, reduction):
     found = []
@@ -420,7 +413,7 @@ def test_gradients_are_those_of_the_whole_batch_in_any_number_of_parts(float64, 
             )
         trainer.update_refiner()
         trainer.update_discriminator()
-        found.append((gradients, trainer.take_log()))
+        found.append((gradients, trainer.take_log()[0]))
     assert len(found[0][0]) > 20
     for one, two in zip(found[0][0], found[1][0], strict=True):
         assert torch.allclose(one, two, rtol=1e-6, atol=1e-9)
@@ -462,10 +455,11 @@ def test_the_penaltys_gradient_takes_the_scale_of_fp16(monkeypatch):
 
 def test_updates_take_the_next_images_of_a_stream_and_waste_none():
     trainer = Trainer(small(), data(), make_accelerator(small()))
+    plan = Plan(trainer.config, trainer.synthetic, trainer.real, trainer.history, trainer.accelerator)
     block, drawn = trainer.synthetic.block, []
     trainer.synthetic.block = lambda numbers: drawn.append(numbers) or block(numbers)
-    trainer._draw_refiner(64)
-    trainer._draw_discriminator(0)
+    plan.of_refiner(range(64, 128))
+    plan.of_discriminator(range(64))
     assert np.array_equal(drawn[0].ravel(), np.arange(64 * 8, 128 * 8))
     seen = [row[: 8 - trainer.history.past(update)] for update, row in enumerate(drawn[1])]
     assert [len(row) for row in seen[:3]] == [8, 4, 4]  # half comes from the history
@@ -496,7 +490,7 @@ def test_the_first_row_of_the_log_is_of_steps_alone(tmp_path):
     run = Run(small(output=tmp_path / "run", discriminator_warm_up=3, steps=1), data())
     for _ in run.discriminator_warm_up():
         run.trainer.update_discriminator()
-    assert run.trainer.take_log() == {}
+    assert run.trainer.take_log()[0] == {}
     assert not (run.config.output / "metrics.jsonl").exists()
 
 

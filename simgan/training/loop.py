@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from accelerate.state import AcceleratorState
 from tqdm import tqdm
 from typing_extensions import Self  # PyTorch needs it too
@@ -33,6 +32,7 @@ from simgan.training.processes import from_main, make_accelerator
 from simgan.training.step import Trainer, TrainingData
 
 Log = Callable[[dict[str, Any]], object]  # gets every row of metrics.jsonl
+LOG_EVERY = 10  # steps; several processes also agree to stop then
 _PR_SET_PDEATHSIG = 1  # of Linux' prctl.h
 
 
@@ -142,14 +142,15 @@ class Run:
                 done += 1
                 setattr(self.trainer.counters, counter, done)
                 bar.update()
-                last = done == total
+                last, stopped = done == total, self.stopped and self.accelerator.num_processes == 1
                 due = counter == "step" and (last or done % self.config.evaluate_every == 0)
-                if due or last or done % 10 == 0:
-                    self._log(self.trainer.take_log(), None if counter == "step" else f"{title} {done}")
+                if due or last or done % LOG_EVERY == 0:
+                    values, stopped = self.trainer.take_log(self.stopped)
+                    self._log(values, None if counter == "step" else f"{title} {done}")
                 if due:
                     self._evaluate()
                     self._checkpoint()
-                if self._any_stopped():
+                if stopped:
                     bar.close()
                     self._checkpoint()
                     self.trainer.end()
@@ -161,13 +162,6 @@ class Run:
         if self.stopped and number == signal.SIGINT:  # the second Ctrl-C; launchers send SIGTERM after the first
             raise KeyboardInterrupt
         self.stopped = True
-
-    def _any_stopped(self) -> bool:
-        """Return whether any process received a signal to stop, the same in all."""
-        if self.accelerator.num_processes == 1:
-            return self.stopped
-        flag = torch.tensor(float(self.stopped), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(flag, reduction="sum").item())
 
     def _log(self, values: dict[str, float], warm_up: str | None = None) -> None:
         """Log the values of steps, not those of a warm-up; `TrainingError` where one of either is not finite."""

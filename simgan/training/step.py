@@ -35,15 +35,16 @@ from simgan.refiner import Refiner
 from simgan.runtime import keep_freed_pages, memory_of
 from simgan.training.augmentation import augment
 from simgan.training.bank import Bank, to_bits, to_floats
-from simgan.training.batches import Images, generator
+from simgan.training.batches import Images
 from simgan.training.config import TrainingConfig
-from simgan.training.draws import UPDATES, Draws
+from simgan.training.draws import Draws, Plan
 from simgan.training.graphs import Captured
 from simgan.training.processes import average_gradients, from_main
 
 PENALTY_INTERVAL = 8  # R1 is computed in every eighth update of the discriminator
+DRAWN, STREAMED = 256, 64  # updates whose draws are sent to the device together; of the latter with their images
 SHARE = 0.25  # of the device's memory that each bank may take; a larger one is streamed
-LOGGED = ("realism", "regularization", "change", "discriminator", "accuracy_refined", "accuracy_real")
+LOGGED = ("realism", "regularization", "change", "discriminator", "accuracy_refined", "accuracy_real", "stopped")
 
 
 @dataclass
@@ -120,10 +121,13 @@ class Trainer:
             # Not wrapped in DistributedDataParallel: `average_gradients` adds up in one fixed order.
             network = accelerator.prepare_model(network.to(**layout), evaluation_mode=True)  # type: ignore[call-overload]
             on_gpu = {"capturable": True} if device.type == "cuda" else {}
-            adam = torch.optim.Adam(network.parameters(), betas=config.betas, lr=self._rate, fused=True, **on_gpu)
+            adam = torch.optim.Adam(
+                network.parameters(), betas=config.betas, lr=self._scalars["rate"], fused=True, **on_gpu
+            )
             return network, accelerator.prepare_optimizer(adam)
 
-        self._rate, self._decay, self._lambda = (torch.zeros((), device=device) for _ in range(3))
+        self._scalars = {name: torch.zeros((), device=device) for name in ("rate", "lambda")}
+        self._given: dict[str, float] = {}  # their values
         self.refiner, self.refiner_optimizer = prepare(refiner)
         self.discriminator, self.discriminator_optimizer = prepare(discriminator)
         self.networks = {"refiner": self.refiner, "discriminator": self.discriminator, "average": self.average}
@@ -132,8 +136,10 @@ class Trainer:
         self.history = History(config.history_size, config.batch_size) if config.history_size else None
         self.counters = Counters()
         self._logged = torch.zeros(len(LOGGED), 2, device=device)  # sums and counts
-        self._refiner_draws = Draws(self._draw_refiner, device)
-        self._discriminator_draws = Draws(self._draw_discriminator, device)
+        length = DRAWN if self.synthetic.held and self.real.held else STREAMED
+        plan = Plan(config, self.synthetic, self.real, self.history, accelerator)
+        self._refiner_draws = Draws(plan.of_refiner, length, device)
+        self._discriminator_draws = Draws(plan.of_discriminator, length, device)
         self._captured: dict[Any, Captured] = {}
 
     def _banks(self, equalize: bool) -> tuple[Bank, Bank]:
@@ -169,8 +175,6 @@ class Trainer:
     def update_refiner(self, adversarial: bool = True) -> None:
         """One update of θ on L_R (eq. 1), φ fixed, on the next synthetic mini-batch; warm-up: ℓ_reg alone."""
         number = self.counters.refiner_updates
-        decay = min(self.config.ema_decay, (1 + number) / (10 + number)) if self.config.ema_decay else 0.0
-        self._decay.fill_(1 - decay)
         self._run(self._refiner_draws, number, self._update_refiner, adversarial)
         self.counters.refiner_updates += 1
 
@@ -186,9 +190,11 @@ class Trainer:
         """Do an update with its draws and rates; updates of one kind are replayed where they can be captured."""
         draws.go_to(number)
         left = 1 - self.counters.step / self.config.steps
-        rate = min(1.0, left / self.config.decay) if self.config.decay else 1.0
-        self._rate.fill_(self.config.learning_rate * rate)
-        self._lambda.fill_(self.regularization_weight)
+        rate = self.config.learning_rate * (min(1.0, left / self.config.decay) if self.config.decay else 1.0)
+        for which, value in ("rate", rate), ("lambda", self.regularization_weight):
+            if self._given.get(which) != value:
+                self._scalars[which].fill_(value)
+                self._given[which] = value
         key = (update.__name__, *kind)
         if key not in self._captured:
             self._captured[key] = Captured(lambda: update(*kind), self.accelerator)
@@ -207,7 +213,7 @@ class Trainer:
             if adversarial:
                 logits = self.discriminator(augment(refined, row["augment"][part], self.config.augment))
                 realism = REALISM_LOSSES[self.config.realism_loss](logits, reduction)
-                loss = realism + self._lambda * regularization  # eq. 1
+                loss = realism + self._scalars["lambda"] * regularization  # eq. 1
                 self._log(realism=self._of_batch(realism))
             self._backward(loss)
             self._log(regularization=self._of_batch(regularization), change=(refined - images).abs().mean())
@@ -215,7 +221,7 @@ class Trainer:
         with torch.no_grad():
             averages, values = list(self.average.parameters()), list(self.refiner.parameters())
             moved = torch._foreach_sub(values, averages)
-            torch._foreach_mul_(moved, self._decay)
+            torch._foreach_mul_(moved, 1 - row["decay"])
             torch._foreach_add_(averages, moved)
 
     def _update_discriminator(self, past: int, penalized: bool) -> None:
@@ -249,52 +255,12 @@ class Trainer:
 
     # What the updates are made of
 
-    def _draw_refiner(self, first: int) -> dict[str, Tensor]:
-        """Return the draws of updates of the refiner, for this process' share of each mini-batch."""
-        size = self.config.batch_size
-        share = self._share(size)
-        numbers = (first + np.arange(UPDATES))[:, None] * size + share
-        augmentation = generator(self.config.seed, "augment/refiner", first).uniform(-1, 1, (UPDATES, size, 4))
-        drawn = {f"synthetic/{name}": values for name, values in self.synthetic.block(numbers).items()}
-        return drawn | {"augment": torch.from_numpy(augmentation[:, share].astype(np.float32))}
-
-    def _draw_discriminator(self, first: int) -> dict[str, Tensor]:
-        """Return the draws of updates of the discriminator; of new and of past images a process has a share of each."""
-        size, config = self.config.batch_size, self.config
-        share, updates = self._share(size), range(first, first + UPDATES)
-        refined, real = generator(config.seed, "augment/discriminator", first).uniform(-1, 1, (2, UPDATES, size, 4))
-        new, augmentation = np.zeros((UPDATES, len(share)), np.int64), refined[:, share]
-        seen, places = np.zeros((UPDATES, len(share) // 2), np.int64), np.zeros((UPDATES, size), np.int64)
-        for row, update in enumerate(updates):
-            past = self.history.past(update) if self.history else 0
-            current, earlier = self._share(size - past), self._share(past)
-            new[row, : len(current)] = (self.history.new_before(update) if self.history else update * size) + current
-            augmentation[row] = refined[row, np.concatenate([current, size - past + earlier])]
-            if self.history:
-                sampled, replaced = self.history.plan(update, generator(config.seed, "history", update))
-                seen[row, : len(earlier)] = sampled[earlier]
-                places[row, : len(replaced)] = replaced
-        drawn: dict[str, Tensor] = {}
-        for name, bank, numbers in (
-            ("synthetic", self.synthetic, new),
-            ("real", self.real, np.array(updates)[:, None] * size + share),
-        ):
-            drawn |= {f"{name}/{kind}": values for kind, values in bank.block(numbers).items() if kind != "masks"}
-        arrays = {"augment/refined": augmentation, "augment/real": real[:, share]}
-        drawn |= {name: torch.from_numpy(values.astype(np.float32)) for name, values in arrays.items()}
-        return drawn | {"past": torch.from_numpy(seen), "places": torch.from_numpy(places)}
-
     def _gradient_penalty(self, real: Tensor) -> Tensor:
         """R1, only every `PENALTY_INTERVAL`th time, but as much stronger (Karras et al. 2020)."""
         real = real.detach().requires_grad_()
         scale = self.accelerator.scaler.get_scale() if self.accelerator.scaler else 1.0
         penalty = gradient_penalty(self.discriminator(real), real, self.config.reduction, scale)
         return PENALTY_INTERVAL * self.config.gradient_penalty / 2 * penalty
-
-    def _share(self, count: int) -> NDArray[np.int64]:
-        """Return which of `count` images of a mini-batch this process computes: a block of them, in order."""
-        size = count // self.accelerator.num_processes
-        return self.accelerator.process_index * size + np.arange(size)
 
     def _micro_batches(self, count: int) -> Iterator[slice]:
         parts = self.config.gradient_accumulation_steps
@@ -312,7 +278,7 @@ class Trainer:
         network, optimizer = self.networks[name], self.optimizers[name]
         average_gradients(self.accelerator, network.parameters())
         for group in optimizer.param_groups:
-            group["lr"] = self._rate  # loading a state replaces it
+            group["lr"] = self._scalars["rate"]  # loading a state replaces it
         if self.config.max_grad_norm:
             self.accelerator.clip_grad_norm_(network.parameters(), self.config.max_grad_norm)
         optimizer.step()
@@ -325,12 +291,14 @@ class Trainer:
             sums[0] += value.detach()
             sums[1] += 1
 
-    def take_log(self) -> dict[str, float]:
-        """Return the means of what was logged since the last call, over all processes."""
+    def take_log(self, stopped: bool = False) -> tuple[dict[str, float], bool]:
+        """Return the means of what was logged since the last call, over all processes, and whether any is stopped."""
+        self._log(stopped=torch.tensor(float(stopped)))
         sums, counts = self.accelerator.reduce(self._logged.clone(), reduction="mean").T.tolist()
         self._logged.zero_()
         rows = zip(LOGGED, sums, counts, strict=True)
-        return {name: total / count for name, total, count in rows if count}
+        means = {name: total / count for name, total, count in rows if count}
+        return means, means.pop("stopped") > 0
 
     def end(self) -> None:
         """Leave the other processes; the networks stay."""
