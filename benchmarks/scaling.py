@@ -23,8 +23,9 @@ from simgan.hub.cards.curves import as_png
 from simgan.simulators.eyes import camera
 from simgan.simulators.eyes import renders as eyes
 from simgan.training.config import preset
+from simgan.training.data import TrainingData
 from simgan.training.processes import make_accelerator
-from simgan.training.step import Trainer, TrainingData
+from simgan.training.step import Trainer
 
 PRESET, SHARE, STEPS = "eyes-paper", 16, 6  # images of a mini-batch for each process
 GPUS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)

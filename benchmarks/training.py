@@ -26,9 +26,11 @@ from simgan import Discriminator, Refiner
 from simgan.images.arrays import to_tensor
 from simgan.losses import discriminator_loss, realism_loss, self_regularization
 from simgan.training.config import TrainingConfig, preset
+from simgan.training.data import TrainingData
+from simgan.training.networks import faster_precision
 from simgan.training.processes import make_accelerator
 from simgan.training.sources import load
-from simgan.training.step import Trainer, TrainingData
+from simgan.training.step import Trainer
 
 Step = Callable[[], None]
 EMBEDDED = {"synthetic": ("simulator:eyes",), "real": ("camera:eyes",)}
@@ -176,6 +178,7 @@ def main(options: Options) -> None:
             )
             data = load(config)
             config = dataclasses.replace(config, **data.resolved)
+            config = dataclasses.replace(config, mixed_precision=faster_precision(config, data))
             began = time.perf_counter()
             step, trainer = ours(config, data)
             step()

@@ -15,11 +15,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from train_arrays import data, small
 
-from simgan.training.batches import Frames
+from simgan.training import networks
 from simgan.training.config import preset
+from simgan.training.data import Frames, TrainingData
 from simgan.training.graphs import Captured
 from simgan.training.processes import make_accelerator
-from simgan.training.step import Trainer, TrainingData
+from simgan.training.step import Trainer
 
 WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "lift_fresh")  # for the device, or copies to it
 
@@ -52,7 +53,7 @@ class Recorder(TorchDispatchMode):
 class Recorded:
     """What captures an update, here recording each call."""
 
-    def __init__(self, function, accelerator):
+    def __init__(self, function, capture):
         self.function, self.calls = function, []
 
     def __call__(self):
@@ -113,17 +114,35 @@ def test_an_update_is_captured_after_it_ran_and_replayed_from_then_on(monkeypatc
         monkeypatch.setattr(torch.cuda, name, fake)
     monkeypatch.setattr(torch.cuda, "Stream", lambda: queue)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: queue)
-    on_gpu = SimpleNamespace(device=torch.device("cuda"), scaler=None)
-    captured = Captured(lambda: did.append("ran"), on_gpu)
-    for _ in range(5):
-        captured()
-    assert did == ["ran", "ran", "ran", "captured:", "ran", "replayed", "replayed"]
-    did.clear()
-    for elsewhere in ({"device": torch.device("cpu")}, {"scaler": object()}):
-        called = Captured(lambda: did.append("ran"), SimpleNamespace(**{**vars(on_gpu), **elsewhere}))
+    for capture in (True, False):
+        captured = Captured(lambda: did.append("ran"), capture=capture)
         for _ in range(5):
-            called()
-    assert did == ["ran"] * 10
+            captured()
+    assert did == ["ran", "ran", "ran", "captured:", "ran", "replayed", "replayed"] + 5 * ["ran"]
+
+
+@pytest.mark.parametrize(("seconds", "faster"), [((1.0, 0.8), True), ((1.0, 0.95), False), ((1.0, 2.0), False)])
+def test_the_precision_is_that_in_which_the_networks_learn_faster(monkeypatch, seconds, faster):
+    clock = [0.0]
+
+    class Timed(Captured):
+        def __call__(self):
+            super().__call__()
+            (bfloat16,) = self._function.args
+            clock[0] += seconds[bfloat16]
+
+    monkeypatch.setattr(networks, "Captured", Timed)
+    monkeypatch.setattr(networks.time, "perf_counter", lambda: clock[0])
+    built = networks.build(small(), {})
+    assert networks.learns_faster_in_bfloat16(built, (8, 1, 35, 55), torch.device("cpu")) is faster
+
+
+def test_a_precision_that_was_launched_stands(monkeypatch, fresh_accelerate):
+    for fast, precision in ("0", "no"), ("1", "bf16"):
+        monkeypatch.setenv("SIMGAN_FAST_BFLOAT16", fast)
+        assert networks.faster_precision(small(), data()) == precision
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")  # as `accelerate launch --mixed_precision fp16` sets it
+    assert networks.faster_precision(small(), data()) == "fp16"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

@@ -15,8 +15,8 @@ from simgan.images.codecs import DEPTH16
 from simgan.images.depth import Window
 from simgan.simulators.hands.camera import BASELINE, FOCAL, STEP
 from simgan.training.bank import WINDOWS, Bank
-from simgan.training.batches import Frames, depths_of, generator
 from simgan.training.config import preset as preset_of
+from simgan.training.data import Frames, depths_of, generator
 from simgan.training.held_out import summarize, write_sheet
 from simgan.training.loop import Run
 from simgan.training.sources import load

@@ -14,8 +14,9 @@ from simgan.preparation.photometry import LEVELS, _bands, _slopes, _strengths
 from simgan.refiner import RefinerConfig
 from simgan.simulators.eyes import camera
 from simgan.simulators.eyes import renders as eyes
+from simgan.training.data import TrainingData
 from simgan.training.processes import make_accelerator
-from simgan.training.step import Trainer, TrainingData
+from simgan.training.step import Trainer
 
 
 def both_worlds(places, seed):

@@ -30,9 +30,9 @@ from simgan.training import bank as bank_module
 from simgan.training import checkpoints, held_out, selection
 from simgan.training.augmentation import augment
 from simgan.training.bank import Bank
-from simgan.training.batches import generator
 from simgan.training.config import from_command_line
 from simgan.training.config import preset as preset_of
+from simgan.training.data import generator
 from simgan.training.draws import Plan
 from simgan.training.loop import Run
 from simgan.training.processes import make_accelerator

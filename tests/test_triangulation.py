@@ -8,7 +8,7 @@ from simgan import ConfigError, RefinerConfig
 from simgan.data import load
 from simgan.preparation.triangulation import Triangulation, find_steps, learn_triangulation, opening
 from simgan.simulators.hands import camera as depth_camera
-from simgan.training.batches import Frames
+from simgan.training.data import Frames
 
 
 def surfaces(count=8, seed=0):

@@ -24,10 +24,11 @@ from simgan.simulators.eyes import camera
 from simgan.simulators.eyes import renders as eyes
 from simgan.training import checkpoints, held_out
 from simgan.training.config import TrainingConfig
+from simgan.training.data import TrainingData
 from simgan.training.loop import Run
 from simgan.training.processes import make_accelerator
 from simgan.training.sources import load
-from simgan.training.step import Trainer, TrainingData
+from simgan.training.step import Trainer
 
 held_out.MEASURED = 48  # for speed
 

@@ -29,7 +29,7 @@ from simgan.errors import SourceError
 from simgan.history import as_signed
 from simgan.images.arrays import equalize_images
 from simgan.runtime import count_cores
-from simgan.training.batches import Frames, Images, generator
+from simgan.training.data import Frames, Images, generator
 
 Numbers = NDArray[np.int64]
 FORMAT = 1  # of banks on disk: another preparation needs another number

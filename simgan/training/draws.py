@@ -11,8 +11,8 @@ from torch import Tensor
 
 from simgan.history import History
 from simgan.training.bank import Bank
-from simgan.training.batches import generator
 from simgan.training.config import TrainingConfig
+from simgan.training.data import generator
 
 Rows = Mapping[str, Tensor]
 

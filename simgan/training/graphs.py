@@ -3,25 +3,23 @@
 from collections.abc import Callable
 
 import torch
-from accelerate import Accelerator
 
 WARM_UP = 3  # calls before the capture: optimizers make their state, libraries choose their kernels
 
 
 class Captured:
-    """A function of tensors that stay at their places, without arguments or a result; on a CPU it is just called.
+    """A function of tensors that stay at their places, without arguments or a result, which `capture` makes a graph.
 
-    It must start the same kernels in every call. With fp16 it is called too, as the scale of gradients is a decision.
+    It must start the same kernels in every call. Without `capture` it is just called, as on a CPU.
     """
 
-    def __init__(self, function: Callable[[], None], accelerator: Accelerator) -> None:
-        self._function, self._calls = function, 0
-        self._capturable = accelerator.device.type == "cuda" and accelerator.scaler is None
+    def __init__(self, function: Callable[[], None], *, capture: bool) -> None:
+        self._function, self._capture, self._calls = function, capture, 0
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self) -> None:
         """Do it once."""
-        if not self._capturable:
+        if not self._capture:
             self._function()
         elif self._calls < WARM_UP:
             self._calls += 1

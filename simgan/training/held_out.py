@@ -16,7 +16,7 @@ from simgan.domains.base import Floats, Images
 from simgan.images.arrays import equalize_images, to_array, to_tensor
 from simgan.images.codecs import Codec
 from simgan.measures.shift import known_mean, trimmed_mean
-from simgan.training.batches import depths_of
+from simgan.training.data import depths_of
 from simgan.training.selection import Record
 from simgan.training.step import Trainer
 

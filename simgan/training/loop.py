@@ -27,9 +27,11 @@ from simgan.errors import Stopped, TrainingError
 from simgan.hub.push import BackgroundPushes
 from simgan.training import checkpoints, selection
 from simgan.training.config import TrainingConfig
+from simgan.training.data import TrainingData
 from simgan.training.held_out import measure
+from simgan.training.networks import faster_precision
 from simgan.training.processes import from_main, make_accelerator
-from simgan.training.step import Trainer, TrainingData
+from simgan.training.step import Trainer
 
 Log = Callable[[dict[str, Any]], object]  # gets every row of metrics.jsonl
 LOG_EVERY = 10  # steps; several processes also agree to stop then
@@ -45,6 +47,8 @@ class Run:
         saved = from_main(lambda: checkpoints.read(config.output)) if config.resume else None
         if saved and config.mixed_precision == "auto":  # what is fastest may be another precision now
             config = replace(config, mixed_precision=saved.config["mixed_precision"])
+        elif config.mixed_precision == "auto":
+            config = replace(config, mixed_precision=from_main(lambda: faster_precision(config, data, **networks)))
         self.accelerator = make_accelerator(config)
         self.config = config = replace(config, mixed_precision=self.accelerator.mixed_precision)
         self.metrics = config.output / "metrics.jsonl"

@@ -1,6 +1,5 @@
 """What the processes of a run do together. With one process, nothing is exchanged."""
 
-import os
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
@@ -11,7 +10,7 @@ from accelerate.utils import broadcast_object_list, parse_flag_from_env
 from torch import nn
 
 from simgan.errors import ConfigError, SimGANError
-from simgan.runtime import has_fast_bfloat16, use_deterministic_algorithms
+from simgan.runtime import use_deterministic_algorithms
 from simgan.training.config import TrainingConfig
 
 T = TypeVar("T")
@@ -49,10 +48,6 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     if config.deterministic:
         use_deterministic_algorithms()
     precision = config.mixed_precision
-    if precision == "auto":
-        launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")  # `accelerate launch` sets "no" by default
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        precision = from_main(lambda: "bf16" if launched == "no" and has_fast_bfloat16(device) else launched)
     try:
         accelerator = Accelerator(
             mixed_precision=precision, log_with=list(config.trackers) or None, project_dir=str(config.output)

@@ -21,10 +21,9 @@ from simgan.images import codecs
 from simgan.images.arrays import MINIMUM_SIZE, Array
 from simgan.preparation.triangulation import Triangulation
 from simgan.simulators import SIMULATORS
-from simgan.training.batches import Frames, generator
 from simgan.training.config import TrainingConfig
+from simgan.training.data import Frames, TrainingData, generator
 from simgan.training.processes import from_main
-from simgan.training.step import TrainingData
 
 SYNTHETIC_SEED, REAL_SEED = 1, 2  # of limits and simulators: the same images whatever the run's seed
 WHOLE, WINDOW = 128, 64  # px: greatest side of images that are trained on as a whole, and a window of others

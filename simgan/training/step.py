@@ -12,13 +12,12 @@ import copy
 import gc
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -35,10 +34,11 @@ from simgan.refiner import Refiner
 from simgan.runtime import keep_freed_pages, memory_of
 from simgan.training.augmentation import augment
 from simgan.training.bank import Bank, to_bits, to_floats
-from simgan.training.batches import Images
 from simgan.training.config import TrainingConfig
+from simgan.training.data import Images, TrainingData
 from simgan.training.draws import Draws, Plan
 from simgan.training.graphs import Captured
+from simgan.training.networks import build
 from simgan.training.processes import average_gradients, from_main
 
 PENALTY_INTERVAL = 8  # R1 is computed in every eighth update of the discriminator
@@ -58,19 +58,6 @@ class Counters:
     discriminator_updates: int = 0
 
 
-@dataclass
-class TrainingData:
-    """What a run learns from, each a list of sources: images to train on, and others to measure on."""
-
-    synthetic: Sequence[Images]
-    real: Sequence[Images]
-    held_out_synthetic: Sequence[NDArray[Any]] = ()
-    held_out_real: Sequence[NDArray[Any]] = ()
-    held_out_labels: Sequence[Mapping[str, Any]] = ()  # of the held-out synthetic images, by column
-    learned: Mapping[str, Any] = field(default_factory=dict)  # settings of the refiner, already applied to the images
-    resolved: Mapping[str, Any] = field(default_factory=dict)  # settings of the run that follow from the images
-
-
 class Trainer:
     """Networks, optimizers, history and banks of images of a run, and the updates of Algorithm 1."""
 
@@ -84,21 +71,9 @@ class Trainer:
     ) -> None:
         self.config, self.data, self.accelerator = config, data, accelerator
         keep_freed_pages()
-        set_seed(config.seed)
         self.domain, _ = of_preset(config.preset)
         fit = self.domain.fit_photometry if config.preparation else None
-        prepared = {**data.learned, **({"photometry": True} if fit else {})}
-        prepared |= {"equalize": True} if config.equalize else {}
-        channels = config.channels or 1
-        refiner = refiner or Refiner.from_preset(config.preset, channels=channels, **prepared)
-        discriminator = discriminator or Discriminator.from_preset(config.preset, channels=channels, scope=config.scope)
-        for own in (refiner, discriminator):
-            fits = own.config.channels == channels
-            require(
-                fits, f"a {type(own).__name__} of {own.config.channels} channels cannot train on images of {channels}"
-            )
-        if config.start_from:
-            refiner, discriminator = refiner.start_from(config.start_from), discriminator.start_from(config.start_from)
+        refiner, discriminator = build(config, data.learned, refiner, discriminator)
         self._check_batch_size(in_groups=bool(discriminator.config.whole))
         self.synthetic, self.real = self._banks(refiner.config.equalize)
 
@@ -197,7 +172,9 @@ class Trainer:
                 self._given[which] = value
         key = (update.__name__, *kind)
         if key not in self._captured:
-            self._captured[key] = Captured(lambda: update(*kind), self.accelerator)
+            # With fp16 the scale of gradients is a decision, which no graph makes.
+            capture = self.accelerator.device.type == "cuda" and self.accelerator.scaler is None
+            self._captured[key] = Captured(lambda: update(*kind), capture=capture)
         self._captured[key]()
 
     def _update_refiner(self, adversarial: bool) -> None:

@@ -1,7 +1,8 @@
-"""What training reads images from, and random numbers that follow from a name and a number."""
+"""What a run learns from, and random numbers that follow from a name and a number."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +24,19 @@ class Images(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, indices: Numbers, /) -> NDArray[Any]: ...
+
+
+@dataclass
+class TrainingData:
+    """What a run learns from, each a list of sources: images to train on, and others to measure on."""
+
+    synthetic: Sequence[Images]
+    real: Sequence[Images]
+    held_out_synthetic: Sequence[NDArray[Any]] = ()
+    held_out_real: Sequence[NDArray[Any]] = ()
+    held_out_labels: Sequence[Mapping[str, Any]] = ()  # of the held-out synthetic images, by column
+    learned: Mapping[str, Any] = field(default_factory=dict)  # settings of the refiner, already applied to the images
+    resolved: Mapping[str, Any] = field(default_factory=dict)  # settings of the run that follow from the images
 
 
 class Frames(Crops):
