@@ -303,9 +303,15 @@ def test_a_large_source_is_prepared_once_and_in_memory_where_the_disk_is_full(mo
         patch.setattr(Crops, "__getitem__", None)  # not decoded again
         second = Bank("real", [crops], 4, 0, equalize=True).parts[0]
     assert torch.equal(first, in_memory) and torch.equal(second, in_memory)
+    changed = []
+    for kind in ([crops], [np.stack(crops[np.arange(12)])]):  # in a file, in memory
+        bank = Bank("real", kind, 4, 0)
+        bank.change(torch.sin)
+        changed.append(bank.parts[0])
+    assert torch.equal(*changed)
     assert np.array_equal(in_memory[:, 0].numpy(), equalize_images(images))
     Bank("real", [crops], 4, 0)  # not equalized: another file
-    assert len(list(tmp_path.rglob("*.npy"))) == 2 and kept.is_file()
+    assert len(list(tmp_path.rglob("*.*"))) == 2 and kept.is_file()  # and nothing else
 
 
 def test_augmentation_lets_the_gradient_through_and_moves_as_drawn():

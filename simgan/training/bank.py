@@ -9,6 +9,7 @@ the next updates draw is read ahead.
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -69,6 +70,7 @@ class Bank:
             )
         with tqdm(total=sum(map(len, sources)), desc=f"{stream} images", disable=quiet, delay=2) as bar:
             filled = [_fill(source, seed, equalize, window, bar.update) for source in sources]
+        self._mapped = [isinstance(part, np.memmap) for part in filled]
         self.parts = [
             torch.from_numpy(part[:, None] if part.ndim == 3 else part.transpose(0, 3, 1, 2)) for part in filled
         ]
@@ -111,13 +113,15 @@ class Bank:
 
     def change(self, function: Callable[[Tensor], Tensor]) -> None:
         """Replace each image by what a function of a batch (B, C, H, W) in [−1, 1] makes of it, kept with 16 bits."""
-        self.parts = [_map(lambda x: to_bits(function(to_floats(x)), torch.uint16), part) for part in self.parts]
+        self.parts = self._each(lambda x: to_bits(function(to_floats(x)), torch.uint16))
 
     def weigh(self, function: Callable[[Tensor], Tensor]) -> None:
         """Set the masks to what a function makes of the images: (B, 1, H, W) in [0, 1]."""
-        self.masks = [
-            _map(lambda x: (255 * function(to_floats(x))).round().to(torch.uint8), part) for part in self.parts
-        ]
+        self.masks = self._each(lambda x: (255 * function(to_floats(x))).round().to(torch.uint8))
+
+    def _each(self, function: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        """Return what a function makes of the images of each part, in a file where they are in one."""
+        return [_map(function, part, mapped) for part, mapped in zip(self.parts, self._mapped, strict=True)]
 
     def hold(self, device: torch.device, most: float) -> None:
         """Keep all on the device, unless that takes more than `most` bytes."""
@@ -176,8 +180,17 @@ def _gathered(parts: Sequence[Tensor], first: Numbers, places: Numbers) -> Tenso
     return found
 
 
-def _map(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    return torch.cat([function(images[start : start + _CHUNK]) for start in range(0, len(images), _CHUNK)])
+def _map(function: Callable[[Tensor], Tensor], images: Tensor, mapped: bool) -> Tensor:
+    first = function(images[:1]).numpy()
+    shape, size = (len(images), *first.shape[1:]), len(images) * first.nbytes
+    if mapped and _has_room(size):  # a file without a name, which ends with the mapping
+        with tempfile.TemporaryFile(dir=_folder()) as file:
+            made: NDArray[Any] = np.memmap(file, first.dtype, "w+", shape=shape)
+    else:
+        made = np.empty(shape, first.dtype)
+    for start in range(0, len(images), _CHUNK):
+        made[start : start + _CHUNK] = function(images[start : start + _CHUNK]).numpy()
+    return torch.from_numpy(made)
 
 
 def _masks(source: Images, part: Tensor, weight: PointsWeight | MarkedWeight) -> Tensor:
@@ -201,18 +214,18 @@ def _fill(source: Images, seed: int, equalize: bool, window: int, told: Callable
     file: Path | None = None
     if isinstance(source, Crops) and count >= CACHED:
         key = f"{FORMAT} {source.digest()} {equalize} {(window, seed) if times > 1 else ''}"
-        file = Path(datasets.config.HF_DATASETS_CACHE) / "simgan" / f"{hashlib.sha256(key.encode()).hexdigest()}.npy"
+        file = _folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.npy"
         if file.exists():
             told(count)
             file.touch()
-            return np.asarray(np.load(file, mmap_mode="c"))
+            return np.load(file, mmap_mode="c")
     first = prepared(np.arange(1))
     shape = (times * count, *first.shape[1:])
-    aside = _aside(file, times * count * first[0].nbytes) if file is not None else None
-    if file is None or aside is None:
+    if file is None or not _has_room(times * count * first[0].nbytes):
         filled = np.empty(shape, first.dtype)
         _write(filled, prepared, count, told)
         return filled
+    aside = file.with_name(f".{os.getpid()}-{file.name}")
     try:
         _write(np.lib.format.open_memmap(aside, "w+", first.dtype, shape), prepared, count, told)  # closed at its end
         aside.replace(file)
@@ -221,7 +234,7 @@ def _fill(source: Images, seed: int, equalize: bool, window: int, told: Callable
     for old in sorted(file.parent.glob("*.npy"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
         with suppress(OSError):  # another run has it open, or has deleted it
             old.unlink()
-    return np.asarray(np.load(file, mmap_mode="c"))
+    return np.load(file, mmap_mode="c")
 
 
 def _write(
@@ -239,11 +252,14 @@ def _write(
         list(pool.map(write, range(0, count, _CHUNK)))
 
 
-def _aside(file: Path, size: int) -> Path | None:
-    """Return where a file of so many bytes is written aside; None where it cannot be, or the disk is nearly full."""
+def _folder() -> Path:
+    return Path(datasets.config.HF_DATASETS_CACHE) / "simgan"
+
+
+def _has_room(size: int) -> bool:
+    """Return whether a file of so many bytes can be written to the folder, and does not nearly fill the disk."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        room = os.access(file.parent, os.W_OK) and shutil.disk_usage(file.parent).free > 2 * size
+        _folder().mkdir(parents=True, exist_ok=True)
+        return os.access(_folder(), os.W_OK) and shutil.disk_usage(_folder()).free > 2 * size
     except OSError:
-        room = False
-    return file.with_name(f".{os.getpid()}-{file.name}") if room else None
+        return False
