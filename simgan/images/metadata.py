@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from simgan.errors import SourceError
@@ -66,27 +66,26 @@ def read_metadata(
     rows: dict[str, Row] = {}
     masks: set[str] = set()
     for file, content in _read_all(names, read, folder).items():
-        within, lost, where = posixpath.dirname(file), [], (folder or PurePosixPath()) / file
+        within, where = posixpath.dirname(file), (folder or PurePosixPath()) / file
+        lost_images, lost_masks = [], []
         for row in content:
             written = row.pop("file_name", None)
-            name, mask = find_image(written, within), row.get("mask")
-            if isinstance(mask, str):
-                row["mask"] = find_mask(mask, within)
-                masks |= {row["mask"]} - {None}
-            if name is None or (isinstance(mask, str) and row["mask"] in (None, name)):
-                lost.append(written if name is None else mask)
-            elif name in rows:
+            if (name := find_image(written, within)) is None:
+                lost_images.append(written)
+                continue
+            if name in rows:
                 raise SourceError(f"{where} has a second row of {name}: give each image one row, with lists of several")
-            else:
-                rows[name] = {key: value for key, value in row.items() if key != "image"}
-        if lost:
-            told = (
-                f"{where} has labels of {len(lost)} images that are not there, such as {lost[0]}: its column file_name "
-                f"must name each relative to {where.parent}"
-            )
-            if not skip_bad:
-                raise SourceError(told)
-            logger.warning(told)
+            rows[name] = {key: value for key, value in row.items() if key != "image"}
+            if isinstance(mask := row.get("mask"), str):
+                found = find_mask(mask, within)
+                if found is None or found == name:
+                    lost_masks.append(mask)
+                    del rows[name]
+                else:
+                    masks.add(found)
+                    rows[name]["mask"] = found
+        _tell_of_lost(where, "has labels of", "images", lost_images, skip_bad)
+        _tell_of_lost(where, "names", "masks", lost_masks, skip_bad)
     return Metadata(rows, masks, _types(list(rows.values())) if rows else {})
 
 
@@ -95,11 +94,21 @@ def find_masks(names: Iterable[str], read: Read, folder: Path | None = None) -> 
     names = list(names)
     find, masks = _finder(names, folder), set()
     for file, rows in _read_all(names, read, folder).items():
-        for mask in (row["mask"] for row in rows if isinstance(row.get("mask"), str)):
-            if (name := find(mask, posixpath.dirname(file))) is None:
-                raise SourceError(f"{file} names a mask that is not there, {mask}: name it relative to the file")
-            masks.add(name)
+        where = (folder or PurePosixPath()) / file
+        written = {row["mask"] for row in rows if isinstance(row.get("mask"), str)}
+        found = {mask: find(mask, posixpath.dirname(file)) for mask in written}
+        _tell_of_lost(where, "names", "masks", sorted(mask for mask in written if found[mask] is None), False)
+        masks |= {name for name in found.values() if name}
     return masks
+
+
+def _tell_of_lost(where: PurePath, verb: str, things: str, lost: list[Any], skip_bad: bool) -> None:
+    if lost:
+        found = f"{where} {verb} {len(lost):,} {things} that are not there, such as {lost[0]}"
+        told = f"{found}: name each relative to {where.parent}"
+        if not skip_bad:
+            raise SourceError(told)
+        logger.warning(told)
 
 
 def _finder(names: Iterable[str], folder: Path | None) -> Callable[[Any, str], str | None]:

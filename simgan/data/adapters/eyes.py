@@ -188,10 +188,10 @@ def open_mpiigaze(path: str, wanted: Wanted) -> Source:
     if chosen is not None:
         listed = {name.rpartition("/")[0] for name in chosen}
         days = [day for day in days if f"{day.parent.name}/{day.stem}" in listed]
-        if missing := sorted(chosen - {name for day in days for name in _mpiigaze_names(day)}):
+        if lost := sorted(chosen.difference(name for day in days for name in _mpiigaze_names(day))):
             raise SourceError(
-                f"{folder / NORMALIZED} lacks {len(missing):,} of the {len(chosen):,} images that {LISTS} names, such as "
-                f"{missing[0]}: download or unpack it again, or take out the lists of those that are not there"
+                f"{folder} lacks {len(lost):,} of the {len(chosen):,} images that {LISTS} names, such as {lost[0]}: "
+                "download or unpack it again, or take out the lists of those that are not there"
             )
     columns = features(*COLUMNS, "person", "file_name")
     return Source(f"mpiigaze:{path}", days, partial(_read_mpiigaze, wanted, chosen), columns, single=False)
