@@ -62,7 +62,7 @@ def read_metadata(
     second row of an image.
     """
     names = list(names)
-    find_image, find_mask = _finder(images, folder), _finder(names, folder)
+    find_image, find_mask = finder(images, folder), finder(names, folder)
     rows: dict[str, Row] = {}
     masks: set[str] = set()
     for file, content in _read_all(names, read, folder).items():
@@ -92,7 +92,7 @@ def read_metadata(
 def find_masks(names: Iterable[str], read: Read, folder: Path | None = None) -> set[str]:
     """Return those of the files `names` that metadata among them call masks of others; errors as `read_metadata`."""
     names = list(names)
-    find, masks = _finder(names, folder), set()
+    find, masks = finder(names, folder), set()
     for file, rows in _read_all(names, read, folder).items():
         where = (folder or PurePosixPath()) / file
         written = {row["mask"] for row in rows if isinstance(row.get("mask"), str)}
@@ -111,8 +111,11 @@ def _tell_of_lost(where: PurePath, verb: str, things: str, lost: list[Any], skip
         logger.warning(told)
 
 
-def _finder(names: Iterable[str], folder: Path | None) -> Callable[[Any, str], str | None]:
-    """Return what finds the one of these names that is meant by what is written in a file in a folder `within`."""
+def finder(names: Iterable[str], folder: Path | None = None) -> Callable[..., str | None]:
+    r"""Return what finds the one of these names that is meant by what is written in a file in a folder `within`.
+
+    That is the very name, or one with `\` for `/` or below `folder`, or the only one in any case or image's suffix.
+    """
     known = set(names)
     tops = {f"{place.as_posix()}/" for place in (folder.absolute(), folder.resolve())} if folder else ()
 
@@ -124,7 +127,7 @@ def _finder(names: Iterable[str], folder: Path | None) -> Callable[[Any, str], s
                 found[key].append(name)
         return found
 
-    def find(written: Any, within: str) -> str | None:
+    def find(written: Any, within: str = "") -> str | None:
         if written is None or not (path := str(written)):
             return None
         for text in (path, path.replace("\\", "/")):
