@@ -152,19 +152,29 @@ def open_table(name: str, wanted: Wanted) -> Source:
     After its name there may be `/CONFIG`, `@SPLIT` and `#COLUMN` of images, in this order, where there are several.
     Paths in it are relative to the folder, or to that of the file.
     """
-    place, _, column = (name, "", "") if _is_there(name) else name.partition("#")
+    place, column = _split_column(name)
     path = Path(place).expanduser()
     return _open_dataset(_open(place), name, wanted, column, path if path.is_dir() else path.parent)
 
 
 def is_table(name: str) -> bool:
-    """Return whether a name is that of a `.parquet` file, perhaps with `#COLUMN`."""
-    path = Path(name if _is_there(name) else name.partition("#")[0]).expanduser()
+    """Return whether a path is that of a `.parquet` file or a prepared folder, or one with `#COLUMN`."""
+    place, column = _split_column(name)
+    path = Path(place).expanduser()
+    return bool(name) and (_is_parquet(path) or (path.is_dir() and (bool(column) or is_prepared(path))))
+
+
+def _is_parquet(path: Path) -> bool:
     return path.suffix.lower() == ".parquet" and path.is_file()
 
 
 def _is_there(name: str) -> bool:
     return Path(name).expanduser().exists()
+
+
+def _split_column(name: str) -> tuple[str, str]:
+    place, _, column = (name, "", "") if _is_there(name) else name.partition("#")
+    return place, column
 
 
 def _open_dataset(dataset: Dataset, name: str, wanted: Wanted, column: str = "", folder: Path | None = None) -> Source:
@@ -188,11 +198,9 @@ def _with_image(dataset: Dataset, name: str, column: str) -> Dataset:
     if not column and (len(found) == 1 or "image" in dataset.column_names):
         column = "image" if "image" in dataset.column_names else found[0]
     if column not in dataset.column_names:
-        names = ", ".join(dataset.column_names)
-        raise SourceError(
-            f"{name} has no column {column or 'image'}: name that of the images as "
-            f"{name.partition('#')[0]}#COLUMN; it has {names}"
-        )
+        names, place = ", ".join(dataset.column_names), _split_column(name)[0]
+        remedy = "rename" if name.startswith("memory:") else f"as {place}#COLUMN name"
+        raise SourceError(f"{name} has no column {column or 'image'}: {remedy} that of the images among {names}")
     if column != "image":
         dataset = dataset.remove_columns([key for key in dataset.column_names if key == "image"])
         dataset = dataset.rename_column(column, "image")
@@ -242,7 +250,7 @@ def _open(name: str) -> Dataset:
         where, config = folder, last
     saved = Path(where).expanduser()
     try:
-        if is_table(where):
+        if _is_parquet(saved):
             return Dataset(pq.read_table(saved))
         place = str(saved) if saved.is_dir() else where
         found = load_from_disk(place) if is_prepared(saved) else load_dataset(place, config)

@@ -22,7 +22,7 @@ from simgan.hub.pretrained import Pretrained
 from simgan.hub.uploading import CARD, Pushed, upload
 from simgan.images.files import ARRAYS, SUFFIXES, decode, encode_png, pictures
 from simgan.images.metadata import finder, is_metadata, read_metadata
-from simgan.images.names import as_text, is_stray
+from simgan.images.names import as_text, decode_text, is_stray
 from simgan.refining.files import image_column, is_dataset, listing, open_dataset
 from simgan.refining.job import RECORD, is_of_record, write
 
@@ -184,6 +184,6 @@ def _cell(name: str, data: bytes) -> Facts:
 
 def _text(data: bytes, name: str) -> str:
     try:
-        return data.decode(json.detect_encoding(data))
+        return decode_text(data)
     except UnicodeDecodeError as error:
         raise SourceError(f"the JSON file beside {name} is neither UTF-8 nor UTF-16: {error}") from error

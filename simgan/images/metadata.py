@@ -22,7 +22,7 @@ from typing import Any
 
 from simgan.errors import SourceError
 from simgan.images.files import ARRAYS, SUFFIXES
-from simgan.images.names import is_stray
+from simgan.images.names import decode_text, is_stray
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ def _read_all(names: Iterable[str], read: Read, folder: Path | None) -> dict[str
 
                 files[file] = pq.read_table(io.BytesIO(data)).to_pylist()
             else:
-                text = data.decode(json.detect_encoding(data))
+                text = decode_text(data)
                 files[file] = _json_rows(text) if kind == ".jsonl" else _csv_rows(text)
         except UnicodeError as error:
             raise SourceError(f"{where} is neither UTF-8 nor UTF-16: save it as UTF-8") from error

@@ -1,5 +1,6 @@
-"""Names of files: which of them systems leave behind, all that lie below a folder, and as text that can be stored."""
+"""Files as systems leave them: names that are hidden or no UTF-8, linked folders, texts in several encodings."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePath
@@ -15,18 +16,25 @@ def is_stray(name: str | PurePath) -> bool:
 def names_below(folder: Path) -> Iterator[str]:
     """Yield the names of all files below a folder, relative with "/", that are not stray; linked folders are entered.
 
-    A link to a folder that it lies in is not followed. Links to nothing are named: who reads them says what is wrong.
+    A link to a folder that it is reached through is not followed. Links to nothing are named: who reads them says what
+    is wrong.
     """
     for place, folders, files in os.walk(folder, followlinks=True):
         above = Path(place)
-        folders[:] = sorted(one for one in folders if not is_stray(one) and not _is_loop(above / one))
+        way = [above, *(folder / part for part in above.relative_to(folder).parents)]
+        folders[:] = sorted(one for one in folders if not is_stray(one) and not _leads_back(above / one, way))
         for file in sorted(files):
             if not is_stray(file) and ((above / file).is_file() or (above / file).is_symlink()):
                 yield (above / file).relative_to(folder).as_posix()
 
 
-def _is_loop(folder: Path) -> bool:
-    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+def _leads_back(folder: Path, way: list[Path]) -> bool:
+    return folder.is_symlink() and any(place.resolve().is_relative_to(folder.resolve()) for place in way)
+
+
+def decode_text(data: bytes) -> str:
+    """Return the text of a file that is UTF-8 or UTF-16, without its byte order mark; else `UnicodeError`."""
+    return data.decode(json.detect_encoding(data))
 
 
 def as_text(name: str) -> str:

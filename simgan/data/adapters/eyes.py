@@ -34,6 +34,7 @@ from simgan.domains.eyes import HEIGHT, WIDTH
 from simgan.errors import SourceError
 from simgan.images.arrays import to_stored
 from simgan.images.files import open_image
+from simgan.images.names import decode_text
 
 OFFSET = (-2.0, -1.5)  # from the midpoint of the eye's corners to the crop's centre, in px of a crop 55 wide
 IRIS_WIDTH = 11.7 * 960 / 600  # width in px of a crop 55 wide of an iris of UnityEyes whose `iris_size` is 1
@@ -78,7 +79,7 @@ def _read_unityeyes(folder: Path, wanted: Wanted, path: Path) -> list[Row]:
     beside = labels_beside(path, f"{path.stem}.json")
     frame = to_stored(open_image(path), str(path))
     with parsing(beside, "UnityEyes' labels"):
-        labels = json.loads(beside.read_bytes())  # UTF-8 or UTF-16
+        labels = json.loads(decode_text(beside.read_bytes()))
         # "(x, y, depth)" with y upwards from the frame's lower edge; whole numbers become pixel centres
         points = [
             np.array([_numbers(text)[:2] for text in labels[f"{name}_2d"]]) for name in ("interior_margin", "iris")
@@ -122,7 +123,7 @@ def open_syntheseyes(path: str, wanted: Wanted) -> Source:
     """
     place = Path(path).expanduser()
     columns = features(*COLUMNS, *POINTS, "person", "file_name")
-    if place.suffix == ".parquet" and place.is_file():
+    if place.suffix.lower() == ".parquet" and place.is_file():
         rows = range(len(_syntheseyes_table(place)))
         return Source(f"syntheseyes:{place}", rows, partial(_read_syntheseyes_row, place, wanted), columns)
     missing = "PNG images below it; give the folder that holds f01, f02 …"
@@ -213,7 +214,9 @@ def _mpiigaze_lists(folder: Path) -> set[str]:
     missing = f"{LISTS}/p00.txt …; take the whole set without {EVALUATION}"
     chosen = set()
     for file in files_of(str(folder), "mpiigaze", [f"{LISTS}/p*.txt"], missing)[1]:
-        for line in filter(str.strip, file.read_text().splitlines()):
+        with parsing(file, "MPIIGaze's lists"):
+            text = decode_text(file.read_bytes())
+        for line in filter(str.strip, text.splitlines()):
             try:
                 name, side = line.split()
                 day, image = name.split("/")
