@@ -30,6 +30,7 @@ Row = dict[str, Any]
 Read = Callable[[str], bytes]
 
 _NAMES = {"metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet"}
+_IMAGES = SUFFIXES | {ARRAYS}
 _TEXT = {"file_name", "image", "mask", "person"}  # columns of names, also where they look like numbers
 _WHOLE = r"-?(?:0|[1-9][0-9]*)"
 _NUMBER = rf"(?:{_WHOLE}\.?|[+-]?(?:0|[1-9][0-9]*)?\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
@@ -147,8 +148,8 @@ def _fold(name: str) -> str:
 
 def _bare(name: str) -> str:
     """Return a name without its suffix, if it is one of images."""
-    path = PurePosixPath(name)
-    return str(path.with_suffix("")) if path.suffix.lower() in SUFFIXES | {ARRAYS} else name
+    bare, suffix = posixpath.splitext(name)
+    return bare if suffix.lower() in _IMAGES else name
 
 
 def _read_all(names: Iterable[str], read: Read, folder: Path | None) -> dict[str, list[Row]]:

@@ -87,7 +87,7 @@ def _read_unityeyes(folder: Path, wanted: Wanted, path: Path) -> list[Row]:
         lids, iris = (np.stack([one[:, 0], len(frame) - one[:, 1]], 1) - 0.5 for one in points)
         gaze = _numbers(labels["eye_details"]["look_vec"])[:3] * [1, -1, 1]  # y is upwards there
         (x, y), axes, _ = cv2.fitEllipse(iris.astype(np.float32))
-        width = WIDTH * max(axes) / (IRIS_WIDTH * _numbers(str(labels["eye_details"]["iris_size"]))[0])
+        width = WIDTH * max(axes) / (IRIS_WIDTH * float(_numbers(str(labels["eye_details"]["iris_size"]))[0]))
         row = _angles(gaze) | {"lids": lids, "iris": iris, "pupil": np.array([x, y])}
         row |= {"head_rotation": _rotation(_numbers(labels["head_pose"])).ravel().tolist()}
         row |= {"file_name": path.relative_to(folder).as_posix()}
