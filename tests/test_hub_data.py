@@ -71,6 +71,14 @@ def test_a_split_is_named_after_an_at_sign_and_train_is_taken_without(login):
         assert np.array_equal(found, parts[part]), source
 
 
+def test_a_configuration_is_named_after_the_data_set(login):
+    for seed, config in enumerate(("near", "far")):
+        table(images(2, seed=seed)).push_to_hub(NAME, config_name=config)
+    refused(f"{NAME} has configurations far, near: name one as {NAME}/CONFIG")
+    for source in (f"hub:{NAME}/far", f"hub:{NAME}/far@train"):
+        assert np.array_equal([np.array(row["image"]) for row in load(source)], images(2, seed=1))
+
+
 def refused(sentence, source=f"hub:{NAME}"):
     with pytest.raises(SourceError) as caught:
         load(source)

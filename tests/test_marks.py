@@ -176,7 +176,11 @@ def test_weights_are_mirrored_with_their_images(folder):
         ({"points": [[5, 90]]}, ImageError, "2.png has points outside of its 40×30 pixels"),
         ({"boxes": [5, 5, 9]}, ImageError, "2.png has boxes that are no boxes"),
         ({"mask": "masks/1.png"}, ImageError, "2.png is 40×30 pixels and its mask 80×60"),
-        ({"mask": "masks/9.png"}, ImageError, "the mask of .*2.png does not exist"),
+        (
+            {"mask": "masks/9.png"},
+            SourceError,
+            r"metadata.jsonl names 1 masks that are not there, such as masks/9.png: name each",
+        ),
         ({"bbox": [1, 1, 5, 5]}, SourceError, "in the column bbox and in objects"),
     ],
 )

@@ -196,6 +196,7 @@ def test_fewer_shards_leave_none_of_the_old_ones(hub, model, images, tmp_path, m
     made = by(Refiner.from_pretrained(model), 1.0)
     output = as_files(tmp_path / "out", images)
     (output / "test" / "b.png").rename(output / "train" / "b.png")
+    (output / "metadata.jsonl").unlink()
     monkeypatch.setattr("simgan.hub.push_data.SHARD", 1)
     push_data(output, "org/data", made)
     names = {f"data/train-0000{number}-of-00002.parquet" for number in (0, 1)}
@@ -225,6 +226,6 @@ def test_what_is_no_data_set_is_refused(hub, model, images, tmp_path):
         push_data(tmp_path / "empty", "org/data", made)
     output = as_files(tmp_path / "out", images)
     (output / "metadata.jsonl").write_text('{"pitch": 1}\n')
-    with pytest.raises(SourceError, match=r"metadata\.jsonl cannot be read as labels by file_name"):
+    with pytest.raises(SourceError, match=r"metadata\.jsonl has no column file_name"):
         push_data(output, "org/data", made)
     assert pushes(hub) == []

@@ -61,6 +61,6 @@ def refine(
         note_refined(output, facts)
         try:
             by, where = describe(refiner, facts), {"private": private or None, "replace_card": replace_card}
-            print(push_data(output, push_to_hub, by, leave_out=copy, **where))
+            print(push_data(output, push_to_hub, by, leave_out=copy, skip_bad=skip_bad, **where))
         except PublishError as error:
             raise PublishError(f"{error}; {output} is whole, and the same command pushes it later") from error

@@ -11,6 +11,7 @@ from datasets import Dataset, Features, Image, Sequence, Value
 from simgan.domains import Label, all_domains
 from simgan.errors import SourceError
 from simgan.images import marks
+from simgan.images.names import as_text
 
 Row = dict[str, Any]
 
@@ -52,9 +53,10 @@ def image_cell(array: np.ndarray) -> dict[str, Any]:
 
 
 def as_dataset(rows: Iterable[Row], columns: Features) -> Dataset:
-    """Return rows as a data set in memory; a label that a row lacks becomes None."""
+    r"""Return rows as a data set in memory; a label that a row lacks becomes None, and `\xe9` what is not UTF-8."""
+    texts = ({key: as_text(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows)
     try:
-        return Dataset(pa.Table.from_pylist(list(rows), schema=columns.arrow_schema))
+        return Dataset(pa.Table.from_pylist(list(texts), schema=columns.arrow_schema))
     except pa.ArrowException as error:
         raise SourceError(f"a column holds values of several kinds ({error}): make them one") from error
 

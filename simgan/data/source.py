@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from simgan.data.columns import Row, check_labels
 from simgan.data.crop import Wanted
 from simgan.errors import SimGANError, SourceError, reason
 from simgan.images.files import Kind
+from simgan.images.names import names_below
 
 Task = Any
 Item = TypeVar("Item")
@@ -87,22 +89,38 @@ def written_aside(output: Path) -> Iterator[Path]:
 
 
 def files_of(path: str, source: str, patterns: Iterable[str], missing: str) -> tuple[Path, list[Path]]:
-    """Return a folder and its files, sorted; `SourceError` without a folder, or without files ("has no {missing}")."""
+    """Return a folder and its files, sorted; `SourceError` without a folder, or without files ("has no {missing}").
+
+    Patterns are of relative names in any case, of a folder or file each between "/"; `**/` is any number of folders.
+    Stray files are left out, and linked folders are entered.
+    """
     folder = Path(path).expanduser()
     if not path or not folder.is_dir():
         raise SourceError(f"{source}: there is no folder {path!r}; give the path of one")
-    files = sorted(file for pattern in patterns for file in folder.glob(pattern) if file.is_file())
+    wanted = [pattern.lower().split("/") for pattern in patterns]
+    files = sorted(folder / name for name in names_below(folder) if any(_fits(name, pattern) for pattern in wanted))
     if not files:
         raise SourceError(f"{source}: {folder} has no {missing}")
     return folder, files
 
 
+def _fits(name: str, pattern: list[str]) -> bool:
+    parts = name.lower().split("/")
+    if pattern[0] == "**":
+        parts, pattern = parts[-1:], pattern[1:]
+    return len(parts) == len(pattern) and all(map(fnmatchcase, parts, pattern))
+
+
 def labels_beside(file: Path, name: str) -> Path:
-    """Return the file of labels of that name beside an image; `SourceError` where it is missing."""
+    """Return the file of labels of that name, in any case, beside an image; `SourceError` where it is missing."""
     beside = file.with_name(name)
-    if not beside.is_file():
+    for place in (beside, beside.with_suffix(beside.suffix.upper())):  # before all files are looked at
+        if place.is_file():
+            return place
+    fitting = [place for place in file.parent.iterdir() if place.name.lower() == name.lower()]
+    if len(fitting) != 1:
         raise SourceError(f"{file} has no labels: {name} is missing beside it")
-    return beside
+    return fitting[0]
 
 
 def draw(items: Iterable[Item], limit: int | None, seed: int) -> list[Item]:

@@ -15,7 +15,7 @@ from simgan.data.crop import Wanted
 from simgan.data.loader import Crops
 from simgan.data.simulated import open_simulator
 from simgan.data.source import Adapter, Source, draw, pick
-from simgan.data.tables import is_prepared, open_folder, open_memory, open_table
+from simgan.data.tables import is_table, open_folder, open_memory, open_table
 from simgan.domains import DEFAULT
 from simgan.domains.base import Size
 from simgan.errors import ConfigError, SourceError
@@ -88,10 +88,10 @@ def _kind(source: str) -> tuple[str, str]:
     if colon and (kind in _ADAPTERS or any(name.startswith(f"{kind}:") for name in SIMULATORS)):
         return kind, place
     path = Path(source).expanduser()
-    if source and path.is_dir():
-        return "hub" if is_prepared(path) else "folder", source
-    if path.suffix == ".parquet" and path.is_file():
+    if is_table(source):
         return "hub", source
+    if source and path.is_dir():
+        return "folder", source
     usage = ", ".join([*(f"{name}:{adapter.usage}" for name, adapter in _ADAPTERS.items()), *SIMULATORS])
     raise SourceError(f"{source!r} is neither a folder, a .parquet file nor a known source ({usage})")
 
@@ -135,7 +135,7 @@ def _as_it_is(row: Row) -> list[Row]:
 _ADAPTERS = {
     "folder": Adapter(open_folder, "DIR", from_frames=True),
     **ADAPTERS,
-    "hub": Adapter(open_table, "ORG/NAME, ORG/NAME@SPLIT or a folder saved to disk"),
+    "hub": Adapter(open_table, "ORG/NAME/CONFIG@SPLIT#COLUMN, of which ORG/NAME may do, or a folder saved to disk"),
     "memory": Adapter(open_memory, "NAME"),
     "shuffled": Adapter(_open_shuffled, "SOURCE"),
     "first-half": Adapter(partial(_open_half, False), "SOURCE"),

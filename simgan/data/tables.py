@@ -1,17 +1,18 @@
 """Folders of images with metadata, and data sets that are tables: prepared folders, the Hub, `.parquet` files."""
 
+import re
 import struct
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from datasets import Dataset, Features, Image, load_dataset, load_from_disk
+from datasets import Dataset, Features, Image, Value, get_dataset_config_names, load_dataset, load_from_disk
 from datasets.exceptions import DatasetNotFoundError
 
 from simgan.data.columns import Row, as_dataset, column_types, derivable, derive, image_cell, known, labels, lift_boxes
@@ -22,63 +23,43 @@ from simgan.errors import ImageError, SourceError
 from simgan.images import marks
 from simgan.images.codecs import GREY8
 from simgan.images.files import SUFFIXES, Kind, decode, pictures, read_kind
-from simgan.refining.files import METADATA
+from simgan.images.metadata import read_metadata
 
+SHARDS = {".parquet", ".tar"}  # of a folder that is a table
+_IN_HUB = re.compile(r"\w[\w.-]*/[\w.-]+/[^/]+")  # org/name/config
+_MASKS = [name for name, kind in marks.COLUMNS.items() if kind == "mask"]
 WINDOWS = 8192  # of a source, that are cut when it is read: enough for a long training, and no image is read again
 
 
 def open_folder(path: str, wanted: Wanted) -> Source:
     """List images of any kind below a folder; hidden files are left out, and `.npy` files if there are any others.
 
-    Their names relative to the folder, with "/", become `file_name`, by which a metadata.csv or metadata.jsonl beside
-    them gives labels; a `mask` there names another image, relative to the metadata, which is no image of the source.
+    Their names relative to the folder, with "/", become `file_name`, by which metadata beside them give labels, as
+    `simgan.images.metadata` reads them; a `mask` there names another image, which is no image of the source. A folder
+    of `.parquet` files or WebDataset's `.tar` files, without images, is a table.
     uint16 is depth in mm, which is never interpolated. Images are resized, those of another aspect cut first; with
     the size of a domain, images at most 20 % larger are cut from the centre. Without a size they stay as they are.
     """
     missing = f"images below it; their names end in {', '.join(sorted(SUFFIXES))}"
     folder, files = files_of(path, "folder", ["**/*"], missing)
-    parts = [file.relative_to(folder) for file in files]
-    names = pictures(part.as_posix() for part in parts if not any(name.startswith(".") for name in part.parts))
+    parts = [file.relative_to(folder).as_posix() for file in files]
+    names = pictures(parts)
+    if not names and any(file.suffix.lower() in SHARDS for file in files):
+        return open_table(path, wanted)
     if not names:
         raise SourceError(f"folder: {folder} has no {missing}")
-    rows: dict[str, Row] = {}
-    columns: dict[str, Any] = {}
-    masks: set[str] = set()
-    for file in files:
-        if file.name in METADATA:
-            types, content = _metadata(file)
-            columns |= types
-            within = file.parent.relative_to(folder)
-            for row in content:
-                row["file_name"] = (within / str(row["file_name"])).as_posix()
-                if isinstance(mask := row.get("mask"), str):
-                    masks.add((within / mask).as_posix())
-                    row["mask"] = {"bytes": None, "path": str(file.parent / mask)}
-                rows[row["file_name"]] = row
-            if lost := [row["file_name"] for row in content if not (folder / row["file_name"]).is_file()]:
-                raise SourceError(
-                    f"{file} has labels of {len(lost)} images that are not there, such as {lost[0]}: its column "
-                    f"file_name must name each relative to {file.parent}"
-                )
-    columns.pop("file_name", None)  # it is the last one
-    columns = {"image": None} | dict.fromkeys(derivable(columns)) | columns
-    tasks = [(name, rows.get(name, {"file_name": name})) for name in names if name not in masks]
+    found = read_metadata(parts, names, lambda name: (folder / name).read_bytes(), folder)
+    rows = found.rows
+    for row in rows.values():
+        if isinstance(mask := row.get("mask"), str):
+            row["mask"] = {"bytes": None, "path": str(folder / mask)}
+    columns: dict[str, Any] = {"image": None} | dict.fromkeys(derivable(found.columns)) | found.columns
+    tasks = [(name, rows.get(name, {}) | {"file_name": name}) for name in names if name not in found.masks]
     read = partial(_read_file, folder, _each(wanted, len(tasks)))
     look = partial(_look_at_file, folder)
     classes = [row.get("label") for _, row in tasks] if "label" in columns else None
     unnamed = sum(name not in rows for name, _ in tasks) if rows else 0
     return Source(f"folder:{folder}", tasks, read, _features(columns), look=look, classes=classes, unnamed=unnamed)
-
-
-def _metadata(file: Path) -> tuple[dict[str, Any], list[Row]]:
-    """Return the types of the columns and the rows of a file of metadata."""
-    with parsing(file, "metadata of images"):
-        csv = file.suffix == ".csv"
-        table = pd.read_csv(file, dtype={"file_name": str, "person": str}) if csv else pd.read_json(file, lines=True)
-        if "file_name" not in table:
-            raise SourceError(f"{file} has no column file_name: it must name each image relative to {file.parent}")
-        content = pa.Table.from_pandas(table.drop(columns="image", errors="ignore"), preserve_index=False)
-        return dict(Features.from_arrow_schema(content.schema)), content.to_pylist()
 
 
 def _features(columns: dict[str, Any]) -> Features:
@@ -166,23 +147,77 @@ def open_memory(name: str, wanted: Wanted) -> Source:
 
 
 def open_table(name: str, wanted: Wanted) -> Source:
-    """Open a folder saved to disk, a `.parquet` file, or `org/name` or `org/name@split` of the Hub; cropped too."""
-    return _open_dataset(_open(name), name, wanted)
+    """Open a folder of tables or saved to disk, a `.parquet` file, or a data set of the Hub; cropped too.
+
+    After its name there may be `/CONFIG`, `@SPLIT` and `#COLUMN` of images, in this order, where there are several.
+    Paths in it are relative to the folder, or to that of the file.
+    """
+    place, column = _split_column(name)
+    path = Path(place).expanduser()
+    return _open_dataset(_open(place), name, wanted, column, path if path.is_dir() else path.parent)
 
 
-def _open_dataset(dataset: Dataset, name: str, wanted: Wanted) -> Source:
-    if "image" not in dataset.column_names:
-        raise SourceError(f"{name} has no column image: it has {', '.join(dataset.column_names)}")
+def is_table(name: str) -> bool:
+    """Return whether a path is that of a `.parquet` file or a prepared folder, or one with `#COLUMN`."""
+    place, column = _split_column(name)
+    path = Path(place).expanduser()
+    return bool(name) and (_is_parquet(path) or (path.is_dir() and (bool(column) or is_prepared(path))))
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() == ".parquet" and path.is_file()
+
+
+def _is_there(name: str) -> bool:
+    return Path(name).expanduser().exists()
+
+
+def _split_column(name: str) -> tuple[str, str]:
+    place, _, column = (name, "", "") if _is_there(name) else name.partition("#")
+    return place, column
+
+
+def _open_dataset(dataset: Dataset, name: str, wanted: Wanted, column: str = "", folder: Path | None = None) -> Source:
     if not len(dataset):
         raise SourceError(f"{name} is empty")
+    dataset = _with_image(dataset, name, column)
     columns = dict(dataset.features)
-    for column in {"image", "mask"} & {name for name, kind in columns.items() if isinstance(kind, Image)}:
+    for column in {key for key, kind in columns.items() if isinstance(kind, Image)}:
         dataset = dataset.cast_column(column, Image(decode=False))
     fits = not derivable(columns) and lift_boxes(columns) == columns and _fits(dataset, wanted)
     table = dataset.cast(Features(columns)) if fits and not wanted.window else None
-    read, look = partial(_read_row, dataset, _each(wanted, len(dataset)), name), partial(_look_at_row, dataset, name)
+    read = partial(_read_row, dataset, _each(wanted, len(dataset)), name, folder)
+    look = partial(_look_at_row, dataset, name, folder)
     classes = dataset["label"][:] if "label" in columns else None
     return Source(name, range(len(dataset)), read, _features(columns), table=table, look=look, classes=classes)
+
+
+def _with_image(dataset: Dataset, name: str, column: str) -> Dataset:
+    """Return the rows with a column `image`: that which is named, or called so, or is the only one of images."""
+    found = [key for key, kind in dataset.features.items() if key not in _MASKS and _is_image(kind)]
+    if not column and (len(found) == 1 or "image" in dataset.column_names):
+        column = "image" if "image" in dataset.column_names else found[0]
+    if column not in dataset.column_names:
+        names, place = ", ".join(dataset.column_names), _split_column(name)[0]
+        remedy = "rename" if name.startswith("memory:") else f"as {place}#COLUMN name"
+        raise SourceError(f"{name} has no column {column or 'image'}: {remedy} that of the images among {names}")
+    if column != "image":
+        dataset = dataset.remove_columns([key for key in dataset.column_names if key == "image"])
+        dataset = dataset.rename_column(column, "image")
+    for key in {"image", *_MASKS} & set(dataset.column_names):
+        if key == "image" or dataset.features[key] == Value("string"):  # paths
+            try:
+                dataset = dataset.cast_column(key, Image())
+            except (TypeError, ValueError, NotImplementedError, pa.ArrowException) as error:
+                kind = dataset.features[key]
+                raise SourceError(f"{name} has no images in its column {column}, but {kind}: name another") from error
+    return dataset
+
+
+def _is_image(kind: Any) -> bool:
+    """Return whether a column of this type may hold images: as such, or as their bytes."""
+    cell = isinstance(kind, Mapping) and set(kind) == {"bytes", "path"}
+    return cell or isinstance(kind, Image) or kind in (Value("binary"), Value("large_binary"))
 
 
 def _fits(dataset: Dataset, wanted: Wanted) -> bool:
@@ -207,13 +242,18 @@ def decode_cell(cell: dict[str, Any] | None, name: str) -> np.ndarray:
 
 
 def _open(name: str) -> Dataset:
-    place = Path(name).expanduser()
+    where, split, config = name, "", None
+    if not _is_there(where):
+        where, _, split = where.partition("@")
+    folder, _, last = where.rpartition("/")
+    if not _is_there(where) and ((Path(folder).expanduser() / "README.md").is_file() or _IN_HUB.fullmatch(where)):
+        where, config = folder, last
+    saved = Path(where).expanduser()
     try:
-        if place.suffix == ".parquet" and place.is_file():
-            return Dataset(pq.read_table(place)).cast_column("image", Image())
-        where, _, split = name.partition("@")
-        saved = Path(where).expanduser()
-        found = load_from_disk(str(saved)) if saved.is_dir() and is_prepared(saved) else load_dataset(where)
+        if _is_parquet(saved):
+            return Dataset(pq.read_table(saved))
+        place = str(saved) if saved.is_dir() else where
+        found = load_from_disk(place) if is_prepared(saved) else load_dataset(place, config)
     except DatasetNotFoundError as error:  # gated ones are among them
         raise SourceError(
             f"{name} is no folder or file here, and no data set of the Hub that you may read: check the name; for a "
@@ -221,25 +261,38 @@ def _open(name: str) -> Dataset:
         ) from error
     except Exception as error:  # broken files and connections raise errors of many libraries
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if isinstance(error, ValueError) and "onfig" in reason:
+            configs = ", ".join(get_dataset_config_names(place))
+            raise SourceError(f"{where} has configurations {configs}: name one as {where}/CONFIG") from error
         raise SourceError(f"{name} cannot be opened, neither as a folder or file nor on the Hub: {reason}") from error
     if isinstance(found, Dataset):
         return found
     split = split or (next(iter(found)) if len(found) == 1 else "train")
     if split not in found:
-        raise SourceError(f"{where} has splits {', '.join(map(str, found))}: name one as {where}@SPLIT")
+        whole = f"{where}/{config}" if config else where
+        raise SourceError(f"{whole} has splits {', '.join(map(str, found))}: name one as {whole}@SPLIT")
     return found[split]
 
 
-def _read_row(dataset: Dataset, wanted: Wanted, source: str, number: int) -> list[Row]:
-    row = dataset[number]
+def _located(row: Row, folder: Path | None) -> Row:
+    """Return a row whose images that are paths are found below its folder, not below where the program runs."""
+    cells = {key: cell for key, cell in row.items() if isinstance(cell, dict) and cell.keys() == {"bytes", "path"}}
+    for key, cell in cells.items() if folder else ():
+        if cell["bytes"] is None and cell["path"]:
+            cells[key] = {"bytes": None, "path": str(folder / cell["path"].replace("\\", "/"))}
+    return row | cells
+
+
+def _read_row(dataset: Dataset, wanted: Wanted, source: str, folder: Path | None, number: int) -> list[Row]:
+    row = _located(dataset[number], folder)
     path = (row["image"] or {}).get("path")
     name = row.get("file_name") or Path(path or f"{number:06}.png").name
     where = f"{name} (row {number} of {source})"
     return _crop_rows(decode_cell(row["image"], where), row | {"file_name": name}, wanted, where)
 
 
-def _look_at_row(dataset: Dataset, source: str, number: int) -> Kind:
-    cell, where = dataset[number]["image"] or {}, f"row {number} of {source}"
+def _look_at_row(dataset: Dataset, source: str, folder: Path | None, number: int) -> Kind:
+    cell, where = _located(dataset[number], folder)["image"] or {}, f"row {number} of {source}"
     if not (found := cell.get("bytes") or cell.get("path")):
         raise ImageError(f"{where} holds no image")
     return read_kind(found, where)

@@ -1,16 +1,15 @@
 """A refined data set on the Hub, in one commit: Parquet shards and a card.
 
 Image files are stored byte by byte, NumPy files as PNG of the same values. The labels of a folder or an archive are
-those of its `metadata.jsonl` or `metadata.csv`, and the text of a JSON file beside an image, as UnityEyes writes it.
-Folders at the top that are called train, validation or test become splits.
+those of its metadata, as `simgan.images.metadata` reads them, with masks as images, and the text of a JSON file beside
+an image, as UnityEyes writes it. Folders at the top that are called train, validation or test become splits.
 """
 
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,17 +21,17 @@ from simgan.hub.cards.records import name_source
 from simgan.hub.pretrained import Pretrained
 from simgan.hub.uploading import CARD, Pushed, upload
 from simgan.images.files import ARRAYS, SUFFIXES, decode, encode_png, pictures
+from simgan.images.metadata import finder, is_metadata, read_metadata
+from simgan.images.names import as_text, decode_text, is_stray
 from simgan.refining.files import image_column, is_dataset, listing, open_dataset
 from simgan.refining.job import RECORD, is_of_record, write
 
 SHARD = 2**28  # bytes of images in a Parquet file
 SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
-METADATA = ("metadata.jsonl", "metadata.csv")
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 logger = logging.getLogger(__name__)
 
 Facts = dict[str, Any]
-Read = Callable[[str], bytes]
 
 
 def describe(refiner: Pretrained, facts: Facts) -> Facts:
@@ -66,12 +65,15 @@ def _note_of(output: Path) -> Path:
     return output / RECORD if output.is_dir() else output.parent / f".{output.name}{RECORD}"
 
 
-def push_data(output: Path, repo_id: str, by: Facts, *, leave_out: Sequence[str] = (), **options: Any) -> Pushed:
+def push_data(
+    output: Path, repo_id: str, by: Facts, *, leave_out: Sequence[str] = (), skip_bad: bool = False, **options: Any
+) -> Pushed:
     """Push what was refined into `output`: a folder or archive of images, a `datasets` folder or a `.parquet` file.
 
     `load_dataset(repo_id)` returns it. `leave_out`: patterns of images that are labels, as for `refine_path`; like all
-    other files of a folder they are not pushed. `options` are those of `simgan.hub.uploading.upload`. `SourceError`
-    where there is nothing to push.
+    other files of a folder they are not pushed. `skip_bad`: rows of metadata whose image is not there, as it was
+    broken, are left out with a warning. `options` are those of `simgan.hub.uploading.upload`. `SourceError` where there
+    is nothing to push, or the metadata are not those of the images.
     """
     with TemporaryDirectory() as place:
         folder = Path(place) / "set"
@@ -79,7 +81,7 @@ def push_data(output: Path, repo_id: str, by: Facts, *, leave_out: Sequence[str]
         counts: dict[str, int] = {}
         files: dict[str, list[Path]] = {}
         features: Facts = {}
-        for split, shard in _shards(output, Path(place), leave_out):
+        for split, shard in _shards(output, Path(place), leave_out, skip_bad):
             own = files.setdefault(split, [])
             own.append(folder / "data" / f"{split}-{len(own):05}")
             shard.to_parquet(str(own[-1]))
@@ -105,7 +107,7 @@ def push_data(output: Path, repo_id: str, by: Facts, *, leave_out: Sequence[str]
         return upload(folder, repo_id, message=message, repo_type="dataset", owned=["data/"], **options)
 
 
-def _shards(output: Path, place: Path, leave_out: Sequence[str]) -> Iterator[tuple[str, Any]]:
+def _shards(output: Path, place: Path, leave_out: Sequence[str], skip_bad: bool) -> Iterator[tuple[str, Any]]:
     """Yield splits with their shards (`datasets.Dataset`); `place` is a folder for what Parquet is unpacked to."""
     from datasets import Image
 
@@ -118,25 +120,30 @@ def _shards(output: Path, place: Path, leave_out: Sequence[str]) -> Iterator[tup
     elif output.is_file() and output.suffix.lower() in SUFFIXES | {ARRAYS}:
         raise SourceError(f"{output} is one image: push a folder, an archive or a data set")
     else:
-        yield from _shards_of_files(output, leave_out)
+        yield from _shards_of_files(output, leave_out, skip_bad)
 
 
-def _shards_of_files(output: Path, leave_out: Sequence[str]) -> Iterator[tuple[str, Any]]:
+def _shards_of_files(output: Path, leave_out: Sequence[str], skip_bad: bool) -> Iterator[tuple[str, Any]]:
     """Yield splits of a folder or an archive with their shards."""
     import pyarrow as pa
     from datasets import Dataset, Features, Image, Value
 
     names, read = listing(output)
-    visible = [name for name in names if not any(part.startswith(".") for part in PurePosixPath(name).parts)]
-    images = pictures(name for name in visible if not any(fnmatchcase(name, pattern) for pattern in leave_out))
+    visible = {name for name in names if not is_stray(name) and not is_metadata(name)}
+    folder = output if output.is_dir() else None
+    found = read_metadata(names, pictures(visible), read, folder, skip_bad=skip_bad)
+    labels, columns = found.rows, found.columns | ({"mask": Image()} if found.masks else {})
+    left_out = {name for name in visible if any(fnmatchcase(name, pattern) for pattern in leave_out)} | found.masks
+    kept = visible - left_out
+    images = pictures(name for name in names if name in kept)
     if not images:
         raise SourceError(f"{output} holds no images to push")
-    labels, columns = _labels([name for name in names if PurePosixPath(name).name in METADATA], read)
-    json_of = {name: PurePosixPath(name).with_suffix(".json").as_posix() for name in images}
-    texts = set(json_of.values()) & set(names) if "json" not in columns else set()
+    find = finder([name for name in visible if name.lower().endswith(".json")])
+    json_of = {name: find(PurePosixPath(name).with_suffix(".json").as_posix()) for name in images}
+    texts = {name for name in json_of.values() if name and "json" not in columns}
     if texts:
         columns["json"] = Value("string")
-    others = sorted(name for name in set(visible) - set(images) - texts if PurePosixPath(name).name not in METADATA)
+    others = sorted(visible - set(images) - texts - found.masks)
     if others:
         logger.warning("%d files are not pushed, as they are neither images nor labels: %s", len(others), others[0])
     schema = Features({"image": Image(), "file_name": Value("string"), **columns}).arrow_schema
@@ -149,8 +156,12 @@ def _shards_of_files(output: Path, leave_out: Sequence[str]) -> Iterator[tuple[s
         shard: list[Facts] = []
         size = 0
         for name in own:
-            text = {"json": _text(read(json_of[name]), name)} if json_of[name] in texts else {}
-            shard.append({**labels.get(name, {}), **text, "image": _cell(name, read(name)), "file_name": name})
+            row = labels.get(name, {}) | {"image": _cell(name, read(name)), "file_name": as_text(name)}
+            if isinstance(mask := row.get("mask"), str):
+                row["mask"] = _cell(mask, read(mask))
+            if (beside := json_of[name]) and beside in texts:
+                row["json"] = _text(read(beside), name)
+            shard.append(row)
             size += len(shard[-1]["image"]["bytes"])
             if size >= SHARD or name == own[-1]:
                 yield split, Dataset(pa.Table.from_pylist(shard, schema=schema))
@@ -161,10 +172,10 @@ def _cell(name: str, data: bytes) -> Facts:
     """Return the cell of a column of images: the bytes of the file, or of a PNG where it is a NumPy file."""
     path = PurePosixPath(name)
     if path.suffix.lower() != ARRAYS:
-        return {"bytes": data, "path": path.name}
+        return {"bytes": data, "path": as_text(path.name)}
     array = decode(data, name)
     try:
-        return {"bytes": encode_png(array), "path": path.with_suffix(".png").name}
+        return {"bytes": encode_png(array), "path": as_text(path.with_suffix(".png").name)}
     except TypeError as error:
         raise SourceError(
             f"{name} is {array.dtype} of shape {array.shape}, which PNG cannot hold: save uint8, or uint16 of (H, W)"
@@ -173,32 +184,6 @@ def _cell(name: str, data: bytes) -> Facts:
 
 def _text(data: bytes, name: str) -> str:
     try:
-        return data.decode()
+        return decode_text(data)
     except UnicodeDecodeError as error:
-        raise SourceError(f"the JSON file beside {name} is not UTF-8: {error}") from error
-
-
-def _labels(files: list[str], read: Read) -> tuple[dict[str, Facts], Facts]:
-    """Read metadata files: the labels of each image by its name, and the type of each column."""
-    import pandas as pd
-    import pyarrow as pa
-    from datasets import Features
-
-    labels: dict[str, Facts] = {}
-    for file in map(PurePosixPath, files):
-        try:
-            if file.suffix == ".csv":
-                table = pd.read_csv(BytesIO(read(str(file))), float_precision="round_trip")
-                rows: list[Any] = table.astype(object).where(table.notna(), None).to_dict("records")
-            else:
-                rows = [json.loads(line) for line in read(str(file)).decode().splitlines() if line.strip()]
-            for row in rows:
-                labels[(file.parent / str(row.pop("file_name"))).as_posix()] = row
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SourceError(f"{file} cannot be read as labels by file_name: {error!r}") from error
-    columns = {key: None for row in labels.values() for key in row if key != "image"}
-    try:
-        types = {key: pa.array([row.get(key) for row in labels.values()]).type for key in columns}
-    except pa.ArrowException as error:
-        raise SourceError(f"the metadata have a column of mixed types: {error}") from error
-    return labels, dict(Features.from_arrow_schema(pa.schema(types))) if types else {}
+        raise SourceError(f"the JSON file beside {name} is neither UTF-8 nor UTF-16: {error}") from error

@@ -14,6 +14,7 @@ from PIL.JpegImagePlugin import get_sampling
 from PIL.PngImagePlugin import PngInfo
 
 from simgan.errors import ImageError
+from simgan.images.names import is_stray
 
 Array = np.ndarray[Any, Any]
 
@@ -126,9 +127,8 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 
 def pictures(names: Iterable[str]) -> list[str]:
-    """Return the images that are not hidden; NumPy files, which may be labels, only if there are no others."""
-    paths = [(name, PurePosixPath(name)) for name in names]
-    suffixes = {name: path.suffix.lower() for name, path in paths if not path.name.startswith(".")}
+    """Return the images that are not stray; NumPy files, which may be labels, only if there are no others."""
+    suffixes = {name: PurePosixPath(name).suffix.lower() for name in names if not is_stray(name)}
     images = [name for name, suffix in suffixes.items() if suffix in SUFFIXES]
     return images or [name for name, suffix in suffixes.items() if suffix == ARRAYS]
 

@@ -14,6 +14,7 @@ MPIIGaze, whose cross-correlation also gives the centre.
 
 import json
 import pickle
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from simgan.domains.eyes import HEIGHT, WIDTH
 from simgan.errors import SourceError
 from simgan.images.arrays import to_stored
 from simgan.images.files import open_image
+from simgan.images.names import decode_text
 
 OFFSET = (-2.0, -1.5)  # from the midpoint of the eye's corners to the crop's centre, in px of a crop 55 wide
 IRIS_WIDTH = 11.7 * 960 / 600  # width in px of a crop 55 wide of an iris of UnityEyes whose `iris_size` is 1
@@ -77,7 +79,7 @@ def _read_unityeyes(folder: Path, wanted: Wanted, path: Path) -> list[Row]:
     beside = labels_beside(path, f"{path.stem}.json")
     frame = to_stored(open_image(path), str(path))
     with parsing(beside, "UnityEyes' labels"):
-        labels = json.loads(beside.read_text())
+        labels = json.loads(decode_text(beside.read_bytes()))
         # "(x, y, depth)" with y upwards from the frame's lower edge; whole numbers become pixel centres
         points = [
             np.array([_numbers(text)[:2] for text in labels[f"{name}_2d"]]) for name in ("interior_margin", "iris")
@@ -85,7 +87,7 @@ def _read_unityeyes(folder: Path, wanted: Wanted, path: Path) -> list[Row]:
         lids, iris = (np.stack([one[:, 0], len(frame) - one[:, 1]], 1) - 0.5 for one in points)
         gaze = _numbers(labels["eye_details"]["look_vec"])[:3] * [1, -1, 1]  # y is upwards there
         (x, y), axes, _ = cv2.fitEllipse(iris.astype(np.float32))
-        width = WIDTH * max(axes) / (IRIS_WIDTH * float(labels["eye_details"]["iris_size"]))
+        width = WIDTH * max(axes) / (IRIS_WIDTH * float(_numbers(str(labels["eye_details"]["iris_size"]))[0]))
         row = _angles(gaze) | {"lids": lids, "iris": iris, "pupil": np.array([x, y])}
         row |= {"head_rotation": _rotation(_numbers(labels["head_pose"])).ravel().tolist()}
         row |= {"file_name": path.relative_to(folder).as_posix()}
@@ -93,7 +95,10 @@ def _read_unityeyes(folder: Path, wanted: Wanted, path: Path) -> list[Row]:
 
 
 def _numbers(text: str) -> np.ndarray:
-    return np.array([float(number) for number in text.strip("()").split(",")])
+    """Return the numbers of "(1.5, 2)", or "(1,5, 2)" as written where commas are decimal ones."""
+    text = text.strip("() ")
+    separator = r"\s*,\s*" if "." in text or not re.search(r",\S", text) else r",\s+"
+    return np.array([float(number.replace(",", ".")) for number in re.split(separator, text)])
 
 
 def _rotation(degrees: np.ndarray) -> np.ndarray:
@@ -118,7 +123,7 @@ def open_syntheseyes(path: str, wanted: Wanted) -> Source:
     """
     place = Path(path).expanduser()
     columns = features(*COLUMNS, *POINTS, "person", "file_name")
-    if place.suffix == ".parquet" and place.is_file():
+    if place.suffix.lower() == ".parquet" and place.is_file():
         rows = range(len(_syntheseyes_table(place)))
         return Source(f"syntheseyes:{place}", rows, partial(_read_syntheseyes_row, place, wanted), columns)
     missing = "PNG images below it; give the folder that holds f01, f02 …"
@@ -176,7 +181,7 @@ def open_mpiigaze(path: str, wanted: Wanted) -> Source:
     """`mpiigaze:DIR`: MPIIGaze (Zhang et al. 2015), normalized eyes 60×36 with gaze and head pose, one .mat a day.
 
     Right eyes are mirrored with their labels, so that all are left eyes. `mpiigaze:DIR@evaluation` takes those that the
-    lists of the Evaluation Subset name.
+    lists of the Evaluation Subset name; `SourceError` where some of them are not there.
     """
     missing = f"{NORMALIZED}/p00/day01.mat; give the folder that holds Data"
     folder, days = files_of(path.removesuffix(EVALUATION), "mpiigaze", [f"{NORMALIZED}/p*/day*.mat"], missing)
@@ -184,8 +189,24 @@ def open_mpiigaze(path: str, wanted: Wanted) -> Source:
     if chosen is not None:
         listed = {name.rpartition("/")[0] for name in chosen}
         days = [day for day in days if f"{day.parent.name}/{day.stem}" in listed]
+        if lost := sorted(chosen.difference(name for day in days for name in _mpiigaze_names(day))):
+            raise SourceError(
+                f"{folder} lacks {len(lost):,} of the {len(chosen):,} images that {LISTS} names, such as {lost[0]}: "
+                "download or unpack it again, or take out the lists of those that are not there"
+            )
     columns = features(*COLUMNS, "person", "file_name")
     return Source(f"mpiigaze:{path}", days, partial(_read_mpiigaze, wanted, chosen), columns, single=False)
+
+
+def _mpiigaze_names(day: Path) -> list[str]:
+    """Return the `file_name` of all images of a day."""
+    with parsing(day, "MPIIGaze's normalized data"):
+        names = np.atleast_1d(loadmat(day, squeeze_me=True, variable_names=["filenames"])["filenames"])
+    return [_mpiigaze_name(day, name, side) for name in names for side in ("left", "right")]
+
+
+def _mpiigaze_name(day: Path, name: str, side: str) -> str:
+    return f"{day.parent.name}/{day.stem}/{Path(str(name).strip()).stem}_{side}.png"
 
 
 def _mpiigaze_lists(folder: Path) -> set[str]:
@@ -193,7 +214,9 @@ def _mpiigaze_lists(folder: Path) -> set[str]:
     missing = f"{LISTS}/p00.txt …; take the whole set without {EVALUATION}"
     chosen = set()
     for file in files_of(str(folder), "mpiigaze", [f"{LISTS}/p*.txt"], missing)[1]:
-        for line in filter(str.strip, file.read_text().splitlines()):
+        with parsing(file, "MPIIGaze's lists"):
+            text = decode_text(file.read_bytes())
+        for line in filter(str.strip, text.splitlines()):
             try:
                 name, side = line.split()
                 day, image = name.split("/")
@@ -207,14 +230,14 @@ def _read_mpiigaze(wanted: Wanted, chosen: set[str] | None, day: Path) -> list[R
     person, rows = day.parent.name, []
     with parsing(day, "MPIIGaze's normalized data"):
         content = loadmat(day, struct_as_record=False, squeeze_me=True)
-        names = [str(name).strip() for name in np.atleast_1d(content["filenames"])]
+        names = np.atleast_1d(content["filenames"])
         for side in ("left", "right"):
             eyes: Any = getattr(content["data"], side)
             images = np.asarray(eyes.image).reshape(len(names), 36, 60).astype(np.uint8)
             gazes, poses = (np.asarray(values, float).reshape(len(names), 3) for values in (eyes.gaze, eyes.pose))
             crop = Crop.fitting((60, 36), wanted.size or (WIDTH, HEIGHT))
             for name, image, gaze, pose in zip(names, images, gazes, poses, strict=True):
-                file_name = f"{person}/{day.stem}/{Path(name).stem}_{side}.png"
+                file_name = _mpiigaze_name(day, name, side)
                 if chosen is not None and file_name not in chosen:
                     continue
                 labels: Row = {**_angles(gaze), "head_rotation": cv2.Rodrigues(pose)[0].ravel().tolist()}

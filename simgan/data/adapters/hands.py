@@ -5,6 +5,7 @@ pixels of the crop (whole numbers are pixel centres) and mm, and `joints_mm`, th
 down, z away from the camera). Sources with other joints have `own_joints` and `own_joints_mm` instead.
 """
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from simgan.domains.hands import JOINTS, SIDE
 from simgan.errors import ConfigError, ImageError, SourceError
 from simgan.images.depth import CUBE, check_depth, unpack
 from simgan.images.files import decode
+from simgan.images.names import decode_text
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,11 @@ def _of_frame(joints: np.ndarray, place: tuple[int, ...], labels: Path, frame: P
     return joints[place]
 
 
+def _texts(file: Path, skip: int = 0) -> np.ndarray:
+    """Return the words of all lines but the first `skip`, texts (N, M)."""
+    return np.loadtxt(io.StringIO(decode_text(file.read_bytes())), str, comments=None, skiprows=skip, ndmin=2)
+
+
 def _as_joints(numbers: np.ndarray, count: int, file: Path) -> np.ndarray:
     """Return the numbers of all frames, texts (N, count · 3), as (N, count, 3) float64; else `SourceError`."""
     if numbers.shape[1] != count * 3:
@@ -166,7 +173,7 @@ def open_msra(path: str, wanted: Wanted) -> Source:
     hands = []
     for file in files:
         with parsing(file, "MSRA's frames"):
-            place = (int(file.stem.removesuffix("_depth")),)
+            place = (int(file.stem.lower().removesuffix("_depth")),)
         name = file.relative_to(folder)
         columns = {"person": name.parts[0], "file_name": f"{name.with_suffix('.png')}"}
         hands.append((file, _of_frame(joints[file.parent], place, file.with_name("joint.txt"), file), columns))
@@ -176,7 +183,7 @@ def open_msra(path: str, wanted: Wanted) -> Source:
 def _msra_joints(file: Path) -> np.ndarray:
     """Return the joints of a gesture's frames (N, 21, 3) in mm, y downwards and z away from the camera."""
     with parsing(file, "MSRA's joints"):
-        return _as_joints(np.loadtxt(file, str, comments=None, skiprows=1, ndmin=2), 21, file) * [1, -1, -1]
+        return _as_joints(_texts(file, 1), 21, file) * [1, -1, -1]
 
 
 def _msra_frame(path: Path) -> np.ndarray:
@@ -209,7 +216,7 @@ def open_icvl(path: str, wanted: Wanted) -> Source:
     hands = []
     for file in lists:
         with parsing(file, "ICVL's labels"):
-            lines = np.loadtxt(file, str, comments=None, ndmin=2)
+            lines = _texts(file)
             joints = INTEL.lift(_as_joints(lines[:, 1:], 16, file))
             hands += [
                 (folder / "Depth" / name, one, {"file_name": str(name)})
