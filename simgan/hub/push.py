@@ -63,12 +63,12 @@ def gather(records: Records, target: Path, repo_id: str) -> None:
             shutil.copyfile(file, place)
     for name, values in (("training.json", records.settings), (records.words.records, records.experiment)):
         if values:
-            (target / name).write_text(json.dumps(values, indent=2) + "\n")
+            (target / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     if curves := draw_curves(records):
         (target / CURVES).parent.mkdir()
         (target / CURVES).write_bytes(curves)
     if not (target / CARD).is_file():
-        (target / CARD).write_text(render_model_card(records, repo_id, curves=curves is not None))
+        (target / CARD).write_text(render_model_card(records, repo_id, curves=curves is not None), encoding="utf-8")
 
 
 class BackgroundPushes:

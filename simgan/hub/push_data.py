@@ -100,7 +100,7 @@ def push_data(output: Path, repo_id: str, by: Facts, *, leave_out: Sequence[str]
             columns=columns | {column: "image"},
             column=column,
         )
-        (folder / CARD).write_text(text)
+        (folder / CARD).write_text(text, encoding="utf-8")
         message = f"{count} images refined by {by['refiner']}"
         return upload(folder, repo_id, message=message, repo_type="dataset", owned=["data/"], **options)
 

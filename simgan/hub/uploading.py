@@ -91,8 +91,10 @@ def upload(
         there = [file.rfilename for file in before.siblings or []]
         sent, kept = dict(files), ""
         if CARD in there and CARD in files and not replace_card:
-            card = Path(api.hf_hub_download(repo_id, CARD, repo_type=repo_type, revision=before.sha)).read_text()
-            if card != files[CARD].read_text():
+            card = Path(api.hf_hub_download(repo_id, CARD, repo_type=repo_type, revision=before.sha)).read_text(
+                encoding="utf-8"
+            )
+            if card != files[CARD].read_text(encoding="utf-8"):
                 kept = card
                 del sent[CARD]
         gone = [name for name in there if name.startswith(tuple(owned)) and name not in sent and name not in kept]

@@ -77,7 +77,7 @@ def _read_unityeyes(folder: Path, wanted: Wanted, path: Path) -> list[Row]:
     beside = labels_beside(path, f"{path.stem}.json")
     frame = to_stored(open_image(path), str(path))
     with parsing(beside, "UnityEyes' labels"):
-        labels = json.loads(beside.read_text())
+        labels = json.loads(beside.read_text(encoding="utf-8"))
         # "(x, y, depth)" with y upwards from the frame's lower edge; whole numbers become pixel centres
         points = [
             np.array([_numbers(text)[:2] for text in labels[f"{name}_2d"]]) for name in ("interior_margin", "iris")
@@ -193,7 +193,7 @@ def _mpiigaze_lists(folder: Path) -> set[str]:
     missing = f"{LISTS}/p00.txt …; take the whole set without {EVALUATION}"
     chosen = set()
     for file in files_of(str(folder), "mpiigaze", [f"{LISTS}/p*.txt"], missing)[1]:
-        for line in filter(str.strip, file.read_text().splitlines()):
+        for line in filter(str.strip, file.read_text(encoding="utf-8").splitlines()):
             try:
                 name, side = line.split()
                 day, image = name.split("/")

@@ -176,7 +176,11 @@ def open_msra(path: str, wanted: Wanted) -> Source:
 def _msra_joints(file: Path) -> np.ndarray:
     """Return the joints of a gesture's frames (N, 21, 3) in mm, y downwards and z away from the camera."""
     with parsing(file, "MSRA's joints"):
-        return _as_joints(np.loadtxt(file, str, comments=None, skiprows=1, ndmin=2), 21, file) * [1, -1, -1]
+        return _as_joints(np.loadtxt(file, str, comments=None, skiprows=1, ndmin=2, encoding="utf-8"), 21, file) * [
+            1,
+            -1,
+            -1,
+        ]
 
 
 def _msra_frame(path: Path) -> np.ndarray:
@@ -209,7 +213,7 @@ def open_icvl(path: str, wanted: Wanted) -> Source:
     hands = []
     for file in lists:
         with parsing(file, "ICVL's labels"):
-            lines = np.loadtxt(file, str, comments=None, ndmin=2)
+            lines = np.loadtxt(file, str, comments=None, ndmin=2, encoding="utf-8")
             joints = INTEL.lift(_as_joints(lines[:, 1:], 16, file))
             hands += [
                 (folder / "Depth" / name, one, {"file_name": str(name)})

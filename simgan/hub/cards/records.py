@@ -117,13 +117,13 @@ def without_places(values: Any, is_place: bool = False) -> Any:
 
 
 def _json(file: Path) -> Any:
-    return json.loads(file.read_text()) if file.is_file() else {}
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _measures(file: Path) -> list[dict[str, Any]]:
     """Return the rows of measures; the last line may be cut off, where a run was killed."""
     measures = []
-    lines = file.read_text().splitlines() if file.is_file() else []
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
