@@ -1,6 +1,50 @@
 """Errors raised on purpose: one sentence that names thing and remedy. Command lines print it and exit with 1."""
 
 import errno
+import io
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+_SECRETS = re.compile(
+    r"(?<=://)[^\s'\"]+(?=@)"  # user and password of an address
+    r"|[^\s/@:'\"]+:[^\s/@'\"]+(?=@[\w-]+(\.[\w-]+)+[/:])"  # of one without https://
+    r"|\bhf_[A-Za-z0-9]{16,}"  # a token of the Hub
+)
+
+
+def hide(text: str, *secrets: object) -> str:
+    """Return a text with *** for tokens, passwords and `secrets`: what is printed, raised or written, others read."""
+    for secret in (*secrets, os.environ.get("HF_TOKEN"), os.environ.get("HUGGING_FACE_HUB_TOKEN")):
+        if isinstance(secret, str) and len(secret.strip()) > 4:
+            text = text.replace(secret.strip(), "***")
+    return _SECRETS.sub("***", text)
+
+
+def without_secrets(arguments: Sequence[str]) -> list[str]:
+    """Return arguments of a command line as they may be printed: what is given to --token and its like is hidden."""
+    option = re.compile(r"--?[\w-]*(tok|passw|secret)[\w-]*", re.IGNORECASE)
+    hidden = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        name, equals, _ = argument.partition("=")
+        if option.fullmatch(before) and not argument.startswith("--"):
+            hidden.append("***")
+        else:
+            hidden.append(f"{name}=***" if equals and option.fullmatch(name) else hide(argument))
+    return hidden
+
+
+@contextmanager
+def command_line() -> Iterator[None]:
+    """Surround what a command line does: consoles print what they can, and a `SimGANError` ends it as one sentence."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # code pages of Windows lack − and λ; standard error escapes them
+    try:
+        yield
+    except SimGANError as error:
+        sys.exit(f"error: {error}")
 
 
 def reason(error: BaseException) -> str:
@@ -10,7 +54,10 @@ def reason(error: BaseException) -> str:
 
 
 class SimGANError(Exception):
-    """Base class of all errors raised on purpose."""
+    """Base class of all errors raised on purpose; its sentence shows no secret."""
+
+    def __init__(self, *words: object) -> None:
+        super().__init__(*(hide(word) if isinstance(word, str) else word for word in words))
 
 
 class ImageError(SimGANError, ValueError):

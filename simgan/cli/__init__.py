@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from simgan import __version__
-from simgan.errors import SimGANError
+from simgan.errors import command_line, without_secrets
 
 Function = Callable[..., None]
 COMMANDS = {
@@ -62,23 +62,22 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command. An error that is raised on purpose is printed as one sentence, with exit status 1."""
     given = sys.argv[1:] if arguments is None else arguments
     command = given[0] if given else "--help"
-    try:
-        if command == "--version":
-            print(f"simgan {__version__}")
-        elif command in ("--help", "-h"):
-            print(HELP.format(commands="\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items())))
-        elif command in COMMANDS:
-            _run(command, given[1:])
-        else:
-            print(f"error: unknown command {command!r}: choose one of {', '.join(COMMANDS)}", file=sys.stderr)
-            sys.exit(2)
-    except SimGANError as error:
-        sys.exit(f"error: {error}")
-    except BrokenPipeError:  # of `simgan … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command continues the work")
+    with command_line():
+        try:
+            if command == "--version":
+                print(f"simgan {__version__}")
+            elif command in ("--help", "-h"):
+                print(HELP.format(commands="\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items())))
+            elif command in COMMANDS:
+                _run(command, given[1:])
+            else:
+                print(f"error: unknown command {command!r}: choose one of {', '.join(COMMANDS)}", file=sys.stderr)
+                sys.exit(2)
+        except BrokenPipeError:  # of `simgan … | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except KeyboardInterrupt:
+            sys.exit("interrupted; the same command continues the work")
 
 
 def _run(command: str, given: list[str]) -> None:
@@ -88,10 +87,16 @@ def _run(command: str, given: list[str]) -> None:
         import tyro
 
         found: Any = load(command)
-        if callable(found):
-            tyro.cli(found, prog=f"simgan {command}", args=given)
-        else:
-            tyro.extras.subcommand_cli_from_dict(found, prog=f"simgan {command}", args=given or ["--help"])
+        parse: Any = tyro.cli if callable(found) else tyro.extras.subcommand_cli_from_dict
+        if not callable(found):
+            given = given or ["--help"]
+        shown = without_secrets(given)  # as tyro prints what it does not know
+        try:
+            parse(found, prog=f"simgan {command}", args=given, console_outputs=shown == given)
+        except SystemExit as error:
+            if shown != given and error.code in (0, 2):  # of tyro: help, or wrong arguments
+                parse(found, prog=f"simgan {command}", args=shown)
+            raise
     except ModuleNotFoundError as error:
         missing = (error.name or "").split(".")[0]
         if missing in ("", "simgan"):
