@@ -7,10 +7,12 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 _SECRETS = re.compile(
-    r"(?<=://)[^\s'\"]+(?=@)"  # user and password of an address
-    r"|[^\s/@:'\"]+:[^\s/@'\"]+(?=@[\w-]+(\.[\w-]+)+[/:])"  # of one without https://
+    r"(://|\bhttps?:/(?!/))(?:[^\s'\"]+(?=@)"  # user and password of an address; `pathlib` leaves one slash of two
+    r"|[^\s/:@'\"]+:\d*[A-Za-z][^\s/@'\"]*)"  # of one that was cut off at the @: what follows the colon is no port
+    r"|[^\s/@:'\"]+:[^\s/@'\"]+(?=@[\w-]+(?:\.[\w-]+)+[/:])"  # of one without https://
     r"|\bhf_[A-Za-z0-9]{16,}"  # a token of the Hub
 )
 
@@ -20,7 +22,11 @@ def hide(text: str, *secrets: object) -> str:
     for secret in (*secrets, os.environ.get("HF_TOKEN"), os.environ.get("HUGGING_FACE_HUB_TOKEN")):
         if isinstance(secret, str) and len(secret.strip()) > 4:
             text = text.replace(secret.strip(), "***")
-    return _SECRETS.sub("***", text)
+    return _SECRETS.sub(r"\1***", text)
+
+
+def _hidden(word: Any) -> Any:
+    return hide(word) if isinstance(word, str) else word
 
 
 def without_secrets(arguments: Sequence[str]) -> list[str]:
@@ -54,10 +60,16 @@ def reason(error: BaseException) -> str:
 
 
 class SimGANError(Exception):
-    """Base class of all errors raised on purpose; its sentence shows no secret."""
+    """Base class of all errors raised on purpose; neither it nor its causes show a secret."""
 
     def __init__(self, *words: object) -> None:
-        super().__init__(*(hide(word) if isinstance(word, str) else word for word in words))
+        super().__init__(*map(_hidden, words))
+        error = sys.exc_info()[1]
+        while error is not None:  # the errors that it is raised from, as a traceback shows them too
+            error.args = tuple(map(_hidden, error.args))
+            if isinstance(error, OSError) and error.filename:
+                error.filename = _hidden(error.filename)
+            error = error.__cause__ or error.__context__
 
 
 class ImageError(SimGANError, ValueError):

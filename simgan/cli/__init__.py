@@ -1,9 +1,12 @@
 """The command `simgan`; what a command needs is imported when it is called."""
 
+import functools
 import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import Any
 
 from simgan import __version__
@@ -84,19 +87,16 @@ def _run(command: str, given: list[str]) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # ours are enough
     try:
-        import tyro
-
         found: Any = load(command)
-        parse: Any = tyro.cli if callable(found) else tyro.extras.subcommand_cli_from_dict
-        if not callable(found):
-            given = given or ["--help"]
-        shown = without_secrets(given)  # as tyro prints what it does not know
-        try:
-            parse(found, prog=f"simgan {command}", args=given, console_outputs=shown == given)
-        except SystemExit as error:
-            if shown != given and error.code in (0, 2):  # of tyro: help, or wrong arguments
-                parse(found, prog=f"simgan {command}", args=shown)
-            raise
+        given = given or ([] if callable(found) else ["--help"])
+        if (shown := without_secrets(given)) != given:
+            try:  # whether they are right, before tyro prints those that are wrong
+                with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+                    idle = _idle(found) if callable(found) else {key: _idle(one) for key, one in found.items()}
+                    _parse(command, idle, given)
+            except SystemExit:
+                given = shown
+        _parse(command, found, given)
     except ModuleNotFoundError as error:
         missing = (error.name or "").split(".")[0]
         if missing in ("", "simgan"):
@@ -105,3 +105,15 @@ def _run(command: str, given: list[str]) -> None:
         if extra == "cli" and missing not in ("tqdm", "tyro"):  # data sets and pushing need more
             extra = "train"
         sys.exit(f'error: simgan {command} needs {missing}, which is not installed: pip install "simgan[{extra}]"')
+
+
+def _parse(command: str, found: Any, given: list[str]) -> None:
+    import tyro
+
+    parse: Any = tyro.cli if callable(found) else tyro.extras.subcommand_cli_from_dict
+    parse(found, prog=f"simgan {command}", args=given)
+
+
+def _idle(function: Function) -> Function:
+    """Return a function that takes the same arguments and does nothing."""
+    return functools.wraps(function)(lambda *arguments, **options: None)

@@ -33,8 +33,8 @@ def check_proxies(make_client: Callable[[], object]) -> None:
             raise
         odd = [kind for kind, address in found.items() if not _PLAIN.fullmatch(address)]
         raise ConfigError(
-            f"{_variables(*odd or found)} must be http://HOST:PORT, or socks5://HOST:PORT with `pip install socksio`: "
-            "change or unset it"
+            f"{_variables(*odd or found)} must be as http://proxy:8080, or as socks5://proxy:1080 with `pip install "
+            "socksio`: change or unset it"
         ) from None  # the address may hold a password
 
 

@@ -164,7 +164,7 @@ def _explain(error: BaseException, name: str) -> tuple[str, bool]:
             return sentence.format(name), False
     through = f" through the proxy of {variable}" if (variable := proxy_of_hub()) else ""
     if status is not None:
-        said = getattr(error, "server_message", None) or ""
+        said = " ".join((getattr(error, "server_message", None) or "").split())
         told = f"the Hub answered {status} for {name}{through}{': ' if said else ''}{said}"
         return told, status >= 500 or status in AGAIN
     if isinstance(error, ValueError):  # a card that the Hub finds invalid
