@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from simgan import Discriminator, Refiner, SimGANError, Stopped
+from simgan import Discriminator, Refiner, Stopped
+from simgan.errors import command_line, without_secrets
 
 try:
     from simgan.training.api import Sources, configure
@@ -67,11 +68,10 @@ def train(
 
 
 if __name__ == "__main__":
-    try:
-        run(from_command_line())
-    except Stopped as error:  # by a signal; the checkpoint is written
-        print(error)
-    except SimGANError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:  # while data are loaded, or the second Ctrl-C
-        sys.exit("interrupted; --resume continues from the last checkpoint")
+    with command_line():
+        try:
+            run(from_command_line(without_secrets(sys.argv[1:])))
+        except Stopped as error:  # by a signal; the checkpoint is written
+            print(error)
+        except KeyboardInterrupt:  # while data are loaded, or the second Ctrl-C
+            sys.exit("interrupted; --resume continues from the last checkpoint")

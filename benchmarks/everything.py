@@ -34,8 +34,8 @@ def main(output: Path) -> None:
         for name, command in parts.items():
             results[name] = run(name, *command)
             if name == "training" and figures.is_file():
-                results[name]["rows"] = json.loads(figures.read_text())["rows"]
-            output.write_text(json.dumps(results, indent=1) + "\n")
+                results[name]["rows"] = json.loads(figures.read_text(encoding="utf-8"))["rows"]
+            output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ def main(plot: tyro.conf.Positional[Path], step: float = 0.006, output: Path | N
     plot.write_bytes(as_png(figure))
     text = json.dumps(report, indent=1)
     if output:
-        output.write_text(text + "\n")
+        output.write_text(text + "\n", encoding="utf-8")
     print(text)
 
 

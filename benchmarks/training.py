@@ -199,10 +199,12 @@ def main(options: Options) -> None:
                 else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             )
             rows.append(row)
+            if options.output:
+                options.output.write_text(
+                    json.dumps({"torch": torch.__version__, "rows": rows}, indent=1) + "\n", encoding="utf-8"
+                )
             times = [f"{row[kind] / row['ours']:.2f} times {kind}'s" for kind in ("plain", "careful")]
             print(f"{json.dumps(row)}\n  {name}, batch {size}: as fast as {' and '.join(times)}", flush=True)
-            if options.output:
-                options.output.write_text(json.dumps({"torch": torch.__version__, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def write(folder: Path, count: int, seed: int, photograph: bool) -> None:
     """Write PNG files, and their classes and centres in metadata.jsonl."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
-    with (folder / "metadata.jsonl").open("w") as metadata:
+    with (folder / "metadata.jsonl").open("w", encoding="utf-8") as metadata:
         for number in range(count):
             label = CLASSES[number * len(CLASSES) // count]
             image, centre = draw(label, rng, photograph)

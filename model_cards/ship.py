@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=Path, nargs="*", default=[])
     arguments = parser.parse_args()
     target = SHIPPED / arguments.name
-    facts = json.loads((HERE / f"{arguments.name}.json").read_text())
+    facts = json.loads((HERE / f"{arguments.name}.json").read_text(encoding="utf-8"))
     records = read_records(arguments.run)
     sources = {name: os.path.expandvars(source) for name, source in facts["synthetic"].items()}
     real = [os.path.expandvars(source) for source in facts["real"]]
@@ -126,12 +126,12 @@ def main() -> None:
     (target / "discriminator").mkdir(parents=True)
     for file in NETWORKS:
         shutil.copy(arguments.run / file, target / file)
-    (target / "training.json").write_text(json.dumps(records.settings, indent=2) + "\n")
+    (target / "training.json").write_text(json.dumps(records.settings, indent=2) + "\n", encoding="utf-8")
     rows = [json.dumps(row) for row in records.measures]
-    (target / "metrics.jsonl").write_text("\n".join(rows) + "\n")
+    (target / "metrics.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
     write_sheets(arguments.run, target, domain)
     for place in (target / "README.md", HERE / f"{arguments.name}.md"):
-        place.write_text(text)
+        place.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,56 @@
 """Errors raised on purpose: one sentence that names thing and remedy. Command lines print it and exit with 1."""
 
 import errno
+import io
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+_SECRETS = re.compile(
+    r"(://|\bhttps?:/(?!/))(?:[^\s'\"]+(?=@)"  # user and password of an address; `pathlib` leaves one slash of two
+    r"|[^\s/:@'\"]+:\d*[A-Za-z][^\s/@'\"]*)"  # of one that was cut off at the @: what follows the colon is no port
+    r"|[^\s/@:'\"]+:[^\s/@'\"]+(?=@[\w-]+(?:\.[\w-]+)+[/:])"  # of one without https://
+    r"|\bhf_[A-Za-z0-9]{16,}"  # a token of the Hub
+)
+
+
+def hide(text: str, *secrets: object) -> str:
+    """Return a text with *** for tokens, passwords and `secrets`: what is printed, raised or written, others read."""
+    for secret in (*secrets, os.environ.get("HF_TOKEN"), os.environ.get("HUGGING_FACE_HUB_TOKEN")):
+        if isinstance(secret, str) and len(secret.strip()) > 4:
+            text = text.replace(secret.strip(), "***")
+    return _SECRETS.sub(r"\1***", text)
+
+
+def _hidden(word: Any) -> Any:
+    return hide(word) if isinstance(word, str) else word
+
+
+def without_secrets(arguments: Sequence[str]) -> list[str]:
+    """Return arguments of a command line as they may be printed: what is given to --token and its like is hidden."""
+    option = re.compile(r"--?[\w-]*(tok|passw|secret)[\w-]*", re.IGNORECASE)
+    hidden = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        name, equals, _ = argument.partition("=")
+        if option.fullmatch(before) and not argument.startswith("--"):
+            hidden.append("***")
+        else:
+            hidden.append(f"{name}=***" if equals and option.fullmatch(name) else hide(argument))
+    return hidden
+
+
+@contextmanager
+def command_line() -> Iterator[None]:
+    """Surround what a command line does: consoles print what they can, and a `SimGANError` ends it as one sentence."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # code pages of Windows lack − and λ; standard error escapes them
+    try:
+        yield
+    except SimGANError as error:
+        sys.exit(f"error: {error}")
 
 
 def reason(error: BaseException) -> str:
@@ -10,7 +60,16 @@ def reason(error: BaseException) -> str:
 
 
 class SimGANError(Exception):
-    """Base class of all errors raised on purpose."""
+    """Base class of all errors raised on purpose; neither it nor its causes show a secret."""
+
+    def __init__(self, *words: object) -> None:
+        super().__init__(*map(_hidden, words))
+        error = sys.exc_info()[1]
+        while error is not None:  # the errors that it is raised from, as a traceback shows them too
+            error.args = tuple(map(_hidden, error.args))
+            if isinstance(error, OSError) and error.filename:
+                error.filename = _hidden(error.filename)
+            error = error.__cause__ or error.__context__
 
 
 class ImageError(SimGANError, ValueError):

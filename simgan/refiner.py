@@ -135,6 +135,11 @@ class Refiner(Pretrained):
         Images are equalized (unless they are `equalized`), light, tones and sharpness changed, and noise maps added, in
         float32 at least: the light and the noise of an image are picked by a hash of its pixels.
         """
+        kind = self.head.weight.dtype
+        require(
+            kind in (torch.float16, torch.bfloat16, torch.float32, torch.float64),
+            f"a refiner whose weights are {kind} cannot refine: call its float(), half() or bfloat16() first",
+        )
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         if self.config.equalize and not equalized:
             require(
@@ -189,8 +194,8 @@ class Refiner(Pretrained):
 
         A tensor that requires a gradient gets one, as do the refiner's parameters that require it; without
         `torch.no_grad()` this takes the memory of the whole image's feature maps. All else runs in inference mode. A
-        refiner that equalizes has no such gradient: `ConfigError` tells the way round it. Weights may be of any
-        floating type. In a process made by fork PyTorch computes with one thread.
+        refiner that equalizes has no such gradient: `ConfigError` tells the way round it. Weights may be
+        float16, bfloat16, float32 or float64. In a process made by fork PyTorch computes with one thread.
 
         Bad input raises `ImageError`, which names the image and what is wrong with it.
         """

@@ -89,7 +89,8 @@ def memory_of(device: torch.device) -> int:
     """Return how many bytes of memory a device has."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**33
+    has_pages = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})  # not Windows
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if has_pages else 2**33
 
 
 def count_cores() -> int:

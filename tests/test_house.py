@@ -1,5 +1,6 @@
 """The house: what is where, and that nothing outside of the domains knows a domain."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -41,3 +42,22 @@ def test_the_root_and_files_stay_small() -> None:
 
 def test_nothing_is_found_by_a_string() -> None:
     assert not [path for path in FILES if re.search(r"import_module|__import__", path.read_text())]
+
+
+def opens_text(call: ast.Call) -> bool:
+    """Whether it is `read_text()`, `write_text(…)`, or `open` of a path with a mode of text."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    mode = ast.literal_eval(call.args[0]) if call.args and isinstance(call.args[0], ast.Constant) else "rb"
+    return name in ("read_text", "write_text") or (name == "open" and (not call.args or "b" not in mode))
+
+
+def test_text_is_utf_8_whatever_the_code_page_of_the_system() -> None:
+    root = PACKAGE.parent
+    scripts = [file for folder in (".", "benchmarks", "docs", "model_cards") for file in root.glob(f"{folder}/*.py")]
+    wrong = [
+        f"{path.relative_to(root)}:{node.lineno}"
+        for path in {*FILES, *scripts} - {PACKAGE / "training" / "loop.py"}
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and opens_text(node) and "encoding" not in {key.arg for key in node.keywords}
+    ]
+    assert not wrong

@@ -1,13 +1,16 @@
 """The command `simgan`; what a command needs is imported when it is called."""
 
+import functools
 import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import Any
 
 from simgan import __version__
-from simgan.errors import SimGANError
+from simgan.errors import command_line, without_secrets
 
 Function = Callable[..., None]
 COMMANDS = {
@@ -62,36 +65,38 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command. An error that is raised on purpose is printed as one sentence, with exit status 1."""
     given = sys.argv[1:] if arguments is None else arguments
     command = given[0] if given else "--help"
-    try:
-        if command == "--version":
-            print(f"simgan {__version__}")
-        elif command in ("--help", "-h"):
-            print(HELP.format(commands="\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items())))
-        elif command in COMMANDS:
-            _run(command, given[1:])
-        else:
-            print(f"error: unknown command {command!r}: choose one of {', '.join(COMMANDS)}", file=sys.stderr)
-            sys.exit(2)
-    except SimGANError as error:
-        sys.exit(f"error: {error}")
-    except BrokenPipeError:  # of `simgan … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command continues the work")
+    with command_line():
+        try:
+            if command == "--version":
+                print(f"simgan {__version__}")
+            elif command in ("--help", "-h"):
+                print(HELP.format(commands="\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items())))
+            elif command in COMMANDS:
+                _run(command, given[1:])
+            else:
+                print(f"error: unknown command {command!r}: choose one of {', '.join(COMMANDS)}", file=sys.stderr)
+                sys.exit(2)
+        except BrokenPipeError:  # of `simgan … | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except KeyboardInterrupt:
+            sys.exit("interrupted; the same command continues the work")
 
 
 def _run(command: str, given: list[str]) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # ours are enough
     try:
-        import tyro
-
         found: Any = load(command)
-        if callable(found):
-            tyro.cli(found, prog=f"simgan {command}", args=given)
-        else:
-            tyro.extras.subcommand_cli_from_dict(found, prog=f"simgan {command}", args=given or ["--help"])
+        given = given or ([] if callable(found) else ["--help"])
+        if (shown := without_secrets(given)) != given:
+            try:  # whether they are right, before tyro prints those that are wrong
+                with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+                    idle = _idle(found) if callable(found) else {key: _idle(one) for key, one in found.items()}
+                    _parse(command, idle, given)
+            except SystemExit:
+                given = shown
+        _parse(command, found, given)
     except ModuleNotFoundError as error:
         missing = (error.name or "").split(".")[0]
         if missing in ("", "simgan"):
@@ -100,3 +105,15 @@ def _run(command: str, given: list[str]) -> None:
         if extra == "cli" and missing not in ("tqdm", "tyro"):  # data sets and pushing need more
             extra = "train"
         sys.exit(f'error: simgan {command} needs {missing}, which is not installed: pip install "simgan[{extra}]"')
+
+
+def _parse(command: str, found: Any, given: list[str]) -> None:
+    import tyro
+
+    parse: Any = tyro.cli if callable(found) else tyro.extras.subcommand_cli_from_dict
+    parse(found, prog=f"simgan {command}", args=given)
+
+
+def _idle(function: Function) -> Function:
+    """Return a function that takes the same arguments and does nothing."""
+    return functools.wraps(function)(lambda *arguments, **options: None)

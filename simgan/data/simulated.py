@@ -59,7 +59,7 @@ def write_images(simulator: Name, output: Output, /, *, count: int = 1000, seed:
     if output.exists():
         raise SourceError(f"{output} exists: give another output, or delete it")
     with written_aside(output) as aside:
-        with (aside / "metadata.jsonl").open("w") as metadata:
+        with (aside / "metadata.jsonl").open("w", encoding="utf-8") as metadata:
             for row in open_simulator(simulator, Wanted(limit=count, seed=seed)).rows():
                 (aside / row["file_name"]).write_bytes(row.pop("image")["bytes"])
                 metadata.write(json.dumps(row, default=float) + "\n")

@@ -119,6 +119,6 @@ def _file(sources: Sources, arm: Arm, number: int, seed: int, experiment: Experi
 
 def _read(file: Path) -> Array:
     try:
-        return np.asarray(json.loads(file.read_text())["estimates"])
+        return np.asarray(json.loads(file.read_text(encoding="utf-8"))["estimates"])
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise SourceError(f"{file} cannot be read ({reason(error)}): delete it to train that network again") from error

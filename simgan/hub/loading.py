@@ -7,6 +7,7 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from simgan.errors import ModelError
+from simgan.hub.access import check_access, proxy_of_hub
 from simgan.hub.uploading import explain
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -33,6 +34,8 @@ def fetch(name: str, subfolder: str, kind: str, options: dict[str, Any]) -> Path
     """Return the cached folder of a Hub repository, named by its commit, with both files of a network."""
     wanted = [f"{subfolder}/{file}".lstrip("/") for file in (CONFIG, WEIGHTS)]
     try:
+        if not options["local_files_only"]:
+            check_access(options["token"])
         snapshot = Path(snapshot_download(name, allow_patterns=wanted, library_name="simgan", **options))
         if all((snapshot / file).is_file() for file in wanted):
             return snapshot
@@ -40,13 +43,15 @@ def fetch(name: str, subfolder: str, kind: str, options: dict[str, Any]) -> Path
             raise LocalEntryNotFoundError(f"only a part of {name} is in the cache")
         names = HfApi(token=options["token"]).list_repo_files(name, revision=snapshot.name)
     except Exception as error:  # the client's HTTP library, and so what it raises, differs between its versions
-        why = explain(error, name)[0]
-        if isinstance(error, LocalEntryNotFoundError) and not isinstance(error.__cause__, HfHubHTTPError):
+        why = explain(error, name, options["token"])[0]
+        cause = error.__cause__
+        is_told = isinstance(cause, HfHubHTTPError) or (cause is not None and proxy_of_hub())
+        if isinstance(error, LocalEntryNotFoundError) and not is_told:
             why = (
                 f"{name} is no folder here, and its {kind} is not in the cache: check the name and the network, or "
                 "load it once without local_files_only and HF_HUB_OFFLINE"
             )
-        raise ModelError(f"cannot load the {kind}: {why}") from error
+        raise ModelError(f"cannot load the {kind}: {why}") from None  # what clients raise may show token and passwords
     prefix = f"{subfolder}/".lstrip("/")
     inside = [path.removeprefix(prefix) for path in names if path.startswith(prefix)]
     check_files(f"{name}/{subfolder}".rstrip("/"), inside, kind)

@@ -135,7 +135,9 @@ class Pretrained(nn.Module):
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder)
             if not self.subfolder:
-                (Path(folder) / CARD).write_text(render_model_card(read_records(Path(folder)), repo_id))
+                (Path(folder) / CARD).write_text(
+                    render_model_card(read_records(Path(folder)), repo_id), encoding="utf-8"
+                )
             return upload(Path(folder), repo_id, message=commit_message or type(self).__name__, **options)
 
     @classmethod
@@ -153,7 +155,7 @@ class Pretrained(nn.Module):
 def _read_config(file: Path, place: str, config_class: type, kind: str) -> tuple[Any, str]:
     """Return the configuration, and the name of the subclass or ""."""
     try:
-        values = json.loads(file.read_text())
+        values = json.loads(file.read_text(encoding="utf-8"))
         found, own = values.pop("model_type", None), values.pop("class", "")
     except (ValueError, AttributeError, OSError) as error:
         raise ModelError(f"{place}/{CONFIG} cannot be read as JSON: {error}") from error

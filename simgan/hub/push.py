@@ -15,7 +15,7 @@ from typing import Any
 from huggingface_hub import get_session
 from huggingface_hub.utils import disable_progress_bars
 
-from simgan.errors import ModelError, PublishError
+from simgan.errors import ModelError, PublishError, hide
 from simgan.hub.cards.curves import draw_curves
 from simgan.hub.cards.model import CURVES, render_model_card
 from simgan.hub.cards.records import Records, read_records
@@ -63,12 +63,12 @@ def gather(records: Records, target: Path, repo_id: str) -> None:
             shutil.copyfile(file, place)
     for name, values in (("training.json", records.settings), (records.words.records, records.experiment)):
         if values:
-            (target / name).write_text(json.dumps(values, indent=2) + "\n")
+            (target / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     if curves := draw_curves(records):
         (target / CURVES).parent.mkdir()
         (target / CURVES).write_bytes(curves)
     if not (target / CARD).is_file():
-        (target / CARD).write_text(render_model_card(records, repo_id, curves=curves is not None))
+        (target / CARD).write_text(render_model_card(records, repo_id, curves=curves is not None), encoding="utf-8")
 
 
 class BackgroundPushes:
@@ -131,7 +131,8 @@ class BackgroundPushes:
             try:
                 self._outcome = push_model(folder, self.repo_id, **options)
             except Exception as error:  # whatever it is, the run goes on
-                self._outcome = str(error) if isinstance(error, PublishError) else f"{type(error).__name__}: {error}"
+                text = str(error) if isinstance(error, PublishError) else f"{type(error).__name__}: {error}"
+                self._outcome = hide(text)
         if copy and isinstance(self._outcome, str):
             self._warn(self._outcome)
 
@@ -142,4 +143,4 @@ class BackgroundPushes:
         return not self.thread.is_alive()
 
     def _warn(self, why: object) -> None:
-        print(f"warning: not pushed after this checkpoint: {why}", file=sys.stderr, flush=True)
+        print(hide(f"warning: not pushed after this checkpoint: {why}"), file=sys.stderr, flush=True)

@@ -102,7 +102,7 @@ def push_data(
             columns=columns | {column: "image"},
             column=column,
         )
-        (folder / CARD).write_text(text)
+        (folder / CARD).write_text(text, encoding="utf-8")
         message = f"{count} images refined by {by['refiner']}"
         return upload(folder, repo_id, message=message, repo_type="dataset", owned=["data/"], **options)
 

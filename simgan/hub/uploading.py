@@ -20,8 +20,9 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from simgan.errors import PublishError
+from simgan.errors import PublishError, hide
 from simgan.hub import VERSION
+from simgan.hub.access import check_access, proxy_of_hub
 
 WAITS = (1, 2, 5)  # seconds before the next attempts, where the Hub is out of reach or answers with an error
 AGAIN = {408, 409, 412, 425, 429}  # statuses that may be gone at the next attempt
@@ -81,6 +82,7 @@ def upload(
     where: dict[str, Any] = {"repo_type": repo_type, "revision": revision}
 
     def attempt() -> Pushed:
+        check_access(token)
         sdk = "gradio" if repo_type == "space" else None
         api.create_repo(repo_id, repo_type=repo_type, space_sdk=sdk, private=private or None, exist_ok=True)
         if revision and not create_pr and not revision.startswith("refs/"):
@@ -91,8 +93,10 @@ def upload(
         there = [file.rfilename for file in before.siblings or []]
         sent, kept = dict(files), ""
         if CARD in there and CARD in files and not replace_card:
-            card = Path(api.hf_hub_download(repo_id, CARD, repo_type=repo_type, revision=before.sha)).read_text()
-            if card != files[CARD].read_text():
+            card = Path(api.hf_hub_download(repo_id, CARD, repo_type=repo_type, revision=before.sha)).read_text(
+                encoding="utf-8"
+            )
+            if card != files[CARD].read_text(encoding="utf-8"):
                 kept = card
                 del sent[CARD]
         gone = [name for name in there if name.startswith(tuple(owned)) and name not in sent and name not in kept]
@@ -108,10 +112,10 @@ def upload(
         except PublishError:
             raise
         except Exception as error:  # of any layer below: HTTP, sockets, files, the client
-            why, may_pass = explain(error, repo_id)
+            why, may_pass = explain(error, repo_id, token)
             wait = next(waits, None) if may_pass else None
             if wait is None:
-                raise PublishError(why) from error
+                raise PublishError(why) from None  # what clients raise may show token and passwords
             logger.warning("%s; next attempt in %d s", why, wait)
             time.sleep(wait)
 
@@ -122,6 +126,7 @@ def warn_of_refusal(repo_id: str) -> None:
 
     def ask() -> None:
         try:
+            check_access(None)
             me = HfApi().whoami()
         except Exception as error:  # this is a warning, never a reason to stop
             found.append(explain(error, repo_id)[0])
@@ -138,21 +143,33 @@ def warn_of_refusal(repo_id: str) -> None:
     thread.start()
     thread.join(10)
     if found:
-        print(f"warning: a push to {repo_id} would fail now: {found[0]}", file=sys.stderr, flush=True)
+        print(hide(f"warning: a push to {repo_id} would fail now: {found[0]}"), file=sys.stderr, flush=True)
 
 
-def explain(error: BaseException, name: str) -> tuple[str, bool]:
-    """Return what went wrong with a repository, in a sentence, and whether another attempt may work."""
+def explain(error: BaseException, name: str, token: object = None) -> tuple[str, bool]:
+    """Return what went wrong with a repository, in a sentence, and whether another attempt may work.
+
+    The sentence holds no password and not the token that was sent.
+    """
     if isinstance(error, RuntimeError | LocalEntryNotFoundError) and error.__cause__ is not None:
         error = error.__cause__  # of "Error while uploading", or of what is not in the cache either
+    why, may_pass = _explain(error, name)
+    return hide(why, token), may_pass
+
+
+def _explain(error: BaseException, name: str) -> tuple[str, bool]:
     status = getattr(getattr(error, "response", None), "status_code", None)
     for kind, sentence in REFUSALS.items():
         if kind == status if isinstance(kind, int) else isinstance(error, kind):
             return sentence.format(name), False
+    through = f" through the proxy of {variable}" if (variable := proxy_of_hub()) else ""
     if status is not None:
-        said = getattr(error, "server_message", None) or ""
-        return f"the Hub answered {status} for {name}{': ' if said else ''}{said}", status >= 500 or status in AGAIN
+        said = " ".join((getattr(error, "server_message", None) or "").split())
+        told = f"the Hub answered {status} for {name}{through}{': ' if said else ''}{said}"
+        return told, status >= 500 or status in AGAIN
     if isinstance(error, ValueError):  # a card that the Hub finds invalid
         return " ".join(str(error).split()), False
+    if through:  # no words of the error, as they may be of the address, with its password
+        return f"the Hub was not reached for {name}{through} ({type(error).__name__}): change or unset it", True
     first = next(iter(str(error).splitlines()), "")
     return f"the Hub was not reached for {name} ({type(error).__name__}: {first})", True

@@ -237,7 +237,7 @@ def _refine_rows(job: Job, rows: Any, source: Path, parts: Path) -> Any:
         shard = rows.select(range(start, min(start + SHARD, len(rows))))
         place, aside = parts / f"{start:09}", parts / f".{start:09}"
         if place.is_dir():
-            broken = json.loads((place / BROKEN).read_text())
+            broken = json.loads((place / BROKEN).read_text(encoding="utf-8"))
             job.done.already += len(shard) - len(broken)
             job.done.broken += broken
             continue

@@ -60,7 +60,7 @@ class Job:
         folder = output.parent / f".{output.name}.parts" if beside else output
         note, facts = folder / RECORD, record(self.refiner, self.strength, self.copy)
         if is_of_record(note, facts):
-            use_fast_bfloat16(json.loads(note.read_text())["bfloat16"])
+            use_fast_bfloat16(json.loads(note.read_text(encoding="utf-8"))["bfloat16"])
         elif note.is_file():
             why = "was begun with another model or strength, or other files to copy"
             raise SourceError(f"{folder} {why}: give another output, or delete it")
@@ -128,7 +128,7 @@ def record(refiner: RefinerLike, strength: float, copy: Sequence[str] = ()) -> d
 def is_of_record(note: Path, facts: dict[str, Any]) -> bool:
     """Return whether a file is the record `facts`; the precision may be another machine's."""
     try:
-        found = json.loads(note.read_text())
+        found = json.loads(note.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and found | {"bfloat16": facts["bfloat16"]} == facts

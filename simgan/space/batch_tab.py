@@ -120,7 +120,7 @@ def _archive(files: Sequence[Upload], place: Path) -> Path:
     uploads.check_name(name, "the upload")
     archive = place / name
     if is_archive:
-        archive.symlink_to(files[0][0])
+        shutil.copyfile(files[0][0], archive)  # Windows lets few users make links
     else:
         uploads.check_bytes(sum(Path(path).stat().st_size for path, _ in files), uploads.UPLOAD_BYTES, "The upload")
         with zipfile.ZipFile(archive, "w") as packed:

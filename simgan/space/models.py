@@ -161,7 +161,7 @@ def _check_networks(name: str, folder: Path) -> None:
         if not (file := folder / kind.subfolder / CONFIG).is_file():
             continue
         try:
-            values = json.loads(file.read_text())
+            values = json.loads(file.read_text(encoding="utf-8"))
             if values.pop("model_type", None) != f"simgan-{kind.__name__.lower()}":
                 continue  # loading it says so
             fits = max(values.get("blocks", 0), len(values.get("layers", ()))) <= DEPTH

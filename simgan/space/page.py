@@ -92,7 +92,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         run_history=False,  # it makes the server talk to the Hub
         enable_monitoring=False,
         mcp_server=False,
-        head=f"<script>{(HERE / 'page.js').read_text()}</script>",
+        head=f"<script>{(HERE / 'page.js').read_text(encoding='utf-8')}</script>",
         footer_links=["api"],
         ssr_mode=False,
         show_error=False,  # visitors read the text of `gr.Error` alone

@@ -46,7 +46,7 @@ def add(models: Models) -> None:
             images, model, fits = image_fields(models, "patch", "inspect", "Image (of several, the last)", example)
             button = gr.Button("Look for fake patches", variant="primary", elem_id="patch-button")
         with gr.Column(scale=2, min_width=300):
-            maps = gr.HTML(page, js_on_load=(HERE / "patch_map.js").read_text(), elem_id="patch-maps")
+            maps = gr.HTML(page, js_on_load=(HERE / "patch_map.js").read_text(encoding="utf-8"), elem_id="patch-maps")
             gr.Markdown(TEXTS.patches_below(), elem_id="patch-words")
             values = gr.JSON(numbers, visible=False)
     settings = MODEL_QUEUE | {"api_name": "inspect", "trigger_mode": "always_last", "show_progress_on": maps}

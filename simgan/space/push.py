@@ -22,15 +22,17 @@ APP = '''"""The Space: builds `simgan.space` and launches it."""
 
 import sys
 
+from simgan.errors import command_line, without_secrets
 from simgan.space import serve
 
 if __name__ == "__main__":
-    try:
-        import tyro
+    with command_line():
+        try:
+            import tyro
 
-        tyro.cli(serve)
-    except ModuleNotFoundError as error:
-        sys.exit(f'error: the Space needs {error.name}, which is not installed: pip install "simgan[demo]"')
+            tyro.cli(serve, args=without_secrets(sys.argv[1:]))
+        except ModuleNotFoundError as error:
+            sys.exit(f'error: the Space needs {error.name}, which is not installed: pip install "simgan[demo]"')
 '''
 README = """
 Make labelled synthetic images ({}) look real without losing their labels: Simulated+Unsupervised learning (SimGAN,
@@ -43,12 +45,14 @@ Images that are sent here are deleted after a while, and go nowhere else.
 
 def push_space(repo_id: str, *, models: Sequence[str] = (), **access: Any) -> Pushed:
     """Push a Space, or what changed of it; `access`: `private`, `token`. `PublishError` where the Hub refuses it."""
-    domains = dict.fromkeys(json.loads(file.read_text())["domain"] for file in sorted(SHIPPED.glob(f"*/{CONFIG}")))
+    domains = dict.fromkeys(
+        json.loads(file.read_text(encoding="utf-8"))["domain"] for file in sorted(SHIPPED.glob(f"*/{CONFIG}"))
+    )
     words = [find(name).words for name in domains]
     with TemporaryDirectory() as place:
         folder = Path(place)
-        (folder / "requirements.txt").write_text("\n".join(requirements()) + "\n")
-        (folder / "app.py").write_text(APP)
+        (folder / "requirements.txt").write_text("\n".join(requirements()) + "\n", encoding="utf-8")
+        (folder / "app.py").write_text(APP, encoding="utf-8")
         card = SpaceCardData(
             title="simgan: synthetic images look real",
             sdk="gradio",
@@ -62,7 +66,7 @@ def push_space(repo_id: str, *, models: Sequence[str] = (), **access: Any) -> Pu
             colorTo="gray",
         )
         about = README.format(", ".join(one.images for one in words))
-        (folder / "README.md").write_text(f"---\n{card.to_yaml()}\n---\n{about}")
+        (folder / "README.md").write_text(f"---\n{card.to_yaml()}\n---\n{about}", encoding="utf-8")
         shutil.copytree(PACKAGE, folder / "simgan", ignore=shutil.ignore_patterns("__pycache__", "*.pyi", ".*"))
         # The card is replaced, as it holds the Space's settings, such as the version of Gradio.
         settings: dict[str, Any] = access | {"repo_type": "space", "owned": ["simgan/"], "replace_card": True}

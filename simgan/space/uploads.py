@@ -210,7 +210,9 @@ def _work(pipe: Connection, memory: int | None) -> None:
         import resource
 
         if memory is not None:
-            most = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + memory
+            most = (
+                int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize() + memory
+            )
             resource.setrlimit(resource.RLIMIT_AS, (most, most))
     pipe.send("ready")
     with contextlib.suppress(EOFError):

@@ -70,7 +70,7 @@ def save(trainer: Trainer, records: list[dict[str, Any]]) -> None:
             "records": [with_nulls(record) for record in records],
             "scaler": trainer.accelerator.scaler.state_dict() if trainer.accelerator.scaler else None,
         }
-        (aside / "state.json").write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n")
+        (aside / "state.json").write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         aside.rename(target)
     for old in all_of(run)[: -trainer.config.keep_checkpoints]:
         shutil.rmtree(old, ignore_errors=True)
@@ -131,7 +131,7 @@ def read(run: Path) -> Saved:
         raise TrainingError(f"nothing to resume in {run}: it has no checkpoint; leave --resume out to start")
     place = found[-1]
     try:
-        facts = json.loads((place / "state.json").read_text())
+        facts = json.loads((place / "state.json").read_text(encoding="utf-8"))
         saved = Saved(place, load_file(place / "state.safetensors"), **facts)
         saved.records = [{k: math.nan if v is None else v for k, v in record.items()} for record in saved.records]
         unknown = sorted(saved.counters.keys() - vars(Counters()).keys())

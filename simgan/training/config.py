@@ -207,7 +207,7 @@ def of_run(folder: Path) -> TrainingConfig | None:
     if not file.is_file():
         return None
     try:
-        kept: dict[str, Any] = json.loads(file.read_text())
+        kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()
         }

@@ -186,7 +186,7 @@ def _precision(runs: Sequence[PlannedRun]) -> str:
     """Return one precision for all runs: that of earlier ones, else the fastest, measured before any run starts."""
     for file in (run.config.output / "training.json" for run in runs):
         if file.is_file():
-            return str(json.loads(file.read_text())["mixed_precision"])
+            return str(json.loads(file.read_text(encoding="utf-8"))["mixed_precision"])
     return "bf16" if has_fast_bfloat16("cuda" if torch.cuda.is_available() else "cpu") else "no"
 
 
@@ -194,12 +194,14 @@ def _start(run: PlannedRun, precision: str, threads: int) -> subprocess.Popen[by
     resume = any((run.config.output / FOLDER).glob("step-*"))
     config = replace(run.config, resume=resume, mixed_precision=precision)
     # The second variable is what `accelerate launch` sets: with it a run ends with the process that started it.
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "ACCELERATE_MIXED_PRECISION": "no"}
+    settings = {"OMP_NUM_THREADS": str(threads), "ACCELERATE_MIXED_PRECISION": "no", "PYTHONUTF8": "1"}  # of the log
     command = [sys.executable, str(SCRIPT), *to_command_line(config)]
     try:
         run.config.output.mkdir(parents=True, exist_ok=True)
         with (run.config.output / LOG).open("ab") as log:
-            return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            return subprocess.Popen(
+                command, env=os.environ | settings, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
     except OSError as error:
         raise SourceError(f"{run.config.output} cannot be written ({reason(error)})") from error
 
@@ -210,7 +212,8 @@ def _finish(run: PlannedRun, status: int, unseen: Unseen) -> dict[str, Any]:
     if status == 0 and run.checkpoint.is_dir():
         result |= unseen.measure(run.checkpoint)
     else:
-        told = re.findall("^error: (.*)", (run.config.output / LOG).read_text(errors="replace"), re.MULTILINE)
+        log = (run.config.output / LOG).read_text(encoding="utf-8", errors="replace")
+        told = re.findall("^error: (.*)", log, re.MULTILINE)
         if status != 1 or not told:
             how = "was stopped" if status == 0 else f"ended with status {status}"
             return result | {"failed": f"{how}; see {LOG} in {run.config.output.name}"}
@@ -224,4 +227,4 @@ def _finished(run: PlannedRun, unseen: Unseen) -> dict[str, Any] | None:
     if not file.is_file():
         return _finish(run, 0, unseen) if run.checkpoint.is_dir() else None
     with reading(file):
-        return dict(json.loads(file.read_text()))
+        return dict(json.loads(file.read_text(encoding="utf-8")))

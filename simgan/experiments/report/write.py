@@ -76,7 +76,7 @@ def _is_replaceable(output: Path) -> bool:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return not output.is_symlink()
     try:
-        return MARK in json.loads((output / "report.json").read_text())
+        return MARK in json.loads((output / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return False
 
@@ -136,7 +136,7 @@ def _experiments(folder: Path, name: str, expected: str = "") -> list[Result]:
 
 def _ablation(folder: Path, name: str) -> Result:
     _check_files(folder, "ablation.md", "frontier.png")
-    lines = (folder / "ablation.md").read_text().replace(str(folder), name).splitlines()
+    lines = (folder / "ablation.md").read_text(encoding="utf-8").replace(str(folder), name).splitlines()
     text = "\n".join(line for line in lines if not line.startswith(("#", "![")))
     file = folder / "ablation.json"
     return Result(name, "ablations", file, json.loads(json.dumps(_json(file)).replace(str(folder), name)), text.strip())
@@ -151,7 +151,7 @@ def _check_files(folder: Path, *files: str) -> None:
 def _json(file: Path) -> dict[str, Any]:
     """Read an object of JSON; its sources are named without folders of this machine."""
     with reading(file):
-        return dict(without_places(json.loads(file.read_text())))
+        return dict(without_places(json.loads(file.read_text(encoding="utf-8"))))
 
 
 def _render(runs: Mapping[str, Records], results: Sequence[Result]) -> dict[str, bytes]:
@@ -249,7 +249,7 @@ def _interval(estimate: Mapping[str, float | None], factor: float = 1, digits: i
 def _facts() -> dict[str, Any]:
     """Return what is known of the machine that writes the report, and the versions of what figures depend on."""
     file = Path("/proc/cpuinfo")  # not on other systems than Linux
-    processor = file.read_text() if file.is_file() else ""
+    processor = file.read_text(encoding="utf-8") if file.is_file() else ""
     models = [line.partition(": ")[2] for line in processor.splitlines() if line.startswith("model name")]
     has_memory = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})  # not Windows
     machine = {

@@ -11,7 +11,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from simgan.domains import Terms, Words, all_domains, find
-from simgan.errors import ModelError
+from simgan.errors import ModelError, hide
 
 PLACES = ("synthetic", "real", "output", "train_real", "unlabelled", "models", "model")  # keys of sources and folders
 ABOUT_THE_RUN = ("output", "resume", "push_to_hub", "private", "hub_revision", "push_every")  # not about the model
@@ -108,22 +108,24 @@ def _with_task(words: Words, task: dict[str, Any]) -> Words:
 
 
 def without_places(values: Any, is_place: bool = False) -> Any:
-    """Return records (of JSON) with their sources and folders named without folders of this machine."""
+    """Return records (of JSON) with their sources and folders named without folders of this machine, no secrets."""
     if isinstance(values, list):
         return [without_places(value, is_place) for value in values]
     if isinstance(values, dict):
         return {key: without_places(value, key in PLACES) for key, value in values.items()}
-    return name_source(values) if is_place and isinstance(values, str) else values
+    if isinstance(values, str):
+        return name_source(hide(values)) if is_place else hide(values)
+    return values
 
 
 def _json(file: Path) -> Any:
-    return json.loads(file.read_text()) if file.is_file() else {}
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _measures(file: Path) -> list[dict[str, Any]]:
     """Return the rows of measures; the last line may be cut off, where a run was killed."""
     measures = []
-    lines = file.read_text().splitlines() if file.is_file() else []
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
