@@ -2,7 +2,7 @@
 
 import sys
 
-from simgan.errors import command_line, without_secrets
+from simgan.errors import check_arguments, command_line
 from simgan.space import serve
 
 if __name__ == "__main__":
@@ -10,6 +10,7 @@ if __name__ == "__main__":
         try:
             import tyro
 
-            tyro.cli(serve, args=without_secrets(sys.argv[1:]))
+            check_arguments(sys.argv[1:])
+            tyro.cli(serve)
         except ModuleNotFoundError as error:
             sys.exit(f'error: the Space needs {error.name}, which is not installed: pip install "simgan[demo]"')

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from simgan import Discriminator, Refiner, Stopped
-from simgan.errors import command_line, without_secrets
+from simgan.errors import check_arguments, command_line
 
 try:
     from simgan.training.api import Sources, configure
@@ -70,7 +70,8 @@ def train(
 if __name__ == "__main__":
     with command_line():
         try:
-            run(from_command_line(without_secrets(sys.argv[1:])))
+            check_arguments(sys.argv[1:])
+            run(from_command_line())
         except Stopped as error:  # by a signal; the checkpoint is written
             print(error)
         except KeyboardInterrupt:  # while data are loaded, or the second Ctrl-C

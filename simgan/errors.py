@@ -42,6 +42,12 @@ def without_secrets(arguments: Sequence[str]) -> list[str]:
     return hidden
 
 
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Raise `ConfigError` where one of a command that takes no token looks like one, or like a password."""
+    if without_secrets(arguments) != [*arguments]:
+        raise ConfigError("no argument takes a token or a password: use `hf auth login`, or the variable HF_TOKEN")
+
+
 @contextmanager
 def command_line() -> Iterator[None]:
     """Surround what a command line does: consoles print what they can, and a `SimGANError` ends it as one sentence."""

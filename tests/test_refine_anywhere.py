@@ -279,7 +279,7 @@ def test_weights_of_any_type_give_the_same_light_and_noise(shipped, images, monk
 
 
 def test_weights_of_a_type_that_cannot_compute_are_refused(refiner):
-    with pytest.raises(ConfigError, match="weights are torch.float8_e4m3fn cannot refine: call its float"):
+    with pytest.raises(ConfigError, match=r"weights are torch.float8_e4m3fn cannot refine: call its float"):
         copy.deepcopy(refiner).to(torch.float8_e4m3fn).refine(np.zeros((35, 55), np.uint8))
 
 

@@ -106,7 +106,7 @@ def find_masks(names: Iterable[str], read: Read, folder: Path | None = None) -> 
 def _tell_of_lost(where: PurePath, verb: str, things: str, lost: list[Any], skip_bad: bool) -> None:
     if lost:
         found = f"{where} {verb} {len(lost):,} {things} that are not there, such as {lost[0]}"
-        told = f"{found}: name each relative to {where.parent}"
+        told = f"{found}: name each relative to {where.parent}, or remove its row"
         if not skip_bad:
             raise SourceError(told)
         logger.warning(told)
