@@ -1,0 +1,88 @@
+"""Which images are labels, that are copied and never refined: as the caller says, as metadata say, and as they look."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from simgan.errors import SourceError
+from simgan.images.arrays import Array
+
+METADATA = ("metadata.csv", "metadata.jsonl")  # of a folder, with labels of its images
+NOT = "not:"  # before a pattern of names that are images, whatever they look like
+FEW = 16  # values that a photograph or a render exceeds, and identifiers of classes seldom do
+_WORD = r"(masks?|labels?|labelids|instanceids|annotations?|seg|segs|segmentations?|gt|ground_?truth)"
+_NAMES = re.compile(
+    rf"(^|/)({_WORD}|gtfine|gtcoarse|segmentation(class|object)(raw|aug)?)/|[-_.]{_WORD}\.[^./]*$", re.I
+)
+
+
+def find_masks(names: Sequence[str], read: Callable[[str], bytes]) -> set[str]:
+    """Return the names of images that files of metadata call masks: labels, which are copied."""
+    found = set()
+    for name in names:
+        place = PurePosixPath(name)
+        if place.name in METADATA:
+            text = read(name).decode("utf-8-sig", errors="replace")
+            csv_rows = csv.DictReader(io.StringIO(text)) if place.suffix == ".csv" else ()
+            for row in csv_rows or map(_as_row, text.split("\n")):
+                if isinstance(mask := row.get("mask"), str):
+                    found.add((place.parent / mask).as_posix())
+    return found
+
+
+def _as_row(line: str) -> dict[str, Any]:
+    """Return a line of JSON; nothing where it is broken, which whoever reads the labels finds."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
+def told(names: Sequence[str], patterns: Sequence[str]) -> dict[str, bool]:
+    """Return for each name that a pattern matches whether it is a label; the last pattern decides.
+
+    `SourceError` where a pattern matches nothing.
+    """
+    found: dict[str, bool] = {}
+    for pattern in patterns:
+        wanted = pattern.removeprefix(NOT).removeprefix("./")
+        matched = [name for name in names if fnmatchcase(name, wanted)]
+        if not matched:
+            raise SourceError(
+                f"no file is called {wanted!r}, which is to be copied: give a pattern of names such as {names[0]}"
+            )
+        found |= dict.fromkeys(matched, not pattern.startswith(NOT))
+    return found
+
+
+def check_names(images: Iterable[str]) -> None:
+    """Raise `SourceError` where images are called masks or labels, or lie in a folder that is called so."""
+    if labels := [name for name in images if _NAMES.search(name)]:
+        raise SourceError(remedy(labels[0], f"by its name, as {len(labels)} of the images"))
+
+
+def check_values(image: Image.Image | Array, name: str) -> None:
+    """Raise `SourceError` where a grey image has so few values that they are classes, not brightness."""
+    values = np.asarray(image)
+    if values.ndim == 2 and len(np.unique(values.reshape(-1)[:: max(1, values.size // 4096)])) <= FEW:
+        found = np.unique(values)
+        if len(found) <= FEW:
+            listed = ", ".join(map(str, found[:4])) + (", …" if len(found) > 4 else "")
+            raise SourceError(remedy(name, f"with {len(found)} values, {listed}"))
+
+
+def remedy(name: str, why: str) -> str:
+    """Return the sentence that asks whether an image is a label."""
+    place = PurePosixPath(name)
+    pattern = (place.parent / "*" if place.parent.name else PurePosixPath(f"*{place.suffix}")).as_posix()
+    ways = f'--copy "{pattern}" copies such images, --copy "{NOT}{pattern}" refines them'
+    return f"{name} seems to be a label, {why}, which refining would spoil: {ways}"
