@@ -98,8 +98,9 @@ def _of_zip(source: Path) -> Iterator[tuple[str, Member]]:
             else:  # `zipfile` took it for code page 437
                 # in Chinese and Japanese code pages the second byte of a character may be that of "\\"
                 characters = rb"([\x81-\xfe][\x40-\xfe])|\\"
-                packed = re.sub(characters, lambda found: found[1] or b"/", info.orig_filename.encode("cp437"))
-                name = _text(packed)
+                raw = re.sub(characters, lambda found: found[1] or b"/", info.orig_filename.encode("cp437"))
+                name = _text(raw)
+                packed = name if raw.isascii() else raw
             yield name, _of_entry(packed, archive, info)
 
 

@@ -113,7 +113,7 @@ def _refine_files(job: Job, source: Path, output: Path) -> None:
                 if job.progress:
                     job.progress(seen, len(images))
         if packed:
-            part = aside(output, f".part{output.suffix}")
+            part = aside(output, ".part")
             pack(part, packed, ((folder / name, found[name].packed) for name in names if (folder / name).is_file()))
             part.replace(output)
 
@@ -175,8 +175,8 @@ def image_column(features: dict[str, Any], place: Path, chosen: str | None = Non
     columns = [k for k, kind in features.items() if k not in masks and (k == "image" or isinstance(kind, Image))]
     columns = columns if chosen is None else [name for name in features if name == chosen]
     if len(columns) != 1:
-        wanted = "one column of images, or you choose one by --image COLUMN" if chosen is None else f"a column {chosen}"
-        raise SourceError(f"{place} must have rows with {wanted}: it has {', '.join(features)}")
+        wanted = "one column of images" if chosen is None else f"a column {chosen}"
+        raise SourceError(f"{place} must have rows with {wanted}: it has {', '.join(features)}; --image chooses one")
     return columns[0]
 
 

@@ -75,7 +75,7 @@ def check_values(image: Image.Image | Array, name: str) -> None:
     values = np.asarray(image)
     if values.ndim == 2 and len(np.unique(values.reshape(-1)[:: max(1, values.size // 4096)])) <= FEW:
         found = np.unique(values)
-        if len(found) <= FEW:
+        if 1 < len(found) <= FEW:  # a frame may be black
             listed = ", ".join(map(str, found[:4])) + (", …" if len(found) > 4 else "")
             raise SourceError(remedy(name, f"with {len(found)} values, {listed}"))
 
