@@ -101,7 +101,7 @@ def test_called_again_it_does_the_rest_and_nothing_twice(folder, tmp_path, refin
     done = refine_path(refiner, folder, out)
     assert (done.images, done.already, done.copied) == (1, 3, 0)
     assert (out / "a/0.png").stat().st_mtime_ns == stamp
-    with pytest.raises(SourceError, match="another strength, 1.0: give another output, or --overwrite"):
+    with pytest.raises(SourceError, match=r"another strength, 1\.0: give another output, or --overwrite"):
         refine_path(refiner, folder, out, strength=0.5)
 
 

@@ -228,8 +228,8 @@ def _refine_rows(job: Job, rows: Any, source: Path, parts: Path) -> Any:
     column = image_column(rows.features, source, job.image)
     if not len(rows):
         raise SourceError(f"{source} has no rows")
-    others = [name for name, kind in rows.features.items() if isinstance(kind, Image) and name != column]
-    for name in (column, *others):
+    kinds = {name: kind for name, kind in rows.features.items() if isinstance(kind, Image)} | {column: Image()}
+    for name in kinds:
         rows = rows.cast_column(name, Image(decode=False))
     starts = range(0, len(rows), SHARD)
 
@@ -252,7 +252,7 @@ def _refine_rows(job: Job, rows: Any, source: Path, parts: Path) -> Any:
         if cells:
             shard = shard.select(list(cells))
             shard = _with(shard, column, list(cells.values()))
-            for name in others:
+            for name in kinds.keys() - {column}:
                 shard = _with(shard, name, [_inlined(cell, source) for cell in shard[name]])
             shard.save_to_disk(str(unfinished))
         write(unfinished / BROKEN, json.dumps(job.done.broken[known:]).encode())
@@ -260,7 +260,10 @@ def _refine_rows(job: Job, rows: Any, source: Path, parts: Path) -> Any:
     shards = [place for start in starts if is_dataset(place := parts / f"{start:09}")]
     if not shards:
         raise SourceError(f"{source} holds no image that can be refined: {job.done.broken[-1]}")
-    return concatenate_datasets([load_from_disk(str(place)) for place in shards])
+    data = concatenate_datasets([load_from_disk(str(place)) for place in shards])
+    for name, kind in kinds.items():
+        data = data.cast_column(name, kind)
+    return data
 
 
 def _inlined(cell: dict[str, Any] | None, source: Path) -> dict[str, Any] | None:
@@ -276,9 +279,12 @@ def _inlined(cell: dict[str, Any] | None, source: Path) -> dict[str, Any] | None
 
 
 def _with(rows: Any, column: str, cells: list[Any]) -> Any:
-    """Return a `Dataset` with other images in a column; it stays in its place, and may be the only one."""
-    from datasets import Image
+    """Return a `Dataset` with other images in a column; it stays in its place, and may be the only one.
 
-    names = rows.column_names
-    rows = rows.add_column(f"{column}/", cells, feature=Image())  # first, as a data set without columns has no rows
+    It becomes one of plain bytes and paths, as `datasets` cuts folders off the paths of images when it saves them.
+    """
+    from datasets import Value
+
+    names, kind = rows.column_names, {"bytes": Value("binary"), "path": Value("string")}
+    rows = rows.add_column(f"{column}/", cells, feature=kind)  # first, as a data set without columns has no rows
     return rows.remove_columns(column).rename_column(f"{column}/", column).select_columns(names)
