@@ -13,6 +13,7 @@ from simgan.hub.uploading import warn_of_refusal
 from simgan.refiner import Refiner
 from simgan.refining.files import refine_path, stamps_of
 from simgan.refining.job import record
+from simgan.refining.labels import NOT
 
 
 def refine(
@@ -33,7 +34,8 @@ def refine(
     """Make images look real. Labels, names, formats and bit depths stay; an interrupted run continues where it was.
 
     Args:
-        source: an image, a folder, an archive (.zip, .tar, .tar.gz) or a `datasets` data set (folder or .parquet).
+        source: an image, a folder, an archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz) or a `datasets` data set (folder
+            or .parquet).
         output: where the refined ones go; the same kind (an archive may become a folder). JPEG files keep their own
             quality, all other formats are written without loss.
         model: a shipped refiner, a folder, or a Hub id (org/name).
@@ -66,7 +68,8 @@ def refine(
     if push_to_hub is not None:
         note_refined(output, facts)
         try:
+            labels = [pattern.removeprefix("./") for pattern in copy if not pattern.startswith(NOT)]
             by, where = describe(refiner, facts), {"private": private or None, "replace_card": replace_card}
-            print(push_data(output, push_to_hub, by, leave_out=copy, **where))
+            print(push_data(output, push_to_hub, by, leave_out=labels, **where))
         except PublishError as error:
             raise PublishError(f"{error}; {output} is whole, and the same command pushes it later") from error

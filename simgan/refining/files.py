@@ -29,12 +29,12 @@ from simgan.refining.labels import METADATA
 __all__ = ["METADATA", "image_column", "is_dataset", "listing", "open_dataset", "refine_path", "stamps_of"]
 
 SHARD = 4096  # rows of a data set that are written at a time
-Read = Callable[[str], bytes]
 BROKEN = "broken.json"  # of a shard: what was wrong with each row that was left out
+Read = Callable[[str], bytes]
 
 
 def refine_path(refiner: RefinerLike, source: Path, output: Path, **settings: Any) -> Refined:
-    """Refine an image file, a folder, an archive (.zip, .tar, .tar.gz) or a `datasets` data set into the same kind.
+    """Refine an image file, a folder, an archive (see `ARCHIVES`) or a `datasets` data set into the same kind.
 
     Relative names, formats, modes and bit depths stay. Files that are no images, and images that metadata name as a
     `mask`, are labels and are copied. An archive becomes a folder where `output` has no archive's suffix. Called again

@@ -66,23 +66,25 @@ def told(names: Sequence[str], patterns: Sequence[str]) -> dict[str, bool]:
 
 def check_names(images: Iterable[str]) -> None:
     """Raise `SourceError` where images are called masks or labels, or lie in a folder that is called so."""
-    if labels := [name for name in images if _NAMES.search(name)]:
-        raise SourceError(remedy(labels[0], f"by its name, as {len(labels)} of the images"))
+    if found := [name for name in images if _NAMES.search(name)]:
+        raise SourceError(
+            f"{len(found)} images seem to be labels by their names, such as {found[0]}: {_ways(found[0])}"
+        )
 
 
 def check_values(image: Image.Image | Array, name: str) -> None:
     """Raise `SourceError` where a grey image has so few values that they are classes, not brightness."""
     values = np.asarray(image)
-    if values.ndim == 2 and len(np.unique(values.reshape(-1)[:: max(1, values.size // 4096)])) <= FEW:
-        found = np.unique(values)
-        if 1 < len(found) <= FEW:  # a frame may be black
-            listed = ", ".join(map(str, found[:4])) + (", …" if len(found) > 4 else "")
-            raise SourceError(remedy(name, f"with {len(found)} values, {listed}"))
+    some = values.reshape(-1)[:: max(1, values.size // 256)]  # which tell most images apart
+    if values.ndim != 2 or len(np.unique(some)) > FEW:
+        return
+    found = np.unique(values)
+    if 1 < len(found) <= FEW:  # a frame may be black
+        listed = ", ".join(map(str, found[:4])) + (", …" if len(found) > 4 else "")
+        raise SourceError(f"{name} seems to be a label, as it has {len(found)} values, {listed}: {_ways(name)}")
 
 
-def remedy(name: str, why: str) -> str:
-    """Return the sentence that asks whether an image is a label."""
+def _ways(name: str) -> str:
     place = PurePosixPath(name)
-    pattern = (place.parent / "*" if place.parent.name else PurePosixPath(f"*{place.suffix}")).as_posix()
-    ways = f'--copy "{pattern}" copies such images, --copy "{NOT}{pattern}" refines them'
-    return f"{name} seems to be a label, {why}, which refining would spoil: {ways}"
+    pattern = place.parent / "*" if place.parent.name else f"*{place.suffix}"
+    return f'--copy "{pattern}" copies such as they are, --copy "{NOT}{pattern}" refines them'
