@@ -9,7 +9,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import get_sampling
 from PIL.PngImagePlugin import PngInfo
@@ -41,6 +41,7 @@ _OTHERS = {
 ARRAYS = ".npy"
 # The formats that Pillow decodes by itself. Others start programs (EPS), or are no images that a refiner takes.
 FORMATS = ("PNG", "JPEG", "JPEG2000", "BMP", "GIF", "PPM", "TGA", "TIFF", "WEBP")
+_TURNS = dict(enumerate((0, 3, 1, 5, 4, 6, 2), start=2))  # by EXIF orientation, as `Image.Transpose`
 Source = str | Path | bytes | IO[bytes]
 
 
@@ -102,10 +103,17 @@ def _unscaled(image: Image.Image, maxval: int) -> Image.Image:
 
 
 def upright(image: Image.Image | Array) -> Image.Image | Array:
-    """Turn an image as its EXIF orientation says, in place, and return it: so every viewer shows it."""
-    if isinstance(image, Image.Image):
-        ImageOps.exif_transpose(image, in_place=True)
-    return image
+    """Return an image turned as its EXIF orientation says: so every viewer shows it."""
+    turn = _TURNS.get(_orientation(image)) if isinstance(image, Image.Image) else None
+    return image if turn is None else image.transpose(Image.Transpose(turn))
+
+
+def _orientation(image: Image.Image) -> Any:
+    """Return the EXIF orientation by what is read of a file so far: 1 where there is none, or broken EXIF."""
+    try:
+        return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    except Exception:  # of all kinds; viewers show such images as they are stored, too
+        return 1
 
 
 def read(source: str | Path | bytes, name: str | None = None) -> Image.Image | Array:
@@ -143,7 +151,7 @@ def read_kind(source: Source, name: str | None = None) -> Kind:
             return Kind(shape[1], shape[0], 3 if shape[2:] in ((3,), (4,)) else 1, dtype.itemsize > 1)
         with Image.open(file, formats=FORMATS) as image:
             deep = image.mode in ("I", "F") or ";16" in image.mode
-            turned = image.format != "TIFF" and Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1) > 4
+            turned = image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)
             size = image.size[::-1] if turned else image.size  # of TIFF Pillow has turned it
             return Kind(*size, 1 if deep or image.mode in ("1", "L", "LA") else 3, deep)
 
