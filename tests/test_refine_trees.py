@@ -4,17 +4,19 @@ import io
 import os
 import tarfile
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
 import torch
 from datasets import Dataset, DatasetDict, Features, Value, load_from_disk
 from datasets import Image as ImageColumn
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps
 
 from simgan import ImageError, Refiner, RefinerConfig, SourceError
-from simgan.images.files import decode, encode_png, read_kind
+from simgan.images.files import decode, encode_png, is_hidden, read_kind
 from simgan.refining.archives import members
 from simgan.refining.files import refine_path, stamps_of
 from simgan.refining.job import LOCK, RECORD, alone, record
@@ -392,6 +394,75 @@ def test_sources_read_images_as_every_viewer_shows_them_and_refining_keeps_the_t
         refine_path(refiner, tmp_path / "in", tmp_path / "out", strength=0)
         after = Image.open(tmp_path / f"out/a.{kind.lower()}")
         assert np.abs(np.array(ImageOps.exif_transpose(after).convert("L")).astype(int) - shown).mean() < 8
+
+
+def turned(image, orientation):
+    tag = Image.Exif()
+    tag[ExifTags.Base.Orientation] = orientation
+    return saved(Image.fromarray(image), "PNG", exif=tag)
+
+
+KINDS = {
+    ".png": (encode_png(noise()), encode_png(noise(0, 20, 24, 3)), encode_png(noise(0, 20, 24, 4)), turned(noise(), 6)),
+    ".PNG": (encode_png(noise() * np.uint16(257)), encode_png(noise() % 3)),
+    ".jpg": (saved(Image.fromarray(noise()), "JPEG"), b"broken"),
+    ".tif": (saved(Image.fromarray(noise() * np.uint16(3)), "TIFF"),),
+    ".json": (b"{}",),
+    ".zip": (b"an archive in an archive",),
+    ".heic": (b"",),
+}
+NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=12)
+PATHS = st.tuples(st.lists(st.sampled_from(["a", "b c", "ü", ".d", "masks", "\n"]), max_size=2), NAMES).map(
+    lambda found: "/".join([*found[0], found[1]])
+)
+TREES = st.dictionaries(
+    PATHS,
+    st.sampled_from(sorted(KINDS)).flatmap(lambda k: st.tuples(st.just(k), st.sampled_from(KINDS[k]))),
+    max_size=4,
+)
+
+
+@pytest.mark.parametrize("packed", ["", ".zip", ".tar"])
+def test_any_tree_comes_back_with_its_names_kinds_and_labels_or_one_sentence(refiner, tmp_path_factory, packed):
+    outcomes = set()
+
+    @settings(max_examples=40, deadline=None, derandomize=True, database=None)
+    @given(TREES)
+    def check(tree):
+        place = tmp_path_factory.mktemp("tree")
+        files = {name + suffix: data for name, (suffix, data) in tree.items()}
+        source = put(place / "in", {"0.png": encode_png(noise(1)), **files})
+        if packed:
+            with (
+                zipfile.ZipFile(place / "in.zip", "w")
+                if packed == ".zip"
+                else tarfile.open(place / "in.tar", "w") as archive
+            ):
+                for name in members(source):
+                    (archive.write if packed == ".zip" else archive.add)(source / name, name)
+            source = place / f"in{packed}"
+        kept = {path for path in place.rglob("*")}
+        output = place / f"out{packed}"
+        try:
+            refine_path(refiner, source, output)
+        except (SourceError, ImageError) as error:
+            outcomes.add(False)
+            assert str(error)
+            return
+        outcomes.add(True)
+        assert {path for path in place.rglob("*") if output not in (path, *path.parents)} == kept
+        before, after = content(source), content(output)
+        assert before.keys() == after.keys()
+        for name, data in before.items():
+            if PurePosixPath(name).suffix.lower() not in (".png", ".jpg", ".tif") or is_hidden(name):
+                assert after[name] == data
+            else:
+                first, second = (Image.open(io.BytesIO(found)) for found in (data, after[name]))
+                assert (first.format, first.mode, first.size) == (second.format, second.mode, second.size)
+                assert first.getexif().get(274) == second.getexif().get(274)
+
+    check()
+    assert outcomes == {True, False}
 
 
 # Data sets
