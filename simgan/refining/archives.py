@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from simgan.errors import ImageError, SourceError
-from simgan.refining.job import LOCK, RECORD, is_within
+from simgan.refining.job import LOCK, RECORD
 
 ARCHIVES = {
     ".zip": "zip",
@@ -59,11 +59,11 @@ def members(source: Path) -> dict[str, Member]:
         pairs = (
             _of_folder(source) if source.is_dir() else _of_zip(source) if kind_of(source) == "zip" else _of_tar(source)
         )
-        found = {PurePosixPath(name).as_posix() if is_within(name) else name: member for name, member in pairs}
+        found = {PurePosixPath(name).as_posix(): member for name, member in pairs}
     except Exception as error:  # broken archives raise any: IndexError, UnicodeDecodeError, NotImplementedError, …
         raise SourceError(f"{source} cannot be read as an archive: {error}") from error
-    for name in found:
-        if not is_within(name):
+    for name in found if source.is_file() else ():
+        if re.match(r"[/\\]|[A-Za-z]:[/\\]", name) or ".." in re.split(r"[/\\]", name):  # on any system
             raise SourceError(f"{source} holds {name!r}, a name that leads out of it: pack it again")
     return {name: member for name, member in found.items() if name not in (RECORD, LOCK)}
 

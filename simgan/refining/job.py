@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import re
 import shutil
 import warnings
 import zlib
@@ -113,7 +112,7 @@ class Job:
         stale = (
             made if self.overwrite else [*lost, *(name for name in made if made[name] != stamps.get(name, made[name]))]
         )
-        for path in (work / name for name in stale if is_within(name)):
+        for path in (work / name for name in stale if not Path(name).anchor and ".." not in Path(name).parts):
             if path.is_dir():
                 shutil.rmtree(path)
             path.unlink(missing_ok=True)
@@ -191,11 +190,6 @@ def _read(note: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) and isinstance(found.get("stamps"), dict) else {}
-
-
-def is_within(name: str) -> bool:
-    """Return whether a relative name stays within its folder, on any system."""
-    return not re.match(r"[/\\]|[A-Za-z]:[/\\]", name) and ".." not in re.split(r"[/\\]", name)
 
 
 def aside(path: Path, suffix: str) -> Path:

@@ -87,4 +87,4 @@ def check_values(image: Image.Image | Array, name: str) -> None:
 def _ways(name: str) -> str:
     place = PurePosixPath(name)
     pattern = place.parent / "*" if place.parent.name else f"*{place.suffix}"
-    return f'--copy "{pattern}" copies such as they are, --copy "{NOT}{pattern}" refines them'
+    return f'--copy "{pattern}" copies them as they are, --copy "{NOT}{pattern}" refines them'
