@@ -483,6 +483,10 @@ def test_a_data_set_of_images_alone_keeps_its_order_of_columns_and_its_kinds_of_
         assert out.features == rows.features and alike(out[1]["image"], refiner.refine(noise()))
     first = out.cast_column("image", ImageColumn(decode=False))[0]["image"]
     assert first["path"] == "p0/a.jpg" and Image.open(io.BytesIO(first["bytes"])).format == "JPEG"
+    put(tmp_path / "own", {"kept.txt": b""})
+    with pytest.raises(SourceError, match="other things than a data set"):
+        refine_path(refiner, tmp_path / "in", tmp_path / "own", overwrite=True)
+    assert refine_path(refiner, tmp_path / "in", tmp_path / "out", overwrite=True).images == 4
     with pytest.raises(SourceError, match="has no files to copy"):
         refine_path(refiner, tmp_path / "in", tmp_path / "other", copy=["masks/*"])
 

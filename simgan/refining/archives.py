@@ -56,10 +56,8 @@ def read_member(found: Mapping[str, Member], source: Path, name: str) -> bytes:
 def members(source: Path) -> dict[str, Member]:
     """Return all files of a folder or an archive by their names, with "/" and no "./"; links are followed within it."""
     try:
-        pairs = (
-            _of_folder(source) if source.is_dir() else _of_zip(source) if kind_of(source) == "zip" else _of_tar(source)
-        )
-        found = {PurePosixPath(name).as_posix(): member for name, member in pairs}
+        read = _of_folder if source.is_dir() else _of_zip if kind_of(source) == "zip" else _of_tar
+        found = {PurePosixPath(name).as_posix(): member for name, member in read(source)}
     except Exception as error:  # broken archives raise any: IndexError, UnicodeDecodeError, NotImplementedError, …
         raise SourceError(f"{source} cannot be read as an archive: {error}") from error
     for name in found if source.is_file() else ():

@@ -192,6 +192,8 @@ def _refine_dataset(job: Job, source: Path, output: Path) -> None:
 
     if job.copy:
         raise SourceError(f"{source} is a data set, which has no files to copy: leave out --copy {job.copy[0]!r}")
+    if job.overwrite and output.is_dir() and not is_dataset(output):
+        raise SourceError(f"{output} is a folder of other things than a data set: give another output")
     with job.begun(source, output, _table_stamps(source), beside=True) as parts:
         data = open_dataset(source, parts)
         part = aside(output, ".part")

@@ -51,9 +51,7 @@ class Job:
     strength: float = 1.0
     batch_size: int | None = None
     skip_bad: bool = False  # leave broken images out, and list them
-    copy: Sequence[
-        str
-    ] = ()  # patterns of names of images that are labels, such as "masks/*"; "not:PATTERN": that are not
+    copy: Sequence[str] = ()  # patterns of names of labels, such as "masks/*", and of images, such as "not:masks/*"
     image: str | None = None  # the column of images of a data set that has several
     overwrite: bool = False  # begin anew where the output exists, or is of another input, model or strength
     read_image: Callable[[Any, str], Image.Image | Array] = read  # of a path or bytes, and a name; `ImageError`
@@ -74,7 +72,7 @@ class Job:
         folder = aside(output, ".parts") if beside else output
         work = folder / "files" if beside else output
         with alone(folder / LOCK, output):
-            self._continue(folder, work, record(self.refiner, self.strength, source, stamps), beside)
+            self._continue(output, folder, work, record(self.refiner, self.strength, source, stamps))
             yield work
             if beside:
                 shutil.rmtree(work)
@@ -87,7 +85,7 @@ class Job:
         if output.exists() and not self.overwrite:
             raise SourceError(f"{output} exists: give another output, or --overwrite")
 
-    def _continue(self, folder: Path, work: Path, facts: dict[str, Any], beside: bool) -> None:
+    def _continue(self, output: Path, folder: Path, work: Path, facts: dict[str, Any]) -> None:
         """Delete what an earlier run made otherwise, and write the record; refuse a folder of another job."""
         found = _read(folder / RECORD)
         if not found and any(path.name != LOCK for path in folder.iterdir()):
@@ -95,28 +93,24 @@ class Job:
         if found and not self.overwrite:
             for key, what in ("source", "input"), ("refiner", "model"), ("strength", "strength"):
                 if found.get(key) != facts[key]:
-                    told = "" if key == "refiner" else f", {found.get(key)}"
-                    raise SourceError(
-                        f"{folder} was begun with another {what}{told}: give another output, or --overwrite"
-                    )
+                    other = f"another {what}" + ("" if key == "refiner" else f", {found.get(key)}")
+                    raise SourceError(f"{output} was begun with {other}: give another output, or --overwrite")
             use_fast_bfloat16(found["bfloat16"])
             facts["bfloat16"] = found["bfloat16"]
         made, stamps = found.get("stamps", {}), facts["stamps"]
         if foreign := next((name for name in stamps if name not in made and (work / name).exists()), None):
             raise SourceError(f"{work / foreign} was not written by this command: move it, or give another output")
+        stale = {name for name in made if self.overwrite or made[name] != stamps.get(name)}
         lost = [name for name in made if name not in stamps and (work / name).exists()]
-        if lost and not beside and not self.overwrite:
+        if lost and work == output and not self.overwrite:  # else they are not packed
+            stale -= {*lost}
             told = f"holds {len(lost)} files that the input no longer has, such as {lost[0]}"
-            warnings.warn(f"{folder} {told}: delete them, or give --overwrite", stacklevel=2)
-            lost = []
-        stale = (
-            made if self.overwrite else [*lost, *(name for name in made if made[name] != stamps.get(name, made[name]))]
-        )
+            warnings.warn(f"{output} {told}: delete them, or give --overwrite", stacklevel=2)
         for path in (work / name for name in stale if not Path(name).anchor and ".." not in Path(name).parts):
             if path.is_dir():
                 shutil.rmtree(path)
             path.unlink(missing_ok=True)
-        facts["stamps"] = {name: made[name] for name in made if name not in stamps and name not in stale} | stamps
+        facts["stamps"] = {name: made[name] for name in made if name not in stale} | stamps
         write(folder / RECORD, json.dumps(facts).encode())
 
     def refine_all(
