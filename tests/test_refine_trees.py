@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset, DatasetDict, Features, Value, load_from_disk
@@ -17,6 +18,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from simgan import ImageError, Refiner, RefinerConfig, SourceError
 from simgan.images.files import decode, encode_png, is_hidden, read_kind
+from simgan.refining import files
 from simgan.refining.archives import members
 from simgan.refining.files import refine_path, stamps_of
 from simgan.refining.job import LOCK, RECORD, alone, record
@@ -36,9 +38,9 @@ def alike(image, other):
     return np.abs(np.array(image).astype(int) - np.array(other)).max() <= 1
 
 
-def put(place, files):
+def put(place, contents):
     """Write images by their names, or bytes."""
-    for name, content in files.items():
+    for name, content in contents.items():
         path = place / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else encode_png(content))
@@ -430,8 +432,8 @@ def test_any_tree_comes_back_with_its_names_kinds_and_labels_or_one_sentence(ref
     @given(TREES)
     def check(tree):
         place = tmp_path_factory.mktemp("tree")
-        files = {name + suffix: data for name, (suffix, data) in tree.items()}
-        source = put(place / "in", {"0.png": encode_png(noise(1)), **files})
+        given = {name + suffix: data for name, (suffix, data) in tree.items()}
+        source = put(place / "in", {"0.png": encode_png(noise(1)), **given})
         if packed:
             with (
                 zipfile.ZipFile(place / "in.zip", "w")
@@ -491,17 +493,20 @@ def test_a_data_set_of_images_alone_keeps_its_order_of_columns_and_its_kinds_of_
         refine_path(refiner, tmp_path / "in", tmp_path / "other", copy=["masks/*"])
 
 
-def test_one_of_several_columns_of_images_is_chosen_and_paths_are_of_the_tables_folder(refiner, tmp_path):
-    put(tmp_path / "set", {"i/a.png": noise(), "i/b.png": noise(1)})
-    cells = {"png": [{"bytes": None, "path": "i/a.png"}], "other": [{"bytes": None, "path": "i/b.png"}]}
-    source, output = tmp_path / "set/in.parquet", tmp_path / "out.parquet"
+def table_of_paths(place, **columns):
+    """Write a table whose columns of images name files, by paths relative to its folder."""
+    cells = {name: [{"bytes": None, "path": path} for path in paths] for name, paths in columns.items()}
     plain = {"bytes": Value("binary"), "path": Value("string")}
     rows = Dataset.from_dict(cells, Features(dict.fromkeys(cells, plain)))
-    rows.info.features = None
-    import pyarrow.parquet as pq
+    kinds = Features(dict.fromkeys(cells, ImageColumn())).arrow_schema.metadata
+    pq.write_table(rows.data.table.replace_schema_metadata(kinds), place)
+    return place
 
-    images = Features(dict.fromkeys(cells, ImageColumn()))
-    pq.write_table(rows.data.table.replace_schema_metadata(images.arrow_schema.metadata), source)
+
+def test_one_of_several_columns_of_images_is_chosen_and_paths_are_of_the_tables_folder(refiner, tmp_path):
+    put(tmp_path / "set", {"i/a.png": noise(), "i/b.png": noise(1)})
+    source = table_of_paths(tmp_path / "set/in.parquet", png=["i/a.png"], other=["i/b.png"])
+    output = tmp_path / "out.parquet"
     with pytest.raises(SourceError, match="one column of images: it has png, other; --image chooses one"):
         refine_path(refiner, source, output)
     with pytest.raises(SourceError, match="a column none"):
@@ -514,3 +519,22 @@ def test_one_of_several_columns_of_images_is_chosen_and_paths_are_of_the_tables_
     (tmp_path / "set/i/a.png").unlink()
     with pytest.raises(ImageError, match=r"i/a\.png, named in .*in\.parquet, cannot be read"):
         refine_path(refiner, source, tmp_path / "again.parquet", image="png")
+
+
+def test_a_table_is_continued_but_for_rows_whose_files_changed_or_another_column(refiner, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "SHARD", 1)
+    put(tmp_path, {"a.png": noise(0), "b.png": noise(1), "c.png": b"broken"})
+    names = ["a.png", "b.png", "c.png"]
+    source, output = table_of_paths(tmp_path / "in.parquet", png=names, other=names[::-1]), tmp_path / "out.parquet"
+    with pytest.raises(ImageError, match="row 2 of"):
+        refine_path(refiner, source, output, image="png")
+    put(tmp_path, {"b.png": noise(2)})
+    with pytest.raises(ImageError, match="row 2 of"):
+        refine_path(refiner, source, output, image="png")
+    with pytest.raises(ImageError, match="row 0 of"):
+        refine_path(refiner, source, output, image="other")
+    put(tmp_path, {"c.png": noise(3)})
+    done = refine_path(refiner, source, output, image="png")
+    assert done.images + done.already == 3
+    rows = Dataset.from_parquet(str(output), cache_dir=str(tmp_path / "cache"))
+    assert all(map(alike, rows["png"][:], refiner.refine([noise(0), noise(2), noise(3)])))

@@ -53,7 +53,7 @@ def refine(
     """
     refiner = Refiner.from_pretrained(model)
     if push_to_hub is not None:
-        facts = record(refiner, strength, Path(source), stamps_of(Path(source), copy))
+        facts = record(refiner, strength, Path(source), stamps_of(Path(source), copy, image))
         warn_of_refusal(push_to_hub)
     if push_to_hub is not None and not overwrite and is_refined(output, facts):
         print(f"{output} was refined before")

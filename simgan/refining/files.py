@@ -6,6 +6,7 @@ so that a run that was killed continues where it was.
 
 import json
 import shutil
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from simgan.refining.labels import METADATA
 __all__ = ["METADATA", "image_column", "is_dataset", "listing", "open_dataset", "refine_path", "stamps_of"]
 
 SHARD = 4096  # rows of a data set that are written at a time
-BROKEN = "broken.json"  # of a shard: what was wrong with each row that was left out
+NOTE = "note.json"  # of a shard: what was wrong with each row that was left out, and stamps of files that rows name
 Read = Callable[[str], bytes]
 
 
@@ -137,11 +138,11 @@ def _sorted_out(
     return copied, images, {*said}
 
 
-def stamps_of(source: Path, copy: Sequence[str] = ()) -> Stamps:
+def stamps_of(source: Path, copy: Sequence[str] = (), image: str | None = None) -> Stamps:
     """Return what `refine_path` notes of an input: of each file its size and time, and whether it is copied."""
     source = source.expanduser()
     if _is_table(source):
-        return _table_stamps(source)
+        return _table_stamps(source, image)
     if source.is_file() and kind_of(source) is None:
         return {}
     names, read = listing(source)
@@ -180,11 +181,11 @@ def image_column(features: dict[str, Any], place: Path, chosen: str | None = Non
     return columns[0]
 
 
-def _table_stamps(source: Path) -> Stamps:
-    """Return one stamp of all files of a data set, as its rows are made together."""
+def _table_stamps(source: Path, image: str | None) -> Stamps:
+    """Return one stamp of all files of a data set and its column of images, as its rows are made together."""
     files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
     files = [file for file in files if not file.name.startswith("cache-")]  # which `datasets` writes
-    return {".": [number for file in files for number in _stamp(file)]}
+    return {".": [zlib.crc32((image or "").encode()), *(number for file in files for number in _stamp(file))]}
 
 
 def _refine_dataset(job: Job, source: Path, output: Path) -> None:
@@ -194,7 +195,7 @@ def _refine_dataset(job: Job, source: Path, output: Path) -> None:
         raise SourceError(f"{source} is a data set, which has no files to copy: leave out --copy {job.copy[0]!r}")
     if job.overwrite and output.is_dir() and not is_dataset(output):
         raise SourceError(f"{output} is a folder of other things than a data set: give another output")
-    with job.begun(source, output, _table_stamps(source), beside=True) as parts:
+    with job.begun(source, output, _table_stamps(source, job.image), beside=True) as parts:
         data = open_dataset(source, parts)
         part = aside(output, ".part")
         if isinstance(data, DatasetDict):
@@ -242,11 +243,15 @@ def _refine_rows(job: Job, rows: Any, source: Path, parts: Path) -> Any:
     for start in tqdm(starts, desc="refining", unit=f" × {SHARD} rows"):
         shard = rows.select(range(start, min(start + SHARD, len(rows))))
         place, unfinished = parts / f"{start:09}", parts / f".{start:09}"
+        cells_of = (cell for row in shard.select_columns([*kinds]) for cell in row.values())
+        files = [_stamp(path) for cell in cells_of if (path := _place(cell, source)) and path.is_file()]
         if place.is_dir():
-            broken = json.loads((place / BROKEN).read_text())
-            job.done.already += len(shard) - len(broken)
-            job.done.broken += broken
-            continue
+            note = json.loads((place / NOTE).read_text())
+            if note["files"] == files:
+                job.done.already += len(shard) - len(note["broken"])
+                job.done.broken += note["broken"]
+                continue
+            shutil.rmtree(place)
         known, cells = len(job.done.broken), {}
         numbered = enumerate((row[column] for row in shard.select_columns(column)), start)
         for (number, cell), image, refined in job.refine_all(numbered, read):
@@ -257,7 +262,7 @@ def _refine_rows(job: Job, rows: Any, source: Path, parts: Path) -> Any:
             for name in kinds.keys() - {column}:
                 shard = _with(shard, name, [_inlined(cell, source) for cell in shard[name]])
             shard.save_to_disk(str(unfinished))
-        write(unfinished / BROKEN, json.dumps(job.done.broken[known:]).encode())
+        write(unfinished / NOTE, json.dumps({"broken": job.done.broken[known:], "files": files}).encode())
         unfinished.replace(place)
     shards = [place for start in starts if is_dataset(place := parts / f"{start:09}")]
     if not shards:
@@ -268,12 +273,18 @@ def _refine_rows(job: Job, rows: Any, source: Path, parts: Path) -> Any:
     return data
 
 
-def _inlined(cell: dict[str, Any] | None, source: Path) -> dict[str, Any] | None:
-    """Return a cell of an image column with the bytes of its file, whose path may be relative to the table's folder."""
+def _place(cell: dict[str, Any] | None, source: Path) -> Path | None:
+    """Return the file that a cell of an image column names, where it holds no bytes: beside its table, or anywhere."""
     if not cell or cell["bytes"] is not None or not cell["path"]:
+        return None
+    places = (folder / cell["path"] for folder in (source, source.parent))
+    return next((place for place in places if place.is_file()), Path(cell["path"]))
+
+
+def _inlined(cell: dict[str, Any] | None, source: Path) -> dict[str, Any] | None:
+    """Return a cell of an image column with the bytes of its file."""
+    if cell is None or (place := _place(cell, source)) is None:
         return cell
-    places = [folder / cell["path"] for folder in (source, source.parent)]
-    place = next((place for place in places if place.is_file()), Path(cell["path"]))
     try:
         return {"bytes": place.read_bytes(), "path": cell["path"]}
     except OSError as error:

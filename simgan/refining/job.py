@@ -107,8 +107,8 @@ class Job:
             told = f"holds {len(lost)} files that the input no longer has, such as {lost[0]}"
             warnings.warn(f"{output} {told}: delete them, or give --overwrite", stacklevel=2)
         for path in (work / name for name in stale if not Path(name).anchor and ".." not in Path(name).parts):
-            if path.is_dir():
-                shutil.rmtree(path)
+            if path == work:  # of a data set, whose rows are made together
+                shutil.rmtree(path, ignore_errors=True)
             path.unlink(missing_ok=True)
         facts["stamps"] = {name: made[name] for name in made if name not in stale} | stamps
         write(folder / RECORD, json.dumps(facts).encode())
