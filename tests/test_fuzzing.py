@@ -17,7 +17,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from simgan.errors import ImageError, SourceError
 from simgan.images.files import decode, read, read_kind
-from simgan.refining.files import listing
+from simgan.refining.archives import listing
 from simgan.space import uploads
 
 # The same cases every time, so that a failure is a change of the code.
@@ -252,7 +252,7 @@ def test_a_chain_of_directories_or_of_scans_is_not_followed():
     """Both took seconds or minutes: 7 s for 32,000 directories, 28 s for 60,000 scans."""
     with (
         pytest.MonkeyPatch.context() as patch,
-        pytest.raises(ImageError, match=r"x is animated \(8 or more frames\): save"),
+        pytest.raises(ImageError, match=r"x has 8 or more pages: save"),
     ):
         patch.setattr(TiffImageFile, "n_frames", property(lambda _: pytest.fail("all directories were read")))
         read(chain(1000), "x")

@@ -108,7 +108,7 @@ def test_an_archive_with_json_files_beside_its_images_is_pushed_and_can_be_again
         (source / "masks" / f"{number}.png").write_bytes(encode_png(images[0]))
     output = tmp_path / "out.zip"
     shutil.make_archive(str(tmp_path / "in"), "zip", source)
-    command = ["refine", str(tmp_path / "in.zip"), str(output), "--model", str(model), "--copy", "masks/*"]
+    command = ["refine", str(tmp_path / "in.zip"), str(output), "--model", str(model), "--copy", "./masks/*"]
     command += ["--push-to-hub", "org/data"]
     main(command)
     rows = sorted(loaded()["train"], key=lambda row: row["file_name"])  # it keeps the archive's order

@@ -77,8 +77,10 @@ def test_images_that_are_labels_are_copied_where_told(folder, tmp_path, refiner)
     done = refine_path(refiner, folder, tmp_path / "out", copy=["a/*"])
     assert (done.images, done.copied) == (2, 3)
     assert (tmp_path / "out/a/b/1.jpg").read_bytes() == (folder / "a/b/1.jpg").read_bytes()
-    with pytest.raises(SourceError, match="other files to copy"):
-        refine_path(refiner, folder, tmp_path / "out")
+    done = refine_path(refiner, folder, tmp_path / "out", copy=["a/b/*"])
+    assert (done.images, done.already, done.copied) == (1, 2, 0)
+    with pytest.raises(SourceError, match=r"no file is called 'c/\*', .* such as 2\.tiff"):
+        refine_path(refiner, folder, tmp_path / "out", copy=["c/*"])
 
 
 def test_called_again_it_goes_on_in_the_precision_that_it_was_begun_with(folder, tmp_path, refiner, monkeypatch):
@@ -99,7 +101,7 @@ def test_called_again_it_does_the_rest_and_nothing_twice(folder, tmp_path, refin
     done = refine_path(refiner, folder, out)
     assert (done.images, done.already, done.copied) == (1, 3, 0)
     assert (out / "a/0.png").stat().st_mtime_ns == stamp
-    with pytest.raises(SourceError, match="another model or strength"):
+    with pytest.raises(SourceError, match=r"another strength, 1\.0: give another output, or --overwrite"):
         refine_path(refiner, folder, out, strength=0.5)
 
 

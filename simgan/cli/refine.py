@@ -11,8 +11,9 @@ from simgan.errors import PublishError
 from simgan.hub.push_data import describe, is_refined, note_refined, push_data
 from simgan.hub.uploading import warn_of_refusal
 from simgan.refiner import Refiner
-from simgan.refining.files import refine_path
+from simgan.refining.files import refine_path, stamps_of
 from simgan.refining.job import record
+from simgan.refining.labels import NOT
 
 
 def refine(
@@ -24,6 +25,8 @@ def refine(
     batch_size: int | None = None,
     skip_bad: bool = False,
     copy: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+    image: str | None = None,
+    overwrite: bool = False,
     push_to_hub: str | None = None,
     private: bool = False,
     replace_card: bool = False,
@@ -31,27 +34,32 @@ def refine(
     """Make images look real. Labels, names, formats and bit depths stay; an interrupted run continues where it was.
 
     Args:
-        source: an image, a folder, an archive (.zip, .tar, .tar.gz) or a `datasets` data set (folder or .parquet).
+        source: an image, a folder, an archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz) or a `datasets` data set (folder
+            or .parquet).
         output: where the refined ones go; the same kind (an archive may become a folder). JPEG files keep their own
             quality, all other formats are written without loss.
         model: a shipped refiner, a folder, or a Hub id (org/name).
         strength: 0 gives the input back, 1 the refined image.
         batch_size: images that are refined together.
         skip_bad: leave broken images out and list them at the end.
-        copy: pattern of images that are labels, such as "masks/*": copied as they are. May be given several times.
+        copy: pattern of images that are labels, such as "masks/*": copied as they are. "not:masks/*" are images, though
+            they look like labels. May be given several times.
+        image: the column of images of a data set that has several.
+        overwrite: begin anew where the output exists, or was begun with another input, model or strength.
         push_to_hub: push the refined images, also those of an earlier call, with their labels as a data set to this Hub
             id (org/name).
         private: make a new repository private.
         replace_card: replace a card (README.md) that is there already.
     """
     refiner = Refiner.from_pretrained(model)
-    facts = record(refiner, strength, copy)
     if push_to_hub is not None:
+        facts = record(refiner, strength, Path(source), stamps_of(Path(source), copy, image))
         warn_of_refusal(push_to_hub)
-    if push_to_hub is not None and is_refined(output, facts):
+    if push_to_hub is not None and not overwrite and is_refined(output, facts):
         print(f"{output} was refined before")
     else:
         options: dict[str, Any] = {"batch_size": batch_size, "skip_bad": skip_bad, "copy": copy}
+        options |= {"image": image, "overwrite": overwrite}
         done = refine_path(refiner, Path(source), output, strength=strength, **options)
         already = f", {done.already} were done before" if done.already else ""
         copied = f", {done.copied} other files copied" if done.copied else ""
@@ -60,7 +68,8 @@ def refine(
     if push_to_hub is not None:
         note_refined(output, facts)
         try:
+            labels = [pattern.removeprefix("./") for pattern in copy if not pattern.startswith(NOT)]
             by, where = describe(refiner, facts), {"private": private or None, "replace_card": replace_card}
-            print(push_data(output, push_to_hub, by, leave_out=copy, skip_bad=skip_bad, **where))
+            print(push_data(output, push_to_hub, by, leave_out=labels, skip_bad=skip_bad, **where))
         except PublishError as error:
             raise PublishError(f"{error}; {output} is whole, and the same command pushes it later") from error

@@ -23,7 +23,8 @@ from simgan.hub.uploading import CARD, Pushed, upload
 from simgan.images.files import ARRAYS, SUFFIXES, decode, encode_png, pictures
 from simgan.images.metadata import finder, is_metadata, read_metadata
 from simgan.images.names import as_text, decode_text, is_stray
-from simgan.refining.files import image_column, is_dataset, listing, open_dataset
+from simgan.refining.archives import listing
+from simgan.refining.files import image_column, is_dataset, open_dataset
 from simgan.refining.job import RECORD, is_of_record, write
 
 SHARD = 2**28  # bytes of images in a Parquet file

@@ -48,6 +48,8 @@ class Codec:
     def check(self, image: Image.Image | Array, name: str = "the image") -> Array:
         """Return a PIL image or an array as a stored image; `ImageError` with `name` where it is of another kind."""
         stored = to_stored(image, name) if isinstance(image, Image.Image) else image
+        if isinstance(image, Image.Image) and "maxval" in image.info:  # of a PGM file: the brightest value
+            stored = np.rint(stored * (65535 / image.info["maxval"])).astype(np.uint16)
         fits = stored.ndim > 1 and stored.shape[2:] in ((), (2,), (3,), (4,))
         if stored.dtype not in (np.uint8, np.uint16) or not fits:
             kind = f"type {stored.dtype} and shape {stored.shape}"
@@ -131,7 +133,10 @@ class Depth(Codec):
 
     def restore(self, stored: Array, like: Image.Image | Array) -> Image.Image | Array:
         """Return depth as what `like` is, from which it was made; RGB of NYU's kind stays so."""
-        return super().restore(pack(stored) if is_packed(np.asarray(like)) else stored, like)
+        found = super().restore(pack(stored) if is_packed(np.asarray(like)) else stored, like)
+        if isinstance(found, Image.Image) and isinstance(like, Image.Image) and "maxval" in like.info:
+            found.info["maxval"] = like.info["maxval"]
+        return found
 
     def windows(self, images: Array) -> list[Window]:
         """Return the window of each image (B, H, W)."""

@@ -17,6 +17,7 @@ from simgan.images.arrays import Array, check_size
 CUBE = 300.0  # mm, the depth of a window
 BACKGROUND = 1.0  # the value of pixels without a reading in the window
 FAR = 0.8  # the value of the window's far end
+FARTHEST_M = 20  # greater values are no metres
 THRESHOLD = 0.9  # refined values above it are background
 
 
@@ -62,12 +63,14 @@ def check_depth(array: Array, name: str = "the image") -> None:
     """Raise `ImageError` where an array is no depth image: uint16 (H, W) in mm with a reading somewhere."""
     if array.dtype != np.uint16 or array.ndim != 2:
         what = f"{array.dtype} of shape {array.shape}, and depth is needed"
-        raise ImageError(f"{name} is {what}: give uint16 mm (H, W), 0 = no reading; metres times 1000")
+        in_mm = array.ndim == 2 and array.dtype.kind in "fi" and array.size and np.nanmax(array) > FARTHEST_M
+        way = "save these mm as uint16" if in_mm else "give uint16 mm (H, W), 0 = no reading; metres times 1000"
+        raise ImageError(f"{name} is {what}: {way}")
     check_size(array, name)
     farthest = int(array.max())
     if farthest == 0:
         raise ImageError(f"{name} has no reading, all of its pixels are 0: leave it out")
-    if farthest <= 20:
+    if farthest <= FARTHEST_M:
         raise ImageError(f"{name} has no depth beyond {farthest}, as if in metres: multiply by 1000 to millimetres")
 
 

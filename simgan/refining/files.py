@@ -4,37 +4,36 @@ The work is done in a folder beside the output (for a folder of files in the out
 so that a run that was killed continues where it was.
 """
 
-import csv
-import io
 import json
-import re
 import shutil
-import tarfile
-import zipfile
+import zlib
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL.Image import Image as Picture
+from PIL.Image import registered_extensions
 from tqdm import tqdm
 
 from simgan.errors import ImageError, SourceError, reason
+from simgan.images import codecs
 from simgan.images.arrays import Array
-from simgan.images.files import ARRAYS, decode, encode_like, encode_png, pictures
+from simgan.images.files import ARRAYS, encode_like, pictures, unread
 from simgan.images.files import SUFFIXES as IMAGES
 from simgan.images.marks import COLUMNS
+from simgan.images.metadata import find_masks
+from simgan.refining import labels
+from simgan.refining.archives import ARCHIVES, UNREAD, kind_of, listing, members, pack, read_member
 from simgan.refining.engine import RefinerLike
-from simgan.refining.job import RECORD, Job, Refined, write
+from simgan.refining.job import Job, Refined, Stamps, alone, aside, write
 
-ARCHIVES = {".zip": "zip", ".tar": "w", ".tgz": "w:gz", ".tar.gz": "w:gz"}  # else tarfile's mode
 SHARD = 4096  # rows of a data set that are written at a time
-METADATA = ("metadata.csv", "metadata.jsonl")  # of a folder, with labels of its images
-BROKEN = "broken.json"  # of a shard: what was wrong with each row that was left out
+NOTE = "note.json"  # of a shard: what was wrong with each row that was left out, and stamps of files that rows name
+Read = Callable[[str], bytes]
 
 
 def refine_path(refiner: RefinerLike, source: Path, output: Path, **settings: Any) -> Refined:
-    """Refine an image file, a folder, an archive (.zip, .tar, .tar.gz) or a `datasets` data set into the same kind.
+    """Refine an image file, a folder, an archive (see `ARCHIVES`) or a `datasets` data set into the same kind.
 
     Relative names, formats, modes and bit depths stay. Files that are no images, and images that metadata name as a
     `mask`, are labels and are copied. An archive becomes a folder where `output` has no archive's suffix. Called again
@@ -47,12 +46,16 @@ def refine_path(refiner: RefinerLike, source: Path, output: Path, **settings: An
         raise SourceError(f"{source} does not exist: give an image, a folder, an archive or a data set")
     if source.resolve() == output.resolve() or source.resolve() in output.resolve().parents:
         raise SourceError(f"the output {output} is (in) the input: give another place")
+    for path in (source, output):
+        if path.suffix.lower() in UNREAD and kind_of(path) is None and not path.is_dir():
+            kinds = ", ".join(ARCHIVES)
+            raise SourceError(f"{path} is no archive that can be read or written: use a folder, or one of {kinds}")
     job = Job(refiner, **settings)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        if source.suffix == ".parquet" or is_dataset(source):
+        if _is_table(source):
             _refine_dataset(job, source, output)
-        elif source.is_file() and _kind_of(source) is None:
+        elif source.is_file() and kind_of(source) is None:
             _refine_file(job, source, output)
         else:
             _refine_files(job, source, output)
@@ -66,109 +69,95 @@ def refine_path(refiner: RefinerLike, source: Path, output: Path, **settings: An
 def _refine_file(job: Job, source: Path, output: Path) -> None:
     place = output / source.name if output.is_dir() else output
     suffixes = {ARRAYS} if source.suffix.lower() == ARRAYS else IMAGES
+    if kind := unread(source.name):
+        raise SourceError(f"{source} is {kind}, which is not read: save it as PNG or TIFF")
     if place.suffix.lower() not in suffixes:
         raise SourceError(f"{place} has no image's suffix: give a name that ends in {', '.join(sorted(suffixes))}")
     if place.resolve() == source.resolve():
         raise SourceError(f"the output {place} is the input: give another place")
-    for _, image, refined in job.refine_all([str(source)], lambda name: (job.read_image(source, name), name)):
-        write(place, encode_like(refined, image, Image.registered_extensions().get(place.suffix.lower())))
+    job.check_new(place)
+    with alone(aside(place, ".lock"), place):
+        for _, image, refined in job.refine_all([str(source)], lambda name: (job.read_image(source, name), name)):
+            kind = registered_extensions().get(place.suffix.lower(), "PPM" if place.suffix.lower() == ".pnm" else None)
+            write(place, encode_like(refined, image, kind, place.name))
 
 
 def _refine_files(job: Job, source: Path, output: Path) -> None:
-    names, read_member = listing(source)
-    masks = _masks(names, read_member)
-    copied = {name for name in names if name in masks or any(fnmatchcase(name, pattern) for pattern in job.copy)}
-    images = pictures(name for name in names if name not in copied)
+    found = members(source)
+    names = list(found)
+    copied, images, said = _sorted_out(job.copy, source, names, lambda name: read_member(found, source, name))
+    packed = kind_of(output)
+    stamps = _stamps(source, names, copied)
+    with job.begun(source, output, stamps, beside=bool(packed)) as folder:
+        done = job.done
+        for name in sorted(copied):
+            if not (folder / name).is_file():
+                write(folder / name, read_member(found, source, name))
+                done.copied += 1
+        left = [name for name in images if not (folder / name).is_file()]
+        done.already = len(images) - len(left)
+        is_depth = codecs.get(job.refiner.config.codec).is_depth
+
+        def read(name: str) -> tuple[Picture | Array, str]:
+            image = job.read_image(read_member(found, source, name), name)
+            if name not in said and not is_depth:
+                labels.check_values(image, name)
+            return image, name
+
+        with tqdm(total=len(images), initial=done.already, desc="refining", unit=" images") as bar:
+            for name, image, refined in job.refine_all(left, read):
+                write(folder / name, encode_like(refined, image, name=name))
+                seen = done.already + done.images + len(done.broken)
+                bar.update(seen - bar.n)
+                if job.progress:
+                    job.progress(seen, len(images))
+        if packed:
+            part = aside(output, ".part")
+            pack(part, packed, ((folder / name, found[name].packed) for name in names if (folder / name).is_file()))
+            part.replace(output)
+
+
+def _sorted_out(
+    copy: Sequence[str], source: Path, names: list[str], read: Read
+) -> tuple[set[str], list[str], set[str]]:
+    """Return the files to be copied, the images to be refined, and those of which the caller told which they are."""
+    said = labels.told(names, copy)
+    masks = {name for name in find_masks(names, read, source if source.is_dir() else None) if said.get(name, True)}
+    images = pictures(name for name in names if name not in masks and not said.get(name))
     if not images:
         raise SourceError(f"{source} holds no images; their names end in {', '.join(sorted(IMAGES))}")
-    packed = _kind_of(output)
-    parts = job.begin(output, beside=bool(packed))
-    folder, done = parts / "files" if packed else output, job.done
-    for name in sorted(set(names) - set(images)):
-        if not (folder / name).is_file():
-            write(folder / name, read_member(name))
-            done.copied += 1
-    left = [name for name in images if not (folder / name).is_file()]
-    done.already = len(images) - len(left)
-    with tqdm(total=len(images), initial=done.already, desc="refining", unit=" images") as bar:
-        for name, image, refined in job.refine_all(left, lambda name: (job.read_image(read_member(name), name), name)):
-            write(folder / name, encode_like(refined, image))
-            seen = done.already + done.images + len(done.broken)
-            bar.update(seen - bar.n)
-            if job.progress:
-                job.progress(seen, len(images))
-    if packed:
-        aside = output.parent / f".{output.name}.part"
-        mode: Any = packed
-        with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) if mode == "zip" else tarfile.open(aside, mode) as file:
-            add = file.write if isinstance(file, zipfile.ZipFile) else file.add
-            for name in names:
-                if (folder / name).is_file():  # not of an image that was broken
-                    add(folder / name, name)
-        aside.replace(output)
-        shutil.rmtree(parts)
+    labels.check_names(name for name in images if name not in said)
+    copied = set(names) - set(images)
+    if others := sorted(name for name in copied if name not in said and name not in masks and unread(name)):
+        raise SourceError(
+            f"{len(others)} images are of kinds that are not read, such as {others[0]}, which is {unread(others[0])}: "
+            f'save them as PNG, or copy them as they are by --copy "*{Path(others[0]).suffix}"'
+        )
+    return copied, images, {*said}
 
 
-def _masks(names: Sequence[str], read_member: Callable[[str], bytes]) -> set[str]:
-    """Return the names of images that files of metadata call masks: labels, which are copied."""
-    found = set()
-    for name in names:
-        place = PurePosixPath(name)
-        if place.name in METADATA:
-            text = read_member(name).decode("utf-8-sig", errors="replace")
-            csv_rows = csv.DictReader(io.StringIO(text)) if place.suffix == ".csv" else ()
-            for row in csv_rows or map(_as_row, text.split("\n")):
-                if isinstance(mask := row.get("mask"), str):
-                    found.add((place.parent / mask).as_posix())
-    return found
-
-
-def _as_row(line: str) -> dict[str, Any]:
-    """Return a line of JSON; nothing where it is broken, which whoever reads the labels finds."""
-    try:
-        row = json.loads(line)
-    except ValueError:
+def stamps_of(source: Path, copy: Sequence[str] = (), image: str | None = None) -> Stamps:
+    """Return what `refine_path` notes of an input: of each file its size and time, and whether it is copied."""
+    source = source.expanduser()
+    if _is_table(source):
+        return _table_stamps(source, image)
+    if source.is_file() and kind_of(source) is None:
         return {}
-    return row if isinstance(row, dict) else {}
+    names, read = listing(source)
+    return _stamps(source, names, _sorted_out(copy, source, names, read)[0])
 
 
-def _kind_of(path: Path) -> Any:
-    """Return how an archive is packed, by its name: "zip" or a mode of `tarfile`; None where it is no archive."""
-    return next((kind for suffix, kind in ARCHIVES.items() if path.name.lower().endswith(suffix)), None)
+def _stamps(source: Path, names: list[str], copied: set[str]) -> Stamps:
+    return {name: [*_stamp(source / name if source.is_dir() else source), int(name in copied)] for name in names}
 
 
-def listing(source: Path) -> tuple[list[str], Callable[[str], bytes]]:
-    """Return the names of all files in a folder or an archive, and the function that reads one of them.
-
-    `SourceError`: a broken archive, or a name that leads out of it. Reading a broken member raises `ImageError`.
-    """
-    try:
-        names, read = _open(source)
-    except Exception as error:  # broken archives raise any: IndexError, UnicodeDecodeError, NotImplementedError, …
-        raise SourceError(f"{source} cannot be read as an archive: {error}") from error
-    for name in names:
-        if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
-            raise SourceError(f"{source} holds {name!r}, a name that leads out of it: pack it again")
-
-    def read_member(name: str) -> bytes:
-        try:
-            return read(name)
-        except Exception as error:
-            raise ImageError(f"{name} in {source} cannot be read: {error}") from error
-
-    return [name for name in names if name != RECORD], read_member
+def _stamp(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns]
 
 
-def _open(source: Path) -> tuple[Sequence[str], Callable[[str], bytes]]:
-    if source.is_dir():
-        names = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
-        return names, lambda name: (source / name).read_bytes()
-    if _kind_of(source) == "zip":
-        packed = zipfile.ZipFile(source)
-        return list(dict.fromkeys(info.filename for info in packed.infolist() if not info.is_dir())), packed.read
-    tape: Any = tarfile.open(source)  # noqa: SIM115  (read from until the end)
-    members = {member.name: member for member in tape.getmembers() if member.isfile()}
-    return list(members), lambda name: tape.extractfile(members[name]).read()
+def _is_table(source: Path) -> bool:
+    return source.suffix == ".parquet" or is_dataset(source)
 
 
 def is_dataset(source: Path) -> bool:
@@ -177,34 +166,48 @@ def is_dataset(source: Path) -> bool:
     return one or (source / "dataset_dict.json").is_file()
 
 
-def image_column(features: dict[str, Any], place: Path) -> str:
-    """Return the name of the one column of images, besides masks, of a data set; `SourceError` unless there is one."""
+def image_column(features: dict[str, Any], place: Path, chosen: str | None = None) -> str:
+    """Return the column of images of a data set, `chosen` or the only one besides masks; `SourceError` without it."""
     from datasets import Image
 
     masks = [name for name, kind in COLUMNS.items() if kind == "mask"]  # images too, but labels
     columns = [k for k, kind in features.items() if k not in masks and (k == "image" or isinstance(kind, Image))]
+    columns = columns if chosen is None else [name for name in features if name == chosen]
     if len(columns) != 1:
-        raise SourceError(f"{place} must have rows with one column of images: it has {', '.join(features)}")
+        wanted = "one column of images" if chosen is None else f"a column {chosen}"
+        raise SourceError(f"{place} must have rows with {wanted}: it has {', '.join(features)}; --image chooses one")
     return columns[0]
+
+
+def _table_stamps(source: Path, image: str | None) -> Stamps:
+    """Return one stamp of all files of a data set and its column of images, as its rows are made together."""
+    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+    files = [file for file in files if not file.name.startswith("cache-")]  # which `datasets` writes
+    return {".": [zlib.crc32((image or "").encode()), *(number for file in files for number in _stamp(file))]}
 
 
 def _refine_dataset(job: Job, source: Path, output: Path) -> None:
     from datasets import DatasetDict
 
-    parts = job.begin(output, beside=True)
-    data = open_dataset(source, parts)
-    aside = output.parent / f".{output.name}.part"
-    if isinstance(data, DatasetDict):
-        data = DatasetDict({name: _refine_rows(job, rows, source / name, parts / name) for name, rows in data.items()})
-    else:
-        data = _refine_rows(job, data, source, parts)
-    if isinstance(data, DatasetDict) or output.suffix != ".parquet":
-        shutil.rmtree(aside, ignore_errors=True)
-        data.save_to_disk(str(aside))
-    else:
-        data.to_parquet(str(aside))
-    aside.replace(output)
-    shutil.rmtree(parts)
+    if job.copy:
+        raise SourceError(f"{source} is a data set, which has no files to copy: leave out --copy {job.copy[0]!r}")
+    if job.overwrite and output.is_dir() and not is_dataset(output):
+        raise SourceError(f"{output} is a folder of other things than a data set: give another output")
+    with job.begun(source, output, _table_stamps(source, job.image), beside=True) as parts:
+        data = open_dataset(source, parts)
+        part = aside(output, ".part")
+        if isinstance(data, DatasetDict):
+            data = DatasetDict({k: _refine_rows(job, rows, source / k, parts / k) for k, rows in data.items()})
+        else:
+            data = _refine_rows(job, data, source, parts)
+        if isinstance(data, DatasetDict) or output.suffix != ".parquet":
+            shutil.rmtree(part, ignore_errors=True)
+            data.save_to_disk(str(part))
+            if output.is_dir():  # to be overwritten
+                shutil.rmtree(output)
+        else:
+            data.to_parquet(str(part))
+        part.replace(output)
 
 
 def open_dataset(place: Path, parts: Path) -> Any:
@@ -223,36 +226,76 @@ def _refine_rows(job: Job, rows: Any, source: Path, parts: Path) -> Any:
     """Refine a `Dataset`; each shard becomes a folder in `parts`, which a later call finds."""
     from datasets import Image, concatenate_datasets, load_from_disk
 
-    column = image_column(rows.features, source)
+    column = image_column(rows.features, source, job.image)
     if not len(rows):
         raise SourceError(f"{source} has no rows")
-    rows = rows.cast_column(column, Image(decode=False))
+    kinds = {name: kind for name, kind in rows.features.items() if isinstance(kind, Image)} | {column: Image()}
+    for name in kinds:
+        rows = rows.cast_column(name, Image(decode=False))
     starts = range(0, len(rows), SHARD)
 
-    def read(row: tuple[int, dict[str, Any] | None]) -> tuple[Array, str]:
-        cell, name = row[1] or {"bytes": b""}, f"row {row[0]} of {source}"
-        return decode(cell["path"] if cell["bytes"] is None else cell["bytes"], name), name
+    def read(row: tuple[int, dict[str, Any] | None]) -> tuple[Picture | Array, str]:
+        name = f"row {row[0]} of {source}"
+        return job.read_image((_inlined(row[1], source) or {}).get("bytes") or b"", name), name
 
     for start in tqdm(starts, desc="refining", unit=f" × {SHARD} rows"):
         shard = rows.select(range(start, min(start + SHARD, len(rows))))
-        place, aside = parts / f"{start:09}", parts / f".{start:09}"
+        place, unfinished = parts / f"{start:09}", parts / f".{start:09}"
+        cells_of = (cell for row in shard.select_columns([*kinds]) for cell in row.values())
+        files = [_stamp(path) for cell in cells_of if (path := _place(cell, source)) and path.is_file()]
         if place.is_dir():
-            broken = json.loads((place / BROKEN).read_text(encoding="utf-8"))
-            job.done.already += len(shard) - len(broken)
-            job.done.broken += broken
-            continue
+            note = json.loads((place / NOTE).read_bytes())
+            if note["files"] == files:
+                job.done.already += len(shard) - len(note["broken"])
+                job.done.broken += note["broken"]
+                continue
+            shutil.rmtree(place)
         known, cells = len(job.done.broken), {}
         numbered = enumerate((row[column] for row in shard.select_columns(column)), start)
-        for (number, cell), _, refined in job.refine_all(numbered, read):
-            path = Path(cell["path"]).with_suffix(".png").name if cell["path"] else None
-            cells[number - start] = {"bytes": encode_png(refined), "path": path}
+        for (number, cell), image, refined in job.refine_all(numbered, read):
+            cells[number - start] = {"bytes": encode_like(refined, image), "path": cell["path"]}
         if cells:
-            shard = shard.select(list(cells)).remove_columns(column)
-            shard = shard.add_column(column, list(cells.values()), feature=Image()).select_columns(rows.column_names)
-            shard.save_to_disk(str(aside))
-        write(aside / BROKEN, json.dumps(job.done.broken[known:]).encode())
-        aside.replace(place)
+            shard = shard.select(list(cells))
+            shard = _with(shard, column, list(cells.values()))
+            for name in kinds.keys() - {column}:
+                shard = _with(shard, name, [_inlined(cell, source) for cell in shard[name]])
+            shard.save_to_disk(str(unfinished))
+        write(unfinished / NOTE, json.dumps({"broken": job.done.broken[known:], "files": files}).encode())
+        unfinished.replace(place)
     shards = [place for start in starts if is_dataset(place := parts / f"{start:09}")]
     if not shards:
         raise SourceError(f"{source} holds no image that can be refined: {job.done.broken[-1]}")
-    return concatenate_datasets([load_from_disk(str(place)) for place in shards])
+    data = concatenate_datasets([load_from_disk(str(place)) for place in shards])
+    for name, kind in kinds.items():
+        data = data.cast_column(name, kind)
+    return data
+
+
+def _place(cell: dict[str, Any] | None, source: Path) -> Path | None:
+    """Return the file that a cell of an image column names, where it holds no bytes: beside its table, or anywhere."""
+    if not cell or cell["bytes"] is not None or not cell["path"]:
+        return None
+    places = (folder / cell["path"] for folder in (source, source.parent))
+    return next((place for place in places if place.is_file()), Path(cell["path"]))
+
+
+def _inlined(cell: dict[str, Any] | None, source: Path) -> dict[str, Any] | None:
+    """Return a cell of an image column with the bytes of its file."""
+    if cell is None or (place := _place(cell, source)) is None:
+        return cell
+    try:
+        return {"bytes": place.read_bytes(), "path": cell["path"]}
+    except OSError as error:
+        raise ImageError(f"{cell['path']}, named in {source}, cannot be read ({reason(error)})") from error
+
+
+def _with(rows: Any, column: str, cells: list[Any]) -> Any:
+    """Return a `Dataset` with other images in a column; it stays in its place, and may be the only one.
+
+    It becomes one of plain bytes and paths, as `datasets` cuts folders off the paths of images when it saves them.
+    """
+    from datasets import Value
+
+    names, kind = rows.column_names, {"bytes": Value("binary"), "path": Value("string")}
+    rows = rows.add_column(f"{column}/", cells, feature=kind)  # first, as a data set without columns has no rows
+    return rows.remove_columns(column).rename_column(f"{column}/", column).select_columns(names)

@@ -2,13 +2,18 @@
 
 import hashlib
 import json
+import os
+import shutil
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from filelock import FileLock, Timeout
 from PIL import Image
 
 from simgan.domains import find
@@ -20,12 +25,12 @@ from simgan.refining.engine import RefinerLike, ShouldStop, check, raise_if_stop
 from simgan.runtime import has_fast_bfloat16, use_fast_bfloat16
 
 RECORD = ".simgan-refine.json"
+LOCK = ".simgan-refine.lock"  # of a folder that a run is working in
 AHEAD = 256  # files, or rows of a data set, that are read before they are refined together
 PIXELS = 2**24  # of them at most, so that large images do not fill the memory
-Item = TypeVar("Item")
-
-
 SOME = 8  # images of one size, from which on it is said that they are of another kind
+Item = TypeVar("Item")
+Stamps = Mapping[str, list[int]]  # of each thing that is made: what it is made of, as numbers
 
 
 @dataclass
@@ -46,29 +51,67 @@ class Job:
     strength: float = 1.0
     batch_size: int | None = None
     skip_bad: bool = False  # leave broken images out, and list them
-    copy: Sequence[str] = ()  # patterns of the relative names of images that are labels, such as "masks/*": copied
+    copy: Sequence[str] = ()  # patterns of names of labels, such as "masks/*", and of images, such as "not:masks/*"
+    image: str | None = None  # the column of images of a data set that has several
+    overwrite: bool = False  # begin anew where the output exists, or is of another input, model or strength
     read_image: Callable[[Any, str], Image.Image | Array] = read  # of a path or bytes, and a name; `ImageError`
     check: Callable[[Any, Any, str], object] = check  # refuses at least what `simgan.refining.engine.check` does
     progress: Callable[[int, int], None] | None = None  # gets images done and all images of a folder or an archive
     should_stop: ShouldStop = None  # called before each image and between the pieces that go through the network
     done: Refined = field(default_factory=Refined)
 
-    def begin(self, output: Path, *, beside: bool) -> Path:
-        """Make, or continue in, a folder to work in: the output, or one beside an output that is made at the end."""
-        if beside and output.exists():
-            raise SourceError(f"{output} exists: give another output, or delete it")
-        folder = output.parent / f".{output.name}.parts" if beside else output
-        note, facts = folder / RECORD, record(self.refiner, self.strength, self.copy)
-        if is_of_record(note, facts):
-            use_fast_bfloat16(json.loads(note.read_text(encoding="utf-8"))["bfloat16"])
-        elif note.is_file():
-            why = "was begun with another model or strength, or other files to copy"
-            raise SourceError(f"{folder} {why}: give another output, or delete it")
-        elif folder.is_dir() and any(folder.iterdir()):
+    @contextmanager
+    def begun(self, source: Path, output: Path, stamps: Stamps, *, beside: bool) -> Iterator[Path]:
+        """Yield a folder to work in, new or of an earlier run: the output, or `files` in a folder beside it.
+
+        `stamps` has a key for each path that is made in it. What an earlier run made of something else is deleted
+        first, so all that is there is done. A folder beside the output is deleted at the end.
+        """
+        if beside:
+            self.check_new(output)
+        folder = aside(output, ".parts") if beside else output
+        work = folder / "files" if beside else output
+        with alone(folder / LOCK, output):
+            self._continue(output, folder, work, record(self.refiner, self.strength, source, stamps))
+            yield work
+            if beside:
+                shutil.rmtree(work)
+                (folder / RECORD).unlink()
+        if beside:
+            folder.rmdir()
+
+    def check_new(self, output: Path) -> None:
+        """Raise `SourceError` where an output that is written at once is there already."""
+        if output.exists() and not self.overwrite:
+            raise SourceError(f"{output} exists: give another output, or --overwrite")
+
+    def _continue(self, output: Path, folder: Path, work: Path, facts: dict[str, Any]) -> None:
+        """Delete what an earlier run made otherwise, and write the record; refuse a folder of another job."""
+        found = _read(folder / RECORD)
+        if not found and any(path.name != LOCK for path in folder.iterdir()):
             raise SourceError(f"{folder} is not empty and was not begun by this command: give another output")
-        else:
-            write(note, json.dumps(facts).encode())
-        return folder
+        if found and not self.overwrite:
+            for key, what in ("source", "input"), ("refiner", "model"), ("strength", "strength"):
+                if found.get(key) != facts[key]:
+                    other = f"another {what}" + ("" if key == "refiner" else f", {found.get(key)}")
+                    raise SourceError(f"{output} was begun with {other}: give another output, or --overwrite")
+            use_fast_bfloat16(found["bfloat16"])
+            facts["bfloat16"] = found["bfloat16"]
+        made, stamps = found.get("stamps", {}), facts["stamps"]
+        if foreign := next((name for name in stamps if name not in made and (work / name).exists()), None):
+            raise SourceError(f"{work / foreign} was not written by this command: move it, or give another output")
+        stale = {name for name in made if self.overwrite or made[name] != stamps.get(name)}
+        lost = [name for name in made if name not in stamps and (work / name).exists()]
+        if lost and work == output and not self.overwrite:  # else they are not packed
+            stale -= {*lost}
+            told = f"holds {len(lost)} files that the input no longer has, such as {lost[0]}"
+            warnings.warn(f"{output} {told}: delete them, or give --overwrite", stacklevel=2)
+        for path in (work / name for name in stale if not Path(name).anchor and ".." not in Path(name).parts):
+            if path == work:  # of a data set, whose rows are made together
+                shutil.rmtree(path, ignore_errors=True)
+            path.unlink(missing_ok=True)
+        facts["stamps"] = {name: made[name] for name in made if name not in stale} | stamps
+        write(folder / RECORD, json.dumps(facts).encode())
 
     def refine_all(
         self, items: Iterable[Item], read: Callable[[Item], tuple[Any, str]]
@@ -117,29 +160,59 @@ class Job:
             pass
 
 
-def record(refiner: RefinerLike, strength: float, copy: Sequence[str] = ()) -> dict[str, Any]:
-    """Return what an output is made with: SHA-256 of weights and settings, strength, copied files, precision."""
+def record(
+    refiner: RefinerLike, strength: float, source: Path | None = None, stamps: Stamps | None = None
+) -> dict[str, Any]:
+    """Return what an output is made of: SHA-256 of weights and settings, strength, precision, input and its items."""
     digest = hashlib.sha256(repr(refiner.config).encode())
     for value in refiner.state_dict().values():
         digest.update(value.cpu().numpy().tobytes())
-    return {"refiner": digest.hexdigest(), "strength": strength, "copy": [*copy], "bfloat16": has_fast_bfloat16()}
+    place = source and str(source.expanduser().resolve())
+    facts = {"refiner": digest.hexdigest(), "strength": strength, "bfloat16": has_fast_bfloat16()}
+    return facts | {"source": place, "stamps": stamps or {}}
 
 
 def is_of_record(note: Path, facts: dict[str, Any]) -> bool:
     """Return whether a file is the record `facts`; the precision may be another machine's."""
+    return bool(found := _read(note)) and found | {"bfloat16": facts["bfloat16"]} == facts
+
+
+def _read(note: Path) -> dict[str, Any]:
+    """Return a record; an empty one where there is none."""
     try:
-        found = json.loads(note.read_text(encoding="utf-8"))
+        found = json.loads(note.read_bytes())
     except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and found | {"bfloat16": facts["bfloat16"]} == facts
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("stamps"), dict) else {}
+
+
+def aside(path: Path, suffix: str) -> Path:
+    """Return a hidden name beside a path; names may have 255 bytes, so it has a hash of a long one."""
+    name = os.fsencode(path.name)
+    return path.with_name(f".{path.name if len(name) < 200 else f'{zlib.crc32(name):08x}'}{suffix}")
+
+
+@contextmanager
+def alone(lock: Path, output: Path) -> Iterator[None]:
+    """Hold a lock, which ends with the process; `SourceError` where another one has it."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # on Windows, where it is open
+                    lock.unlink()
+    except Timeout as error:
+        raise SourceError(f"{output} is being written by another run: wait for it, or give another output") from error
 
 
 def write(path: Path, data: bytes) -> None:
     """Write a file aside, then rename it: it is there whole, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
+    place = aside(path, ".part")
     try:
-        aside.write_bytes(data)
-        aside.replace(path)
+        place.write_bytes(data)
+        place.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        place.unlink(missing_ok=True)

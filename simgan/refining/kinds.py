@@ -12,7 +12,7 @@ from torch import Tensor
 
 from simgan.errors import ImageError
 from simgan.images.arrays import Array
-from simgan.images.files import read
+from simgan.images.files import read, upright
 
 ALONE = str | Path | bytes | dict | Image.Image | np.ndarray | Tensor  # no list of images, though some are iterable
 LAYOUTS = ("NCHW", "NHWC", "NHW")
@@ -25,7 +25,7 @@ def is_alone(images: Any) -> bool:
 
 
 def opened(image: Any, name: str) -> tuple[Any, str]:
-    """Return what a path, bytes, an open file or a cell of `datasets` hold, and its name; all else as it is."""
+    """Return what a path, bytes, an open file or a cell of `datasets` hold, upright, and its name; else it as it is."""
     if isinstance(image, dict) and image.keys() == {"bytes", "path"}:
         image, name = image["path"] if image["bytes"] is None else image["bytes"], image["path"] or name
     if hasattr(image, "read"):
@@ -33,8 +33,8 @@ def opened(image: Any, name: str) -> tuple[Any, str]:
         if not isinstance(image, bytes):
             raise ImageError(f'{name} is open as text: open it with mode "rb"')
     if isinstance(image, str | Path):
-        return read(image), str(image)
-    return read(image, name) if isinstance(image, bytes) else image, name
+        return upright(read(image)), str(image)
+    return upright(read(image, name)) if isinstance(image, bytes) else image, name
 
 
 @dataclass(frozen=True)

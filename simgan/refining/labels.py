@@ -1,0 +1,62 @@
+"""Which images are labels, that are copied and never refined: as the caller says, as metadata say, and as they look."""
+
+import re
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from simgan.errors import SourceError
+from simgan.images.arrays import Array
+
+NOT = "not:"  # before a pattern of names that are images, whatever they look like
+FEW = 16  # values that a photograph or a render exceeds, and identifiers of classes seldom do
+_WORD = r"(masks?|labels?|labelids|instanceids|annotations?|seg|segs|segmentations?|gt|ground_?truth)"
+_NAMES = re.compile(
+    rf"(^|/)({_WORD}|gtfine|gtcoarse|segmentation(class|object)(raw|aug)?)/|[-_.]{_WORD}\.[^./]*$", re.I
+)
+
+
+def told(names: Sequence[str], patterns: Sequence[str]) -> dict[str, bool]:
+    """Return for each name that a pattern matches whether it is a label; the last pattern decides.
+
+    `SourceError` where a pattern matches nothing.
+    """
+    found: dict[str, bool] = {}
+    for pattern in patterns:
+        wanted = pattern.removeprefix(NOT).removeprefix("./")
+        matched = [name for name in names if fnmatchcase(name, wanted)]
+        if not matched:
+            raise SourceError(
+                f"no file is called {wanted!r}, which is to be copied: give a pattern of names such as {names[0]}"
+            )
+        found |= dict.fromkeys(matched, not pattern.startswith(NOT))
+    return found
+
+
+def check_names(images: Iterable[str]) -> None:
+    """Raise `SourceError` where images are called masks or labels, or lie in a folder that is called so."""
+    if found := [name for name in images if _NAMES.search(name)]:
+        raise SourceError(
+            f"{len(found)} images seem to be labels by their names, such as {found[0]}: {_ways(found[0])}"
+        )
+
+
+def check_values(image: Image.Image | Array, name: str) -> None:
+    """Raise `SourceError` where a grey image has so few values that they are classes, not brightness."""
+    values = np.asarray(image)
+    some = values.reshape(-1)[:: max(1, values.size // 256)]  # which tell most images apart
+    if values.ndim != 2 or len(np.unique(some)) > FEW:
+        return
+    found = np.unique(values)
+    if 1 < len(found) <= FEW:  # a frame may be black
+        listed = ", ".join(map(str, found[:4])) + (", …" if len(found) > 4 else "")
+        raise SourceError(f"{name} seems to be a label, as it has {len(found)} values, {listed}: {_ways(name)}")
+
+
+def _ways(name: str) -> str:
+    place = PurePosixPath(name)
+    pattern = place.parent / "*" if place.parent.name else f"*{place.suffix}"
+    return f'--copy "{pattern}" copies them as they are, --copy "{NOT}{pattern}" refines them'
