@@ -183,6 +183,16 @@ def test_images_that_look_like_labels_are_asked_about(refiner, tmp_path, name, i
     assert not np.array_equal(decode(output / name), image)
 
 
+@pytest.mark.parametrize("levels", [3, 100])
+def test_images_with_a_palette_are_asked_about(refiner, tmp_path, levels):
+    coded = Image.fromarray(noise() % levels).convert("P")
+    coded.putpalette([number * channel % 256 for number in range(256) for channel in (1, 7, 30)])
+    put(tmp_path / "in", {"0.png": noise(), "s/1.png": saved(coded, "PNG")})
+    with pytest.raises(ImageError, match=r'1\.png has mode P: .* convert it to RGB, or, .* copy it by --copy "s/\*"'):
+        refine_path(refiner, tmp_path / "in", tmp_path / "out")
+    assert refine_path(refiner, tmp_path / "in", tmp_path / "out", copy=["s/*"]).copied == 1
+
+
 @pytest.mark.parametrize("name", ["unlabeled/1.png", "with_mask/1.png", "seguro.png", "label.png/1.png"])
 def test_other_names_and_black_frames_are_images(refiner, tmp_path, name):
     put(tmp_path / "in", {name: noise(), "black.png": np.zeros((20, 20), np.uint8)})
