@@ -406,7 +406,7 @@ def test_masks_that_metadata_name_are_labels_and_are_copied(metadata, tmp_path, 
     Image.fromarray((image > 100).astype(np.uint8)).save(place / "masks" / "0.png")
     row = {"file_name": "0.png", "mask": "masks/0.png"}
     lines = (
-        ["", json.dumps(row | {"note": "a\u2028b"}, ensure_ascii=False), "{"]
+        ["", json.dumps(row | {"note": "a\u2028b"}, ensure_ascii=False), ""]
         if metadata.endswith("l")
         else [",".join(row), ",".join(row.values())]
     )
@@ -414,6 +414,9 @@ def test_masks_that_metadata_name_are_labels_and_are_copied(metadata, tmp_path, 
     done = refine_path(refiner, tmp_path / "in", tmp_path / "out")
     assert (done.images, done.copied) == (1, 2)
     assert (tmp_path / "out/train/masks/0.png").read_bytes() == (place / "masks/0.png").read_bytes()
+    (place / metadata).write_text("file_name\n{,", encoding="utf-8")
+    with pytest.raises(SourceError, match=f"{metadata} is not laid out as metadata of images are"):  # of masks perhaps
+        refine_path(refiner, tmp_path / "in", tmp_path / "other")
 
 
 def test_the_masks_of_a_table_are_labels_and_stay(tmp_path, refiner):

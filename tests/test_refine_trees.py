@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps
 
 from simgan import ImageError, Refiner, RefinerConfig, SourceError
-from simgan.images.files import decode, encode_png, is_hidden, read_kind
+from simgan.images.files import decode, encode_png, read_kind
+from simgan.images.names import is_stray
 from simgan.refining import files
 from simgan.refining.archives import members
 from simgan.refining.files import refine_path, stamps_of
@@ -181,6 +182,16 @@ def test_images_that_look_like_labels_are_asked_about(refiner, tmp_path, name, i
     done = refine_path(refiner, source, output, copy=[f"not:{pattern}"])
     assert (done.images, done.already) == (1, 1)
     assert not np.array_equal(decode(output / name), image)
+
+
+@pytest.mark.parametrize("levels", [3, 100])
+def test_images_with_a_palette_are_asked_about(refiner, tmp_path, levels):
+    coded = Image.fromarray(noise() % levels).convert("P")
+    coded.putpalette([number * channel % 256 for number in range(256) for channel in (1, 7, 30)])
+    put(tmp_path / "in", {"0.png": noise(), "s/1.png": saved(coded, "PNG")})
+    with pytest.raises(ImageError, match=r'1\.png has mode P: .* convert it to RGB, or, .* copy it by --copy "s/\*"'):
+        refine_path(refiner, tmp_path / "in", tmp_path / "out")
+    assert refine_path(refiner, tmp_path / "in", tmp_path / "out", copy=["s/*"]).copied == 1
 
 
 @pytest.mark.parametrize("name", ["unlabeled/1.png", "with_mask/1.png", "seguro.png", "label.png/1.png"])
@@ -456,7 +467,7 @@ def test_any_tree_comes_back_with_its_names_kinds_and_labels_or_one_sentence(ref
         before, after = content(source), content(output)
         assert before.keys() == after.keys()
         for name, data in before.items():
-            if PurePosixPath(name).suffix.lower() not in (".png", ".jpg", ".tif") or is_hidden(name):
+            if PurePosixPath(name).suffix.lower() not in (".png", ".jpg", ".tif") or is_stray(name):
                 assert after[name] == data
             else:
                 first, second = (Image.open(io.BytesIO(found)) for found in (data, after[name]))

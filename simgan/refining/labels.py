@@ -8,14 +8,14 @@ from pathlib import PurePosixPath
 import numpy as np
 from PIL import Image
 
-from simgan.errors import SourceError
-from simgan.images.arrays import Array
+from simgan.errors import ImageError, SourceError
+from simgan.images.arrays import Array, to_stored
 
 NOT = "not:"  # before a pattern of names that are images, whatever they look like
 FEW = 16  # values that a photograph or a render exceeds, and identifiers of classes seldom do
 _WORD = r"(masks?|labels?|labelids|instanceids|annotations?|seg|segs|segmentations?|gt|ground_?truth)"
 _NAMES = re.compile(
-    rf"(^|/)({_WORD}|gtfine|gtcoarse|segmentation(class|object)(raw|aug)?)/|[-_.]{_WORD}\.[^./]*$", re.I
+    rf"(^|/)({_WORD}|gtfine|gtcoarse|panoptic[^/]*|segmentation(class|object)(raw|aug)?)/|[-_.]{_WORD}\.[^./]*$", re.I
 )
 
 
@@ -45,7 +45,15 @@ def check_names(images: Iterable[str]) -> None:
 
 
 def check_values(image: Image.Image | Array, name: str) -> None:
-    """Raise `SourceError` where a grey image has so few values that they are classes, not brightness."""
+    """Raise `SourceError` where a grey image has so few values that they are classes, not brightness.
+
+    `ImageError` where it has a palette of colours, as many labels have; it could not be refined.
+    """
+    if isinstance(image, Image.Image) and image.mode == "P":
+        try:
+            to_stored(image, name)
+        except ImageError as error:
+            raise ImageError(f'{error}, or, if it is a label, copy it by --copy "{_pattern(name)}"') from error
     values = np.asarray(image)
     some = values.reshape(-1)[:: max(1, values.size // 256)]  # which tell most images apart
     if values.ndim != 2 or len(np.unique(some)) > FEW:
@@ -56,7 +64,11 @@ def check_values(image: Image.Image | Array, name: str) -> None:
         raise SourceError(f"{name} seems to be a label, as it has {len(found)} values, {listed}: {_ways(name)}")
 
 
-def _ways(name: str) -> str:
+def _pattern(name: str) -> str:
     place = PurePosixPath(name)
-    pattern = place.parent / "*" if place.parent.name else f"*{place.suffix}"
+    return f"{place.parent}/*" if place.parent.name else f"*{place.suffix}"
+
+
+def _ways(name: str) -> str:
+    pattern = _pattern(name)
     return f'--copy "{pattern}" copies them as they are, --copy "{NOT}{pattern}" refines them'

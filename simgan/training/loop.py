@@ -78,14 +78,14 @@ class Run:
             raise TrainingError(f"{run} holds a run already: pass --resume, or another --output")
         with checkpoints.writing(str(run)):
             run.mkdir(parents=True, exist_ok=True)
-            (run / "training.json").write_text(self.config.to_json())
+            (run / "training.json").write_text(self.config.to_json(), encoding="utf-8")
             if self.config.resume and self.metrics.is_file():  # drop what was logged after the last checkpoint
                 rows = []
-                for line in self.metrics.read_text().splitlines(keepends=True):
+                for line in self.metrics.read_text(encoding="utf-8").splitlines(keepends=True):
                     with suppress(ValueError, KeyError):  # the line that was being written when the run was killed
                         rows += [line] if json.loads(line)["step"] <= self.trainer.counters.step else []
                 aside = self.metrics.with_suffix(".part")
-                aside.write_text("".join(rows))
+                aside.write_text("".join(rows), encoding="utf-8")
                 aside.replace(self.metrics)
 
     # The three parts of a run
@@ -181,7 +181,7 @@ class Run:
     def _write(self, row: dict[str, Any]) -> None:
         self.accelerator.log({key: value for key, value in row.items() if key != "step"}, step=row["step"])
         if self.accelerator.is_main_process:
-            with checkpoints.writing(str(self.metrics)), self.metrics.open("a") as file:
+            with checkpoints.writing(str(self.metrics)), self.metrics.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(checkpoints.with_nulls(row), allow_nan=False) + "\n")
             if self.log:
                 self.log(row)
