@@ -26,7 +26,7 @@ def test_the_probe_of_bfloat16_gives_one_answer_a_process():
 def test_the_probe_of_bfloat16_is_decided_once_for_a_process_and_those_it_starts(monkeypatch):
     monkeypatch.setenv("SIMGAN_FAST_BFLOAT16", "")  # and restored in the end
     monkeypatch.delenv("SIMGAN_FAST_BFLOAT16")
-    seconds = iter([1.0, 2.0, 2.0, 1.0])  # bfloat16, float32; the second time it would answer otherwise
+    seconds = iter([1.0, 2.0] * 8 + [2.0, 1.0] * 8)  # bfloat16, float32; a second time it would answer otherwise
     monkeypatch.setattr(runtime, "_seconds", lambda *_: next(seconds))
     assert [has_fast_bfloat16() for _ in range(2)] == [True, True]
     command = [sys.executable, "-c", "from simgan.runtime import has_fast_bfloat16; print(has_fast_bfloat16())"]
