@@ -59,7 +59,7 @@ def test_broken_images_are_listed_or_end_with_their_name(simulated, model, tmp_p
 
 
 def test_measures_are_printed_and_written(simulated, model, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(measure_two_sample.__kwdefaults__, "steps", 60)  # for speed
+    monkeypatch.setitem(measure_two_sample.__kwdefaults__, "steps", 80)  # for speed
     synthetic, real = (f"folder:{simulated / world}" for world in ("simulator", "camera"))
     main(["evaluate", "realism", synthetic, real, "--model", model, "--output", str(tmp_path / "realism.json")])
     main(["evaluate", "shift", synthetic, "--model", model, "--output", str(tmp_path / "shift.json")])
