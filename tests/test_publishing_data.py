@@ -209,6 +209,19 @@ def test_fewer_shards_leave_none_of_the_old_ones(hub, model, images, tmp_path, m
     assert files == ["data/train-00000-of-00001.parquet"]
 
 
+def test_of_several_columns_of_images_the_refined_one_is_named(hub, model, images, tmp_path):
+    cells = [{"bytes": encode_png(image), "path": None} for image in images]
+    rows = Dataset.from_dict(
+        {"left": cells, "right": cells[::-1]}, Features({"left": ImageColumn(), "right": ImageColumn()})
+    )
+    rows.to_parquet(tmp_path / "out.parquet")
+    made = by(Refiner.from_pretrained(model), 1.0)
+    with pytest.raises(SourceError, match="--image chooses one"):
+        push_data(tmp_path / "out.parquet", "org/data", made)
+    push_data(tmp_path / "out.parquet", "org/data", made, image="right")
+    assert load_dataset("org/data")["train"].column_names == ["left", "right"]
+
+
 def test_what_is_no_data_set_is_refused(hub, model, images, tmp_path):
     made = by(Refiner.from_pretrained(model), 1.0)
     (tmp_path / "one.png").write_bytes(encode_png(images[0]))

@@ -70,6 +70,6 @@ def refine(
         try:
             labels = [pattern.removeprefix("./") for pattern in copy if not pattern.startswith(NOT)]
             by, where = describe(refiner, facts), {"private": private or None, "replace_card": replace_card}
-            print(push_data(output, push_to_hub, by, leave_out=labels, skip_bad=skip_bad, **where))
+            print(push_data(output, push_to_hub, by, leave_out=labels, skip_bad=skip_bad, image=image, **where))
         except PublishError as error:
             raise PublishError(f"{error}; {output} is whole, and the same command pushes it later") from error

@@ -67,14 +67,22 @@ def _note_of(output: Path) -> Path:
 
 
 def push_data(
-    output: Path, repo_id: str, by: Facts, *, leave_out: Sequence[str] = (), skip_bad: bool = False, **options: Any
+    output: Path,
+    repo_id: str,
+    by: Facts,
+    *,
+    leave_out: Sequence[str] = (),
+    skip_bad: bool = False,
+    image: str | None = None,
+    **options: Any,
 ) -> Pushed:
     """Push what was refined into `output`: a folder or archive of images, a `datasets` folder or a `.parquet` file.
 
     `load_dataset(repo_id)` returns it. `leave_out`: patterns of images that are labels, as for `refine_path`; like all
     other files of a folder they are not pushed. `skip_bad`: rows of metadata whose image is not there, as it was
-    broken, are left out with a warning. `options` are those of `simgan.hub.uploading.upload`. `SourceError` where there
-    is nothing to push, or the metadata are not those of the images.
+    broken, are left out with a warning. `image`: the refined column of a data set with several. `options` are those of
+    `simgan.hub.uploading.upload`. `SourceError` where there is nothing to push, or the metadata are not those of the
+    images.
     """
     with TemporaryDirectory() as place:
         folder = Path(place) / "set"
@@ -82,7 +90,7 @@ def push_data(
         counts: dict[str, int] = {}
         files: dict[str, list[Path]] = {}
         features: Facts = {}
-        for split, shard in _shards(output, Path(place), leave_out, skip_bad):
+        for split, shard in _shards(output, Path(place), leave_out, skip_bad, image):
             own = files.setdefault(split, [])
             own.append(folder / "data" / f"{split}-{len(own):05}")
             shard.to_parquet(str(own[-1]))
@@ -91,7 +99,7 @@ def push_data(
         for own in files.values():
             for file in own:
                 file.rename(file.with_name(f"{file.name}-of-{len(own):05}.parquet"))
-        column, count = image_column(features, output), sum(counts.values())
+        column, count = image_column(features, output, image), sum(counts.values())
         columns = {name: re.sub(r"Value\('(\w+)'\)", r"\1", str(kind)) for name, kind in features.items()}
         card = environment().get_template("dataset.md.jinja")
         text = card.render(
@@ -108,14 +116,16 @@ def push_data(
         return upload(folder, repo_id, message=message, repo_type="dataset", owned=["data/"], **options)
 
 
-def _shards(output: Path, place: Path, leave_out: Sequence[str], skip_bad: bool) -> Iterator[tuple[str, Any]]:
+def _shards(
+    output: Path, place: Path, leave_out: Sequence[str], skip_bad: bool, image: str | None
+) -> Iterator[tuple[str, Any]]:
     """Yield splits with their shards (`datasets.Dataset`); `place` is a folder for what Parquet is unpacked to."""
     from datasets import Image
 
     if output.suffix == ".parquet" or is_dataset(output):
         data = open_dataset(output, place)
         for split, rows in (data if isinstance(data, dict) else {"train": data}).items():
-            rows = rows.cast_column(image_column(rows.features, output), Image())
+            rows = rows.cast_column(image_column(rows.features, output, image), Image())
             number = max(1, -(-rows.data.nbytes // SHARD))
             yield from ((split, rows.shard(number, index, contiguous=True)) for index in range(number))
     elif output.is_file() and output.suffix.lower() in SUFFIXES | {ARRAYS}:
