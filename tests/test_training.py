@@ -623,7 +623,7 @@ def record(**values):
     ("values", "sentence"),
     [
         ({"contrast": 0.01}, "collapsed to a constant image"),
-        ({"change": 0.0001}, "returns its input unchanged: lower --regularization-weight"),
+        ({"change": 0.0001}, "returns its input unchanged: train with another --seed"),
         ({"map_spread": 1e-5}, "discriminator is dead"),
     ],
 )

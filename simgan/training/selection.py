@@ -10,6 +10,7 @@ from simgan.training.config import TrainingConfig
 
 PATIENCE = 200  # steps after which three bad records in a row end a run
 WITHIN = (0.1, 1.0)  # shares of the bound between which λ stays as it is; shift grows as training goes on
+UNCHANGED = 0.002  # mean change of values in [−1, 1] by a network that does nothing
 STEERING = 1.5  # λ changes by at most this factor at a time
 
 Record = dict[str, Any]
@@ -54,6 +55,11 @@ def warnings(records: Sequence[Record], config: TrainingConfig, part: str) -> li
             why += "" if config.steer else ", or pass --steer"
         what = f"is the model that it began from, {config.start_from}," if config.start_from else "changes nothing,"
         told.append(f"WARNING: the refiner of step 0 is kept, which {what} as {why}.")
+    elif kept["change"] < UNCHANGED:
+        told.append(
+            "WARNING: the network of the refiner that is kept changes nothing: train again with another --seed, or "
+            "lower --regularization-weight."
+        )
     return told
 
 
@@ -66,9 +72,10 @@ def diagnose(records: Sequence[Record]) -> None:
         raise TrainingError(
             "the refiner collapsed to a constant image: raise --regularization-weight or lower --learning-rate"
         )
-    if all(record["change"] < 0.002 for record in last):
+    if all(record["change"] < UNCHANGED for record in last):
         raise TrainingError(
-            "the refiner returns its input unchanged: lower --regularization-weight (λ), or raise --refiner-updates"
+            "the refiner returns its input unchanged: train with another --seed, lower --regularization-weight (λ), or "
+            "raise --refiner-updates"
         )
     if all(record["map_spread"] < 1e-3 for record in last):
         raise TrainingError(
