@@ -118,6 +118,12 @@ def test_rows_of_broken_images_that_were_left_out_are_not_pushed(tmp_path, caplo
     assert "labels of 1 images that are not there, such as train/gone.png" in caplog.text
 
 
+def test_exponents_without_a_sign_or_point_are_texts_and_excels_first_line_is_none(tmp_path):
+    put = "sep=;\r\nfile_name;key;exact\r\na.png;1234e56;1e-05\r\n"
+    (folder(tmp_path, ["a.png"]) / "metadata.csv").write_bytes(put.encode())
+    assert [load(str(tmp_path))[0][name] for name in ("key", "exact")] == ["1234e56", 1e-05]
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_texts_that_look_like_numbers_or_dates_stay_texts(kind, tmp_path):
     values = {"day": "2017-01-02", "key": 12345678901234567890123, "version": "1_2", "time": 1500000000, "exact": 0.1}
