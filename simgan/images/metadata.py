@@ -170,6 +170,8 @@ def _read_all(names: Iterable[str], read: Read, folder: Path | None) -> dict[str
             raise SourceError(f"{where} is neither UTF-8 nor UTF-16: save it as UTF-8") from error
         except (ValueError, TypeError, csv.Error, OSError, NotImplementedError) as error:
             raise SourceError(f"{where} is not laid out as metadata of images are: {error}") from error
+        if not files[file]:
+            raise SourceError(f"{where} has no rows: write those of the images, or remove it")
         if not any("file_name" in row for row in files[file]):
             raise SourceError(f"{where} has no column file_name: it must name each image relative to {where.parent}")
     _type_texts([row for file, rows in files.items() if file.lower().endswith(("csv", "tsv")) for row in rows])

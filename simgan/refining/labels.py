@@ -40,10 +40,15 @@ def told(names: Sequence[str], patterns: Sequence[str]) -> dict[str, bool]:
 
 def check_names(images: Iterable[str]) -> None:
     """Raise `SourceError` where images are called masks or labels, or lie in a folder that is called so."""
-    if found := [name for name in images if _is_named(PurePosixPath(name).with_suffix(""))]:
+    if found := named(images):
         raise SourceError(
             f"{len(found)} images seem to be labels by their names, such as {found[0]}: {_ways(found[0])}"
         )
+
+
+def named(images: Iterable[str]) -> list[str]:
+    """Return the images that are called masks or labels, or lie in a folder that is called so."""
+    return [name for name in images if _is_named(PurePosixPath(name).with_suffix(""))]
 
 
 def check_values(image: Image.Image | Array, name: str) -> None:
