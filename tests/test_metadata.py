@@ -99,6 +99,7 @@ def test_metadata_are_read_and_pushed_as_they_are_written(written, kind, tmp_pat
         (rows_of(["/elsewhere/train/0.png"]), r"such as /elsewhere/train/0\.png"),
         (rows_of(["train/3.jpg"]), r"such as train/3\.jpg"),  # which fits two
         ([{"filename": "train/0.png"}], "has no column file_name"),
+        ([{}], r"metadata\.csv has no rows: write those of the images, or remove it"),
         ([{"file_name": "train/0.png", "a,b": 1}], "its row 1 has 2 fields, and its header 3"),
     ],
 )
@@ -110,12 +111,34 @@ def test_rows_that_are_of_no_image_or_of_another_rows_are_refused(rows, sentence
             read(Path(place) if read is pushed else str(place))
 
 
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("b.heic", r"1 images are left out, such as b\.heic, which is HEIC: save them as PNG"),
+        (
+            "a_mask.png",
+            r"1 images seem to be labels by their names, such as a_mask\.png, and are taken as images",
+        ),
+    ],
+)
+def test_a_folder_tells_of_images_that_are_not_read_and_of_labels(name, sentence, tmp_path):
+    (folder(tmp_path, ["a.png"]) / name).write_bytes((tmp_path / "a.png").read_bytes())
+    with pytest.warns(UserWarning, match=sentence):
+        load(str(tmp_path))
+
+
 def test_rows_of_broken_images_that_were_left_out_are_not_pushed(tmp_path, caplog):
     place = folder(tmp_path)
     write(place, [*rows_of(["train/0.png"]), rows_of(["", "train/gone.png"])[1]])
     with caplog.at_level(logging.WARNING):
         assert [row["person"] for row in pushed(place, skip_bad=True)] == ["01", None, None]
     assert "labels of 1 images that are not there, such as train/gone.png" in caplog.text
+
+
+def test_exponents_without_a_sign_or_point_are_texts_and_excels_first_line_is_none(tmp_path):
+    put = "sep=;\r\nfile_name;key;exact\r\na.png;1234e56;1e-05\r\n"
+    (folder(tmp_path, ["a.png"]) / "metadata.csv").write_bytes(put.encode())
+    assert [load(str(tmp_path))[0][name] for name in ("key", "exact")] == ["1234e56", 1e-05]
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])

@@ -3,6 +3,7 @@
 import io
 import os
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path, PurePosixPath
 
@@ -136,6 +137,42 @@ def test_what_changed_in_the_input_is_made_anew_and_nothing_else(refiner, tmp_pa
     assert not (output / "a.png").exists()
 
 
+def test_an_image_that_was_exchanged_for_one_of_its_size_and_time_is_made_anew(refiner, tmp_path):
+    source, output = tmp_path / "in" / "a.bmp", tmp_path / "out"
+    for seed in range(2):
+        put(source.parent, {"a.bmp": saved(Image.fromarray(noise(seed)), "BMP")})
+        os.utime(source, ns=(10**18, 10**18))
+        assert refine_path(refiner, source.parent, output).images == 1
+    assert alike(decode(output / "a.bmp"), refiner.refine(noise(1)))
+
+
+def test_a_data_set_does_not_replace_the_folder_that_it_is_in(refiner, tmp_path):
+    table(tmp_path / "a.parquet", [noise()])
+    rows = Dataset.from_parquet(str(tmp_path / "a.parquet"), cache_dir=str(tmp_path / "cache"))
+    DatasetDict(train=rows).save_to_disk(str(tmp_path / "all"))
+    with pytest.raises(SourceError, match=r"the input .*train is in the output .*all: give another output"):
+        refine_path(refiner, tmp_path / "all" / "train", tmp_path / "all", overwrite=True)
+    assert len(load_from_disk(str(tmp_path / "all"))["train"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "sentence"),
+    [
+        ("in", "o.png", r"in cannot become one \.png: give a name such as .*o\.zip, or of a folder"),
+        ("in", "o.parquet", r"cannot become one \.parquet"),
+        ("A.PARQUET", "o.zip", r"A\.PARQUET cannot become one \.zip: give a name such as .*o\.parquet"),
+        ("in", "A.PARQUET", "cannot become one"),
+        ("in", "in/0.png/out", "is .in. the input"),
+        ("in", "file", "file is a file: give the name of a folder or an archive"),
+    ],
+)
+def test_an_output_of_another_kind_is_refused(refiner, tmp_path, source, output, sentence):
+    put(tmp_path, {"in/0.png": noise(), "file": b"x"})
+    table(tmp_path / "A.PARQUET", [noise()])
+    with pytest.raises(SourceError, match=sentence):
+        refine_path(refiner, tmp_path / source, tmp_path / output)
+
+
 def test_another_model_is_refused_and_what_a_push_notes_knows_the_input(refiner, tmp_path):
     source, output = put(tmp_path / "in", {"a.png": noise()}), tmp_path / "out"
     refine_path(refiner, source, output)
@@ -160,6 +197,8 @@ def test_two_runs_at_once_do_not_write_one_output(refiner, tmp_path):
 
 # Labels among images
 
+COLOURS = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)
+
 
 @pytest.mark.parametrize(
     ("name", "image", "why"),
@@ -168,7 +207,13 @@ def test_two_runs_at_once_do_not_write_one_output(refiner, tmp_path):
         ("a/Labels/1.png", noise(1), "labels by their names"),
         ("1_seg.png", noise(1), "labels by their names"),
         ("gtFine/b/1.png", noise(1), "labels by their names"),
+        ("train_masks/1.png", noise(1), "labels by their names"),
+        ("SegmentationClassPNG/1.png", noise(1), "labels by their names"),
+        ("z/mask_1.png", noise(1), r'labels by their names.*--copy "z/mask_\*\.png"'),
+        ("z/1mask0.png", noise(1), "labels by their names"),
+        ("z/1_labelTrainIds.png", noise(1), "labels by their names"),
         ("z/1.png", noise(1) % 3, "seems to be a label, as it has 3 values, 0, 1, 2"),
+        ("z/1.png", COLOURS[noise(1) % 3], "seems to be a label, as it has 3 values"),
     ],
 )
 def test_images_that_look_like_labels_are_asked_about(refiner, tmp_path, name, image, why):
@@ -189,12 +234,14 @@ def test_images_with_a_palette_are_asked_about(refiner, tmp_path, levels):
     coded = Image.fromarray(noise() % levels).convert("P")
     coded.putpalette([number * channel % 256 for number in range(256) for channel in (1, 7, 30)])
     put(tmp_path / "in", {"0.png": noise(), "s/1.png": saved(coded, "PNG")})
-    with pytest.raises(ImageError, match=r'1\.png has mode P: .* convert it to RGB, or, .* copy it by --copy "s/\*"'):
+    with pytest.raises(
+        ImageError, match=r'1\.png has mode P: .* convert it to RGB, or, .* copy it by --copy "s/\*\.png"'
+    ):
         refine_path(refiner, tmp_path / "in", tmp_path / "out")
     assert refine_path(refiner, tmp_path / "in", tmp_path / "out", copy=["s/*"]).copied == 1
 
 
-@pytest.mark.parametrize("name", ["unlabeled/1.png", "with_mask/1.png", "seguro.png", "label.png/1.png"])
+@pytest.mark.parametrize("name", ["unlabeled/1.png", "with_mask/1.png", "seguro.png", "label.png/1.png", "gt3/1.png"])
 def test_other_names_and_black_frames_are_images(refiner, tmp_path, name):
     put(tmp_path / "in", {name: noise(), "black.png": np.zeros((20, 20), np.uint8)})
     assert refine_path(refiner, tmp_path / "in", tmp_path / "out").images == 2
@@ -279,9 +326,31 @@ def test_an_output_with_a_long_name_is_written(refiner, tmp_path):
 # Formats
 
 
+@pytest.mark.parametrize("names", [("a.png", "a.png"), ("a/1.png", "a\\1.png"), ("a.png", "./a.png")])
+def test_an_archive_that_holds_a_name_twice_is_refused(refiner, tmp_path, names):
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive, warnings.catch_warnings(action="ignore"):
+        for seed, name in enumerate(names):
+            info = zipfile.ZipInfo("0")
+            info.filename = name
+            archive.writestr(info, encode_png(noise(seed)))
+    with pytest.raises(SourceError, match=r"in\.zip holds 1 names twice, such as .*: unpack it, and give the folder"):
+        refine_path(refiner, tmp_path / "in.zip", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["b.zip", "c/d.parquet"])
+def test_archives_and_tables_within_a_folder_are_told(refiner, tmp_path, name):
+    source = put(tmp_path / "in", {name: b"x"})
+    with pytest.raises(SourceError, match=f"no images: refine each of its 1 archives and tables, such as {name}, by"):
+        refine_path(refiner, source, tmp_path / "out")
+    put(source, {"0.png": noise()})
+    with pytest.warns(UserWarning, match=f"such as {name}, by itself, as they are copied"):
+        assert refine_path(refiner, source, tmp_path / "out").images == 1
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
+        ("in/a.pbm", "which is PBM"),
         ("a.7z", r"a\.7z is no archive that can be read or written: use a folder, or one of \.zip"),
         ("a.rar", "no archive"),
         ("a.tar.zst", "no archive"),

@@ -2,6 +2,7 @@
 
 import re
 import struct
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -22,8 +23,9 @@ from simgan.domains import all_domains
 from simgan.errors import ImageError, SourceError
 from simgan.images import marks
 from simgan.images.codecs import GREY8
-from simgan.images.files import SUFFIXES, Kind, decode, pictures, read_kind
+from simgan.images.files import SUFFIXES, Kind, decode, pictures, read_kind, unread
 from simgan.images.metadata import read_metadata
+from simgan.refining.labels import named
 
 SHARDS = {".parquet", ".tar"}  # of a folder that is a table
 _IN_HUB = re.compile(r"\w[\w.-]*/[\w.-]+/[^/]+")  # org/name/config
@@ -50,6 +52,7 @@ def open_folder(path: str, wanted: Wanted) -> Source:
         raise SourceError(f"folder: {folder} has no {missing}")
     found = read_metadata(parts, names, lambda name: (folder / name).read_bytes(), folder)
     rows = found.rows
+    _tell_of_others(folder, parts, [name for name in names if name not in found.masks])
     for row in rows.values():
         if isinstance(mask := row.get("mask"), str):
             row["mask"] = {"bytes": None, "path": str(folder / mask)}
@@ -60,6 +63,16 @@ def open_folder(path: str, wanted: Wanted) -> Source:
     classes = [row.get("label") for _, row in tasks] if "label" in columns else None
     unnamed = sum(name not in rows for name, _ in tasks) if rows else 0
     return Source(f"folder:{folder}", tasks, read, _features(columns), look=look, classes=classes, unnamed=unnamed)
+
+
+def _tell_of_others(folder: Path, parts: list[str], images: list[str]) -> None:
+    """Warn of images that are not read, and of those that seem to be labels."""
+    if others := [name for name in parts if unread(name)]:
+        told = f"{len(others)} images are left out, such as {others[0]}, which is {unread(others[0])}"
+        warnings.warn(f"{folder}: {told}: save them as PNG", stacklevel=3)
+    if masks := named(images):
+        told = f"{len(masks)} images seem to be labels by their names, such as {masks[0]}, and are taken as images"
+        warnings.warn(f"{folder}: {told}: move them elsewhere, or name them as masks in metadata", stacklevel=3)
 
 
 def _features(columns: dict[str, Any]) -> Features:

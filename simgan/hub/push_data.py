@@ -24,7 +24,7 @@ from simgan.images.files import ARRAYS, SUFFIXES, decode, encode_png, pictures
 from simgan.images.metadata import finder, is_metadata, read_metadata
 from simgan.images.names import as_text, decode_text, is_stray
 from simgan.refining.archives import listing
-from simgan.refining.files import image_column, is_dataset, open_dataset
+from simgan.refining.files import TABLE, image_column, is_dataset, open_dataset
 from simgan.refining.job import RECORD, is_of_record, write
 
 SHARD = 2**28  # bytes of images in a Parquet file
@@ -122,7 +122,7 @@ def _shards(
     """Yield splits with their shards (`datasets.Dataset`); `place` is a folder for what Parquet is unpacked to."""
     from datasets import Image
 
-    if output.suffix == ".parquet" or is_dataset(output):
+    if output.suffix.lower() == TABLE or is_dataset(output):
         data = open_dataset(output, place)
         for split, rows in (data if isinstance(data, dict) else {"train": data}).items():
             rows = rows.cast_column(image_column(rows.features, output, image), Image())

@@ -37,6 +37,7 @@ _OTHERS = {
         ".svg": "SVG",
         ".dcm": "DICOM",
     },
+    **{".pbm": "PBM, of 1 bit", ".pam": "PAM", ".qoi": "QOI", ".j2k": "JPEG 2000 without a header", ".dib": "DIB"},
     **_RAW,
 }
 ARRAYS = ".npy"

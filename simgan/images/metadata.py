@@ -33,7 +33,8 @@ _NAMES = {"metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet"}
 _IMAGES = SUFFIXES | {ARRAYS}
 _TEXT = {"file_name", "image", "mask", "person"}  # columns of names, also where they look like numbers
 _WHOLE = r"-?(?:0|[1-9][0-9]*)"
-_NUMBER = rf"(?:{_WHOLE}\.?|[+-]?(?:0|[1-9][0-9]*)?\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+# Without a point an exponent has a sign, as programs write it: 12e3 is an identifier.
+_NUMBER = rf"(?:{_WHOLE}\.?(?:[eE][+-][0-9]+)?|[+-]?(?:0|[1-9][0-9]*)?\.[0-9]+(?:[eE][+-]?[0-9]+)?)"
 _UNKNOWN = {"nan", "na", "n/a", "null", "none"}  # among numbers
 _TRUTH = {"true": True, "false": False}
 
@@ -169,6 +170,8 @@ def _read_all(names: Iterable[str], read: Read, folder: Path | None) -> dict[str
             raise SourceError(f"{where} is neither UTF-8 nor UTF-16: save it as UTF-8") from error
         except (ValueError, TypeError, csv.Error, OSError, NotImplementedError) as error:
             raise SourceError(f"{where} is not laid out as metadata of images are: {error}") from error
+        if not files[file]:
+            raise SourceError(f"{where} has no rows: write those of the images, or remove it")
         if not any("file_name" in row for row in files[file]):
             raise SourceError(f"{where} has no column file_name: it must name each image relative to {where.parent}")
     _type_texts([row for file, rows in files.items() if file.lower().endswith(("csv", "tsv")) for row in rows])
@@ -191,6 +194,7 @@ def _json_rows(text: str) -> list[Row]:
 
 def _csv_rows(text: str) -> list[Row]:
     """Return rows of texts; of a table with semicolons, decimal commas become points."""
+    text = re.sub(r"^sep=.\r?\n", "", text)  # of Excel
     separator = max(",;\t|", key=text.partition("\n")[0].count)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     header, *rows = [fields for fields in lines if any(fields)] or [[]]

@@ -57,9 +57,13 @@ def members(source: Path) -> dict[str, Member]:
     """Return all files of a folder or an archive by their names, with "/" and no "./"; links are followed within it."""
     try:
         read = _of_folder if source.is_dir() else _of_zip if kind_of(source) == "zip" else _of_tar
-        found = {PurePosixPath(name).as_posix(): member for name, member in read(source)}
+        listed = [(PurePosixPath(name).as_posix(), member) for name, member in read(source)]
     except Exception as error:  # broken archives raise any: IndexError, UnicodeDecodeError, NotImplementedError, …
         raise SourceError(f"{source} cannot be read as an archive: {error}") from error
+    found = dict(listed)
+    if twice := len(listed) - len(found):
+        first = next(name for number, (name, _) in enumerate(listed) if found[name] is not listed[number][1])
+        raise SourceError(f"{source} holds {twice} names twice, such as {first}: unpack it, and give the folder")
     for name in found if source.is_file() else ():
         if re.match(r"[/\\]|[A-Za-z]:[/\\]", name) or ".." in re.split(r"[/\\]", name):  # on any system
             raise SourceError(f"{source} holds {name!r}, a name that leads out of it: pack it again")

@@ -6,6 +6,7 @@ so that a run that was killed continues where it was.
 
 import json
 import shutil
+import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,12 +22,14 @@ from simgan.images.arrays import Array
 from simgan.images.files import ARRAYS, encode_like, pictures, unread
 from simgan.images.files import SUFFIXES as IMAGES
 from simgan.images.marks import COLUMNS
-from simgan.images.metadata import find_masks
+from simgan.images.metadata import find_masks, is_metadata
+from simgan.images.names import is_stray
 from simgan.refining import labels
 from simgan.refining.archives import ARCHIVES, UNREAD, kind_of, listing, members, pack, read_member
 from simgan.refining.engine import RefinerLike
 from simgan.refining.job import Job, Refined, Stamps, alone, aside, write
 
+TABLE = ".parquet"
 SHARD = 4096  # rows of a data set that are written at a time
 NOTE = "note.json"  # of a shard: what was wrong with each row that was left out, and stamps of files that rows name
 Read = Callable[[str], bytes]
@@ -50,12 +53,17 @@ def refine_path(refiner: RefinerLike, source: Path, output: Path, **settings: An
         if path.suffix.lower() in UNREAD and kind_of(path) is None and not path.is_dir():
             kinds = ", ".join(ARCHIVES)
             raise SourceError(f"{path} is no archive that can be read or written: use a folder, or one of {kinds}")
+    is_table, is_alone = _is_table(source), source.is_file() and kind_of(source) is None
+    others = (*IMAGES, ARRAYS, *(ARCHIVES if is_table else (TABLE,)))
+    if (is_table or not is_alone) and output.name.lower().endswith(others) and not output.is_dir():
+        fitting = f"{output.with_suffix(TABLE if is_table else '.zip')}"
+        raise SourceError(f"{source} cannot become one {output.suffix}: give a name such as {fitting}, or of a folder")
     job = Job(refiner, **settings)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        if _is_table(source):
+        if is_table:
             _refine_dataset(job, source, output)
-        elif source.is_file() and kind_of(source) is None:
+        elif is_alone:
             _refine_file(job, source, output)
         else:
             _refine_files(job, source, output)
@@ -124,8 +132,13 @@ def _sorted_out(
     said = labels.told(names, copy)
     masks = {name for name in find_masks(names, read, source if source.is_dir() else None) if said.get(name, True)}
     images = pictures(name for name in names if name not in masks and not said.get(name))
+    packed = [name for name in names if _is_packed(name) and name not in said]
+    apart = f"refine each of its {len(packed)} archives and tables, such as {packed[0]}, by itself" if packed else ""
     if not images:
-        raise SourceError(f"{source} holds no images; their names end in {', '.join(sorted(IMAGES))}")
+        kinds = ", ".join(sorted(IMAGES))
+        raise SourceError(f"{source} holds no images: {apart or f'their names end in {kinds}'}")
+    if apart:
+        warnings.warn(f"{source}: {apart}, as they are copied", stacklevel=2)
     labels.check_names(name for name in images if name not in said)
     copied = set(names) - set(images)
     if others := sorted(name for name in copied if name not in said and name not in masks and unread(name)):
@@ -136,8 +149,12 @@ def _sorted_out(
     return copied, images, {*said}
 
 
+def _is_packed(name: str) -> bool:
+    return bool(kind_of(Path(name)) or name.lower().endswith(TABLE)) and not is_stray(name) and not is_metadata(name)
+
+
 def stamps_of(source: Path, copy: Sequence[str] = (), image: str | None = None) -> Stamps:
-    """Return what `refine_path` notes of an input: of each file its size and time, and whether it is copied."""
+    """Return what `refine_path` notes of an input: of each file its size and times, and whether it is copied."""
     source = source.expanduser()
     if _is_table(source):
         return _table_stamps(source, image)
@@ -152,12 +169,12 @@ def _stamps(source: Path, names: list[str], copied: set[str]) -> Stamps:
 
 
 def _stamp(path: Path) -> list[int]:
-    found = path.stat()
-    return [found.st_size, found.st_mtime_ns]
+    found = path.stat()  # copies may keep the time of the data, but not that of the file
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
 def _is_table(source: Path) -> bool:
-    return source.suffix == ".parquet" or is_dataset(source)
+    return source.suffix.lower() == TABLE or is_dataset(source)
 
 
 def is_dataset(source: Path) -> bool:
@@ -193,6 +210,8 @@ def _refine_dataset(job: Job, source: Path, output: Path) -> None:
         raise SourceError(f"{source} is a data set, which has no files to copy: leave out --copy {job.copy[0]!r}")
     if job.overwrite and output.is_dir() and not is_dataset(output):
         raise SourceError(f"{output} is a folder of other things than a data set: give another output")
+    if output.resolve() in source.resolve().parents and is_dataset(output):
+        raise SourceError(f"the input {source} is in the output {output}: give another output")
     with job.begun(source, output, _table_stamps(source, job.image), beside=True) as parts:
         data = open_dataset(source, parts)
         part = aside(output, ".part")
@@ -200,7 +219,7 @@ def _refine_dataset(job: Job, source: Path, output: Path) -> None:
             data = DatasetDict({k: _refine_rows(job, rows, source / k, parts / k) for k, rows in data.items()})
         else:
             data = _refine_rows(job, data, source, parts)
-        if isinstance(data, DatasetDict) or output.suffix != ".parquet":
+        if isinstance(data, DatasetDict) or output.suffix.lower() != TABLE:
             shutil.rmtree(part, ignore_errors=True)
             data.save_to_disk(str(part))
             if output.is_dir():  # to be overwritten
@@ -230,8 +249,11 @@ def _refine_rows(job: Job, rows: Any, source: Path, parts: Path) -> Any:
     if not len(rows):
         raise SourceError(f"{source} has no rows")
     kinds = {name: kind for name, kind in rows.features.items() if isinstance(kind, Image)} | {column: Image()}
-    for name in kinds:
-        rows = rows.cast_column(name, Image(decode=False))
+    try:
+        for name in kinds:
+            rows = rows.cast_column(name, Image(decode=False))
+    except Exception as error:  # lists of images, numbers
+        raise SourceError(f"{source} has no images in its column {name}, but {rows.features[name]}") from error
     starts = range(0, len(rows), SHARD)
 
     def read(row: tuple[int, dict[str, Any] | None]) -> tuple[Picture | Array, str]:
@@ -275,7 +297,8 @@ def _place(cell: dict[str, Any] | None, source: Path) -> Path | None:
     """Return the file that a cell of an image column names, where it holds no bytes: beside its table, or anywhere."""
     if not cell or cell["bytes"] is not None or not cell["path"]:
         return None
-    places = (folder / cell["path"] for folder in (source, source.parent))
+    names = (cell["path"], cell["path"].replace("\\", "/"))
+    places = (folder / name for name in names for folder in (source, source.parent))
     return next((place for place in places if place.is_file()), Path(cell["path"]))
 
 

@@ -69,6 +69,8 @@ class Job:
         """
         if beside:
             self.check_new(output)
+        elif output.is_file():
+            raise SourceError(f"{output} is a file: give the name of a folder or an archive")
         folder = aside(output, ".parts") if beside else output
         work = folder / "files" if beside else output
         with alone(folder / LOCK, output):

@@ -13,9 +13,11 @@ from simgan.images.arrays import Array, to_stored
 
 NOT = "not:"  # before a pattern of names that are images, whatever they look like
 FEW = 16  # values that a photograph or a render exceeds, and identifiers of classes seldom do
-_WORD = r"(masks?|labels?|labelids|instanceids|annotations?|seg|segs|segmentations?|gt|ground_?truth)"
-_NAMES = re.compile(
-    rf"(^|/)({_WORD}|gtfine|gtcoarse|panoptic[^/]*|segmentation(class|object)(raw|aug)?)/|[-_.]{_WORD}\.[^./]*$", re.I
+_NAMES = re.compile(  # a whole word, but for people with and without a mask
+    r"(?<![a-z])(?<!with_)(?<!without_)(masks?|labels?|(label|instance|(?<=_))ids|[a-z]*annot(ation)?s?|segs?|seg_?maps?"
+    r"|segmentations?(class|object)?|gt(fine|coarse)?(?!\d)|ground_?truth|panoptic|semantics?|trimaps?|mattes?|parsing)"
+    r"(?![a-z.])",
+    re.I,
 )
 
 
@@ -38,14 +40,19 @@ def told(names: Sequence[str], patterns: Sequence[str]) -> dict[str, bool]:
 
 def check_names(images: Iterable[str]) -> None:
     """Raise `SourceError` where images are called masks or labels, or lie in a folder that is called so."""
-    if found := [name for name in images if _NAMES.search(name)]:
+    if found := named(images):
         raise SourceError(
             f"{len(found)} images seem to be labels by their names, such as {found[0]}: {_ways(found[0])}"
         )
 
 
+def named(images: Iterable[str]) -> list[str]:
+    """Return the images that are called masks or labels, or lie in a folder that is called so."""
+    return [name for name in images if _is_named(PurePosixPath(name).with_suffix(""))]
+
+
 def check_values(image: Image.Image | Array, name: str) -> None:
-    """Raise `SourceError` where a grey image has so few values that they are classes, not brightness.
+    """Raise `SourceError` where an image has so few values or colours that they are classes, not brightness.
 
     `ImageError` where it has a palette of colours, as many labels have; it could not be refined.
     """
@@ -54,11 +61,12 @@ def check_values(image: Image.Image | Array, name: str) -> None:
             to_stored(image, name)
         except ImageError as error:
             raise ImageError(f'{error}, or, if it is a label, copy it by --copy "{_pattern(name)}"') from error
-    values = np.asarray(image)
-    some = values.reshape(-1)[:: max(1, values.size // 256)]  # which tell most images apart
-    if values.ndim != 2 or len(np.unique(some)) > FEW:
+    pixels = np.asarray(image)
+    pixels = pixels.reshape(-1, *pixels.shape[2:3])
+    some = pixels[:: max(1, len(pixels) // 256)]  # which tell most images apart
+    if len(np.unique(some, axis=0)) > FEW:
         return
-    found = np.unique(values)
+    found = np.unique(pixels, axis=0)
     if 1 < len(found) <= FEW:  # a frame may be black
         listed = ", ".join(map(str, found[:4])) + (", …" if len(found) > 4 else "")
         raise SourceError(f"{name} seems to be a label, as it has {len(found)} values, {listed}: {_ways(name)}")
@@ -66,7 +74,12 @@ def check_values(image: Image.Image | Array, name: str) -> None:
 
 def _pattern(name: str) -> str:
     place = PurePosixPath(name)
-    return f"{place.parent}/*" if place.parent.name else f"*{place.suffix}"
+    return (place.parent / ("*" if _is_named(place.parent) else re.sub(r"\d+", "*", place.name))).as_posix()
+
+
+def _is_named(place: PurePosixPath) -> bool:
+    """Return whether a name without its suffix has a word for labels, as in `train_masks/1` or `1_labelIds`."""
+    return bool(_NAMES.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(place))))
 
 
 def _ways(name: str) -> str:
