@@ -22,7 +22,7 @@ from simgan.preparation.photometry import Photometry
 from simgan.simulators import SIMULATORS
 from simgan.simulators.eyes import camera
 from simgan.simulators.eyes import renders as eyes
-from simgan.training import checkpoints, held_out
+from simgan.training import checkpoints, held_out, loop
 from simgan.training.config import TrainingConfig
 from simgan.training.data import TrainingData
 from simgan.training.loop import Run
@@ -31,6 +31,7 @@ from simgan.training.sources import load
 from simgan.training.step import Trainer
 
 held_out.MEASURED = 48  # for speed
+loop.LOG_EVERY = 3  # so that several processes stop within a short run
 
 
 def data() -> TrainingData:

@@ -117,7 +117,7 @@ def push_data(
 
 
 def _shards(
-    output: Path, place: Path, leave_out: Sequence[str], skip_bad: bool, image: str | None
+    output: Path, place: Path, leave_out: Sequence[str], skip_bad: bool, image: str | None = None
 ) -> Iterator[tuple[str, Any]]:
     """Yield splits with their shards (`datasets.Dataset`); `place` is a folder for what Parquet is unpacked to."""
     from datasets import Image
