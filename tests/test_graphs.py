@@ -137,6 +137,14 @@ def test_the_precision_is_that_in_which_the_networks_learn_faster(monkeypatch, s
     assert networks.learns_faster_in_bfloat16(built, (8, 1, 35, 55), torch.device("cpu")) is faster
 
 
+@pytest.mark.parametrize(("deterministic", "precision"), [(False, "no"), (True, "bf16")])
+def test_a_deterministic_run_on_a_gpu_has_a_precision_that_no_clock_decides(monkeypatch, deterministic, precision):
+    monkeypatch.setattr(networks, "PartialState", lambda: SimpleNamespace(device=torch.device("cuda")))
+    monkeypatch.setattr(networks, "has_fast_bfloat16", lambda device: True)
+    monkeypatch.setattr(networks, "learns_faster_in_bfloat16", lambda *_: False)
+    assert networks.faster_precision(small(deterministic=deterministic), data()) == precision
+
+
 def test_a_precision_that_was_launched_stands(monkeypatch, fresh_accelerate):
     for fast, precision in ("0", "no"), ("1", "bf16"):
         monkeypatch.setenv("SIMGAN_FAST_BFLOAT16", fast)

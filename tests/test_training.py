@@ -284,6 +284,22 @@ def test_a_bank_that_is_streamed_gives_what_one_in_memory_gives(sources):
     assert torch.allclose(found[0][2][0], bank.draw(numbers[2]), atol=1e-6)
 
 
+def test_a_run_does_not_depend_on_how_many_draws_are_sent_together(monkeypatch):
+    found = []
+    for settings in ({}, {"DRAWN": 3}, {"SHARE": 0.0}, {"SHARE": 0.0, "STREAMED_BYTES": 1}):
+        with monkeypatch.context() as patch:
+            for name, value in settings.items():
+                patch.setattr(f"simgan.training.step.{name}", value)
+            trainer = Trainer(small(), data(), make_accelerator(small()))
+            assert bool(trainer.synthetic.held) is ("SHARE" not in settings)
+            for _ in range(4):
+                trainer.update_refiner()
+                trainer.update_discriminator()
+        found.append({**trainer.refiner.state_dict(), **trainer.discriminator.state_dict()})
+    for other in found[1:]:
+        assert_same(found[0], other)
+
+
 def test_a_large_source_is_prepared_once_and_in_memory_where_the_disk_is_full(monkeypatch, tmp_path):
     monkeypatch.setattr(bank_module, "CACHED", 10)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path))

@@ -222,8 +222,8 @@ def _with_image(dataset: Dataset, name: str, column: str) -> Dataset:
             try:
                 dataset = dataset.cast_column(key, Image())
             except (TypeError, ValueError, NotImplementedError, pa.ArrowException) as error:
-                kind = dataset.features[key]
-                raise SourceError(f"{name} has no images in its column {column}, but {kind}: name another") from error
+                wrong, kind = column if key == "image" else key, dataset.features[key]
+                raise SourceError(f"{name} has no images in its column {wrong}, but {kind}: name another") from error
     return dataset
 
 

@@ -25,7 +25,7 @@ def is_alone(images: Any) -> bool:
 
 
 def opened(image: Any, name: str) -> tuple[Any, str]:
-    """Return what a path, bytes, an open file or a cell of `datasets` hold, upright, and its name; else it as it is."""
+    """Return the upright image of a path, bytes, an open file or a cell of `datasets`, and its name; or as given."""
     if isinstance(image, dict) and image.keys() == {"bytes", "path"}:
         image, name = image["path"] if image["bytes"] is None else image["bytes"], image["path"] or name
     if hasattr(image, "read"):

@@ -15,6 +15,7 @@ from simgan.training.config import TrainingConfig
 from simgan.training.data import generator
 
 Rows = Mapping[str, Tensor]
+Layout = list[tuple[str, torch.dtype, torch.Size, int]]  # of a block: name, type, shape and bytes of each draw
 
 
 class Draws:
@@ -30,19 +31,21 @@ class Draws:
         self._sent, self._rows = torch.empty(0), dict[str, Tensor]()
         self._turn = torch.zeros(1, dtype=torch.int64, device=device)  # place of the next row in the block
         self._reader = ThreadPoolExecutor(1)
-        self._ahead: Future[tuple[Rows, Tensor]] | None = None
+        self._ahead: Future[tuple[Layout, Tensor]] | None = None
 
     def go_to(self, update: int) -> None:
         """Make ready the draws of an update."""
         first = update - update % self._length
         if first != self._first:
             follows = self._ahead is not None and first == self._first + self._length
-            rows, packed = (self._ahead if follows and self._ahead else self._reader.submit(self._read, first)).result()
+            layout, packed = (
+                self._ahead if follows and self._ahead else self._reader.submit(self._read, first)
+            ).result()
             if not self._rows:
                 self._sent = torch.empty_like(packed, device=self._device)
-                parts = self._sent.split([values.nbytes for values in rows.values()])
-                named = zip(rows.items(), parts, strict=True)
-                self._rows = {name: part.view(values.dtype).view(values.shape) for (name, values), part in named}
+                parts = self._sent.split([size for *_, size in layout])
+                named = zip(layout, parts, strict=True)
+                self._rows = {name: part.view(dtype).view(shape) for (name, dtype, shape, _), part in named}
             self._sent.copy_(packed, non_blocking=True)
             self._first, self._ahead = first, self._reader.submit(self._read, first + self._length)
         if update != self._next or update == first:
@@ -55,12 +58,13 @@ class Draws:
         self._turn.add_(1)
         return row
 
-    def _read(self, first: int) -> tuple[Rows, Tensor]:
-        """Return draws, and all of them as one vector of bytes, the longest numbers first, as they need alignment."""
+    def _read(self, first: int) -> tuple[Layout, Tensor]:
+        """Return all draws as one vector of bytes, and what lies where: the longest numbers first, to be aligned."""
         made = self._make(range(first, first + self._length))
-        rows = dict(sorted(made.items(), key=lambda item: -item[1].itemsize))
-        packed = torch.cat([values.reshape(-1).view(torch.uint8) for values in rows.values()])
-        return rows, packed.pin_memory() if self._device.type == "cuda" else packed
+        rows = sorted(made.items(), key=lambda item: -item[1].itemsize)
+        packed = torch.cat([values.reshape(-1).view(torch.uint8) for _, values in rows])
+        layout = [(name, values.dtype, values.shape, values.nbytes) for name, values in rows]
+        return layout, packed.pin_memory() if self._device.type == "cuda" else packed
 
 
 class Plan:

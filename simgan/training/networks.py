@@ -57,7 +57,8 @@ def faster_precision(config: TrainingConfig, data: TrainingData, **networks: Any
     """Return "bf16" where the run's networks learn faster in it than in float32, "no" otherwise.
 
     A CPU with units for bfloat16 is faster in it on all presets; on a GPU small networks may lose more by conversions
-    than they gain, so it is timed. A precision that `accelerate launch` was asked for is returned as it is.
+    than they gain, so it is timed, unless the run is to be `deterministic`, as times differ between runs. A precision
+    that `accelerate launch` was asked for is returned as it is.
     """
     launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")  # `accelerate launch` sets "no" by default
     device = PartialState().device
@@ -65,8 +66,10 @@ def faster_precision(config: TrainingConfig, data: TrainingData, **networks: Any
         return launched
     height, width = (config.window,) * 2 if config.window else data.synthetic[0][np.arange(1)].shape[1:3]
     shape = (config.batch_size, config.channels or 1, height, width)
-    faster = device.type == "cpu" or learns_faster_in_bfloat16(build(config, data.learned, **networks), shape, device)
-    return "bf16" if faster else "no"
+    is_timed = device.type != "cpu" and not config.deterministic
+    if is_timed and not learns_faster_in_bfloat16(build(config, data.learned, **networks), shape, device):
+        return "no"
+    return "bf16"
 
 
 def learns_faster_in_bfloat16(networks: tuple[Any, Any], shape: tuple[int, ...], device: torch.device) -> bool:

@@ -42,7 +42,8 @@ from simgan.training.networks import build
 from simgan.training.processes import average_gradients, from_main
 
 PENALTY_INTERVAL = 8  # R1 is computed in every eighth update of the discriminator
-DRAWN, STREAMED = 256, 64  # updates whose draws are sent to the device together; of the latter with their images
+DRAWN, STREAMED = 256, 64  # updates whose draws are sent to the device together; at most, if with their images
+STREAMED_BYTES = 2**28  # of images that are sent together
 SHARE = 0.25  # of the device's memory that each bank may take; a larger one is streamed
 LOGGED = ("realism", "regularization", "change", "discriminator", "accuracy_refined", "accuracy_real", "stopped")
 
@@ -111,7 +112,10 @@ class Trainer:
         self.history = History(config.history_size, config.batch_size) if config.history_size else None
         self.counters = Counters()
         self._logged = torch.zeros(len(LOGGED), 2, device=device)  # sums and counts
-        length = DRAWN if self.synthetic.held and self.real.held else STREAMED
+        length, banks = DRAWN, (self.synthetic, self.real)
+        if not all(bank.held for bank in banks):
+            an_update = sum(config.batch_size * bank.parts[0][0].nbytes for bank in banks)
+            length = int(np.clip(STREAMED_BYTES // an_update, 1, STREAMED))
         plan = Plan(config, self.synthetic, self.real, self.history, accelerator)
         self._refiner_draws = Draws(plan.of_refiner, length, device)
         self._discriminator_draws = Draws(plan.of_discriminator, length, device)
