@@ -9,6 +9,10 @@ import torch
 
 from simgan import ConfigError, Discriminator, ModelError, Refiner
 from simgan.discriminator import DiscriminatorConfig
+from simgan.preparation.noise import NOISE_MAPS
+from simgan.refiner import RefinerConfig
+from simgan.refining import engine
+from simgan.refining.engine import run_network, run_on_readings
 
 
 @pytest.mark.parametrize(
@@ -36,6 +40,39 @@ def test_a_batch_of_another_shape_is_refused(shape):
 def test_a_residual_refiner_starts_as_the_identity():
     x = torch.randn(2, 1, 35, 55)
     assert torch.equal(Refiner.from_preset("eyes")(x, equalized=True), x)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_folded_network_refines_a_part_as_within_the_whole(channels, monkeypatch):
+    torch.manual_seed(0)
+    config = RefinerConfig("images", channels=channels, width=8, blocks=2, fold=2, padding="reflect")
+    refiner, x = Refiner(config).eval(), torch.rand(1, channels, 101, 43)
+    whole = refiner(x)
+    monkeypatch.setattr(engine, "STRIP", 800)
+    assert torch.allclose(run_network(refiner, x), whole.clamp(-1, 1), atol=1e-6)
+    x.requires_grad_()
+    refiner(x)[0, 0, 50, 20].backward()
+    seen = torch.nonzero(x.grad.abs().sum((0, 1)).amax(1))[:, 0]
+    assert config.reach - 2 <= (seen - 50).abs().max() <= config.reach
+
+
+def test_a_folded_network_of_depth_runs_on_the_readings_alone():
+    torch.manual_seed(0)
+    refiner = Refiner(RefinerConfig("hands", width=8, blocks=1, fold=2, predict_residual=True, padding="reflect"))
+    torch.nn.init.normal_(refiner.head.weight, 0, 0.1)
+    x = torch.ones(2, 1, 91, 83)
+    x[0, :, 31:48, 20:31], x[1, :, 3:77, 50:81] = 0.3, torch.rand(74, 31)
+    assert torch.allclose(run_on_readings(refiner, x, 1.0), refiner(x).clamp(-1, 1), atol=1e-6)
+
+
+def test_a_folded_network_of_colour_starts_from_a_grey_one(tmp_path):
+    settings = {"width": 8, "blocks": 1, "fold": 2, "noise": True}
+    grey = Refiner(RefinerConfig("images", **settings))
+    grey.save_pretrained(tmp_path)
+    colour = Refiner(RefinerConfig("images", channels=3, noise=True)).start_from(tmp_path)
+    x = torch.rand(1, 1 + NOISE_MAPS, 20, 20)
+    three = torch.cat([x[:, :1].expand(-1, 3, -1, -1), x[:, 1:]], 1)
+    assert torch.allclose(colour.convolve(three), grey.convolve(x).expand(-1, 3, -1, -1), atol=1e-6)
 
 
 def test_local_discriminator_decides_a_patch_and_global_an_image():
