@@ -237,6 +237,12 @@ def known_mean(values: Floats) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
+def known_quantile(values: Floats, share: float) -> float:
+    """Return the quantile of the values (N,) that are finite, at a share in [0, 1]; NaN where none is."""
+    known = values[np.isfinite(values)]
+    return float(np.quantile(known, share)) if len(known) else float("nan")
+
+
 def _figures(rows: Floats) -> list[float]:
     """Return median, 90th percentile and trimmed mean of rows that were measured, and the means of further columns."""
     measured = rows[np.isfinite(rows[:, 0])]
