@@ -132,6 +132,11 @@ def test_edges_are_left_in_other_colours_and_fall_with_their_contrast(images):
     assert left[1] > 0.8 and left[2] == pytest.approx(0.55, abs=0.05) and abs(left[4]) < 0.05
 
 
+def test_where_half_of_the_contrast_is_enough_only_what_fades_further_is_told(images):
+    left = [edges_left(images, contrast(images, share), enough=0.5).mean() for share in (0.6, 0.3, 0)]
+    assert left[0] > 0.97 and left[1] == pytest.approx(0.88, abs=0.03) and abs(left[2]) < 0.05
+
+
 def test_a_part_that_moves_or_fades_is_measured_where_it_is_labelled():
     """A plate on a texture: the plate moves or fades, and what is around it stays."""
     before = textures(6) // 4

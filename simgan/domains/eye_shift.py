@@ -17,6 +17,7 @@ from simgan.measures.statistics import Floats
 
 PARTS = ("pupil", "iris", "lids")  # columns of labels
 FAR = 3.0  # px at 55 px width
+CONTRAST = 0.5  # share of it that is enough: real light and sharpness alone leave edges 60 % of theirs
 FINDER = (
     "No label tells where pupil, iris and lids are, so the shift is that of the iris, by a finder with errors of its "
     "own: in unrefined renders of `simulator:eyes`, whose irises are known, 0.5 px in the median, and more than 3 px "
@@ -36,13 +37,13 @@ def eye_shift(before: Images, after: Images, labels: Mapping[str, Sequence[Any]]
 
 
 def eye_edges_left(before: Images, after: Images, labels: Mapping[str, Sequence[Any]]) -> Floats:
-    """Return `edges_left` of pupil, iris or lids, (N,), of which least is left; NaN in images without such labels.
+    """Return `edges_left` of pupil, iris or lids, whichever is least, (N,); NaN in images without such labels.
 
     One part alone: a pupil that is gone would hardly show among the edges of iris and lids.
     """
     points = [points for part in PARTS if (points := _points(labels, (part,)))]
     none = np.full(len(before), np.nan)
-    return np.fmin.reduce([none, *(edges_left(before, after, of_part) for of_part in points)])
+    return np.fmin.reduce([none, *(edges_left(before, after, of_part, enough=CONTRAST) for of_part in points)])
 
 
 def measure_eye_shift(before: Images, after: Images, labels: Mapping[str, Sequence[Any]], *, seed: int = 0) -> Shift:

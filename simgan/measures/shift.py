@@ -91,19 +91,20 @@ def flow_shift(before: Array, after: Array, labels: Mapping[str, Any] | None = N
     return found
 
 
-def edges_left(before: Array, after: Array, labels: Mapping[str, Any] | None = None) -> Floats:
+def edges_left(before: Array, after: Array, labels: Mapping[str, Any] | None = None, *, enough: float = 1.0) -> Floats:
     """Return how much is left of the edges that `flow_shift` measures, (N,) in [−1, 1]; NaN where there are none.
 
     It is the mean over edges of the correlation of a window's gradients with those at the same place after refining,
     times 2r / (1 + r²) where their contrast fell to the share r. So it is 1 for what is untouched, and stays above 0.8
     in other colours or half of the contrast. At a contrast of 30 % it is 0.55, and about 0 where an edge is gone or has
-    moved by more than 2 px. Flow cannot see what has faded.
+    moved by more than 2 px. Flow cannot see what has faded. Where refiners change light and sharpness anyway, a share
+    of the contrast may be `enough`: r is 1 from there on, and r / `enough` below.
     """
     found = np.full(len(before), np.nan)
     for place, (first, second, edges) in enumerate(_at_edges(before, after, labels)):
         if edges.any():
             correlation, contrast = (values[edges] for values in _correlation(first, second))
-            share = np.minimum(contrast, 1)
+            share = np.minimum(contrast / enough, 1)
             found[place] = (correlation * 2 * share / (1 + share**2)).mean()
     return found
 
