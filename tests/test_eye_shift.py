@@ -66,6 +66,8 @@ def test_without_labels_the_finder_measures_and_tells_its_error():
     unknown = {part: [None] * len(IMAGES) for part in PARTS}
     assert not find("eyes").is_labelled(unknown) and find("eyes").is_labelled(POINTS)
     assert np.isnan(eye_edges_left(IMAGES, IMAGES, unknown)).all()
+    words = find("eyes").words
+    assert words.beside({"shift_labelled": 1.0}) == "" and words.beside({"shift": 0.5}) == FINDER
     shift = measure_eye_shift(IMAGES, IMAGES, unknown)
     assert shift.moved == "iris" and shift.note.startswith(FINDER)
     assert [one.name for one in shift.further] == ["mean", "beyond 3 px"]

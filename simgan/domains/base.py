@@ -121,6 +121,10 @@ class Words:
     scale: float = 1
     sign: str = ""
 
+    def beside(self, record: Mapping[str, Any]) -> str:
+        """Return what must be said beside the shift of a record of training, "" where it was measured at labels."""
+        return self.unlabelled if record.get("shift_labelled", 0) < 1 else ""
+
     @property
     def records(self) -> str:
         """The file in a model's folder that holds what networks trained on its images reached; "" without a task."""
