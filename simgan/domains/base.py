@@ -106,6 +106,8 @@ class Words:
     where: str = "px"  # the unit, where it needs more words
     shift: str = "90th percentile of an image, mean without the worst 5 %"  # what the figure `shift` is
     short: str = "90th percentile"  # the same, in a legend
+    middle: str = "median"  # what the figure `shift_median` is
+    left: str = "edges left (local correlation and contrast)"  # what the figure `edges_left` is
     missed: str = "No optical flow was found"  # what is so in the share `shift_failed` of pairs
     unlabelled: str = ""  # how the measure is another, and errs, where no label says where the parts are
     paper: str = "Median and percentile are over edges, those that are labelled if any are, by dense optical flow."

@@ -67,7 +67,7 @@ def measure(trainer: Trainer, sheet: Path) -> Record:
         shifts.append(summarize(shift := domain.shift(*pair, labels)))
         labelled.append(domain.is_labelled(labels))
         if labelled[-1]:  # other measures than those at labels err far in single images
-            single.append(np.fmax.reduce(shift[:, 0]))
+            single.append(np.fmax.reduce(shift[:, 1]))
         if domain.edges_left:
             rest = domain.edges_left(*pair, labels)
             left.append((known_mean(rest), known_quantile(rest, 1 - KEPT)))
