@@ -54,10 +54,10 @@ def eye_edges_left(
 def measure_eye_shift(before: Images, after: Images, labels: Mapping[str, Sequence[Any]], *, seed: int = 0) -> Shift:
     """Measure how far labelled parts (without labels: irises) moved, of N ≥ 2 images, also by gaze and person.
 
-    The median is that of the iris, other figures are of the part that moved most. An iris has faded where less than
-    60 % of it or its pupil is left. The repeatability is the median of what the measure errs by where the first image
-    is blurred a little (σ 0.6 px) and gets noise (σ 4 of 255) instead of being refined. `ImageError` where images or
-    labels do not fit.
+    The median is that of the iris, other figures are of the part that moved most. An iris has faded, or changed its
+    tones, where less than 60 % of it or its pupil is left. A second iris beside it is not seen. The repeatability is
+    the median of what the measure errs by where the first image is blurred a little (σ 0.6 px) and gets noise (σ 4 of
+    255) instead of being refined. `ImageError` where images or labels do not fit.
     """
     import cv2
 
@@ -72,7 +72,7 @@ def measure_eye_shift(before: Images, after: Images, labels: Mapping[str, Sequen
     of_edges = {
         "edges left": (left, 100, 1, " %"),
         "below 60 % left": (_share(left < LEFT, left), 100, 1, " %"),
-        "irises faded": (_share(faded < LEFT, faded), irises, 0, f" of {irises}"),
+        "irises faded or changed": (_share(faded < LEFT, faded), irises, 0, f" of {irises}"),
     }
     return measure_shift(
         distances,
@@ -88,7 +88,8 @@ def measure_eye_shift(before: Images, after: Images, labels: Mapping[str, Sequen
         repeatability=float(np.nanmedian(errors)) if np.isfinite(errors).any() else float("nan"),
         note=(
             "The median is that of the iris, the other shifts are of the part that moved most. Edges left are those of "
-            "the part of which least is left. An iris has faded where less than 60 % of it or its pupil is left. "
+            "the part of which least is left. An iris has faded or changed where less than 60 % of it or its pupil is "
+            "left. "
             if labelled
             else f"{FINDER} "
         )

@@ -26,7 +26,7 @@ _WINDOW = 7  # px: what is compared about a place
 _RETURN = 0.5  # px: how far forward and backward flow may disagree
 _ALIKE = 0.5  # correlation with what lies where the flow leads
 _EDGES = 0.25  # share of the places that count, the steepest ones
-_STEEP = 2.0  # levels (or mm of depth) a px: what is flatter is no edge
+_STEEP = 2.0  # levels (or mm of depth) a px, or of deviation: what is flatter is no edge
 _LEAST = 0.3  # share of the edges that must agree; else an image cannot be measured
 
 Single = NDArray[np.float32]
@@ -82,7 +82,7 @@ def flow_shift(before: Array, after: Array, labels: Mapping[str, Any] | None = N
 
 
 def part_shift(before: Array, after: Array, labels: Mapping[str, Any] | None = None) -> Floats:
-    """Return how far what labels mark moved as a whole, in px: (N,), the length of the median flow; NaN as `flow_shift`.
+    """Return how far what labels mark moved as a whole, in px, (N,): the length of the median flow, else NaN.
 
     Flow at a single edge errs where light, sharpness or noise change, and errors to all sides cancel out. Images and
     labels are those of `flow_shift`, and known shifts are found as well.
@@ -103,14 +103,14 @@ def edges_left(before: Array, after: Array, labels: Mapping[str, Any] | None = N
     found = np.full(len(before), np.nan)
     for place, (first, second, edges) in enumerate(_at_edges(before, after, labels)):
         if edges.any():
-            correlation, contrast = (values[edges] for values in _correlation(first, second))
-            share = np.minimum(contrast, 1)
+            correlation, contrast, rest = (values[edges] for values in _correlation(first, second))
+            share = np.minimum(rest / contrast, 1)
             found[place] = (correlation * 2 * share / (1 + share**2)).mean()
     return found
 
 
 def likeness(before: Array, after: Array, labels: Mapping[str, Any] | None = None) -> Floats:
-    """Return how alike what labels mark looks, (N,) in [−1, 1]; NaN where they mark nothing in an image.
+    """Return how alike what labels mark looks, (N,) in [−1, 1]; NaN where they mark nothing, or what has no contrast.
 
     It is the mean over what is marked of the correlation of the values in a window of 7 px with those at the same place
     after refining, both blurred a little. Unlike gradients, they hardly change with sharpness and noise, and contrast
@@ -118,10 +118,12 @@ def likeness(before: Array, after: Array, labels: Mapping[str, Any] | None = Non
     """
     found = np.full(len(before), np.nan)
     for place, (first, second, area) in enumerate(_pairs(before, after, labels)):
-        correlation = _correlation(_enlarged(first), _enlarged(second))[0]
-        marked = np.full(correlation.shape[:2], True) if area is None else _enlarged_area(area)
-        if marked.any():
-            found[place] = correlation[marked].mean()
+        correlation, contrast, _ = _correlation(_enlarged(first), _enlarged(second))
+        known = contrast >= _STEEP
+        if area is not None:
+            known[~_enlarged_area(area)] = False
+        if known.any():
+            found[place] = correlation[known].mean()
     return found
 
 
@@ -151,7 +153,7 @@ def _at_edges(
         steep = _steepness(first)
         edges = steep >= _STEEP
         if area is not None:  # and a pixel beyond, as a border lies between two pixels
-            edges &= _enlarged_area(cv2.dilate(area, np.ones((3, 3), np.uint8)))
+            edges &= _enlarged_area(cv2.dilate(area, np.ones((3, 3), np.uint8)).astype(np.float32, copy=False))
         if edges.any():
             considered = steep if area is None else steep[edges]
             edges &= steep >= np.quantile(considered, 1 - _EDGES)
@@ -217,19 +219,19 @@ def _standardized(steepness: Single) -> NDArray[np.uint8]:
     return np.clip(100 + 50 * away / deviation, 0, 255).astype(np.uint8)
 
 
-def _correlation(first: Array, second: Array) -> tuple[Single, Single]:
-    """Return the correlation of both in the window about each place, and the second's deviation over the first's."""
+def _correlation(first: Array, second: Array) -> tuple[Single, Single, Single]:
+    """Return the correlation of both in the window about each place, and the standard deviation of each there."""
     import cv2
 
     window = (_WINDOW * _ENLARGE, _WINDOW * _ENLARGE)
     one, other = first.astype(np.float32), second.astype(np.float32)
     mean, other_mean = cv2.blur(one, window), cv2.blur(other, window)
-    variance, other_variance = (
-        np.maximum(cv2.blur(values * values, window) - middle**2, 1e-3)
+    deviation, other_deviation = (
+        np.sqrt(np.maximum(cv2.blur(values * values, window) - middle**2, 1e-3))
         for values, middle in ((one, mean), (other, other_mean))
     )
     both = cv2.blur(one * other, window) - mean * other_mean
-    return np.clip(both / np.sqrt(variance * other_variance), -1, 1), np.sqrt(other_variance / variance)
+    return np.clip(both / (deviation * other_deviation), -1, 1), deviation, other_deviation
 
 
 def measure_shift(

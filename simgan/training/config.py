@@ -95,7 +95,7 @@ class TrainingConfig:
     """Bound on the mean annotation shift (worst 5 % left out), in the domain's unit; 1.1 px is the paper's figure."""
     max_median_shift: float = 0.4  # Bound on the median annotation shift, in the same unit.
     max_single_shift: float | None = None
-    """Bound on the median of every single image, in the same unit, where labels tell what to measure; default: none."""
+    """Bound on the shift of every single image, in the same unit, where labels tell what to measure; default: none."""
     max_faded: float = 0.3  # Bound on how much of the edges may fade, on average, where that is measured.
     max_faded_95: float | None = None  # Bound on how much of them may fade in 95 % of the images; default: none.
 
