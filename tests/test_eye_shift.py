@@ -50,7 +50,7 @@ def test_lids_that_move_are_the_part_that_moved_most():
     lower = np.stack([np.concatenate([one[:1], one[:-1]]) for one in IMAGES])
     iris = np.hypot(*(np.mgrid[:35, :55] - LABELS["pupil"][:, ::-1, None, None]).swapaxes(0, 1)) < 11
     iris, most = np.nanmedian(eye_shift(IMAGES, np.where(iris, IMAGES, lower), POINTS), 0)
-    assert iris < 0.4 and most == pytest.approx(1, abs=0.1)
+    assert iris < 0.3 and 0.5 < most < 1
 
 
 def test_photographs_of_the_same_scenes_and_faces_are_within_the_bounds():

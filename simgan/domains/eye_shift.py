@@ -15,7 +15,7 @@ from simgan.measures.realism import grey
 from simgan.measures.shift import Shift, likeness, measure_shift, part_shift
 from simgan.measures.statistics import Floats
 
-IRIS, LIDS = ("pupil", "iris"), ("lids",)  # columns of the labels of a part
+PUPIL, IRIS, LIDS = ("pupil",), ("pupil", "iris"), ("lids",)  # columns of the labels of a part
 FAR = 3.0  # px at 55 px width
 LEFT = 0.6  # of an edge that is still there: photographs of the scenes that were rendered have as much in 96 %
 FINDER = (
@@ -39,14 +39,17 @@ def eye_shift(before: Images, after: Images, labels: Mapping[str, Sequence[Any]]
 
 
 def eye_edges_left(
-    before: Images, after: Images, labels: Mapping[str, Sequence[Any]], columns: Sequence[str] = (*IRIS, *LIDS)
+    before: Images,
+    after: Images,
+    labels: Mapping[str, Sequence[Any]],
+    parts: Sequence[Sequence[str]] = (PUPIL, IRIS, LIDS),
 ) -> Floats:
     """Return how much is left about the points of pupil, iris or lids, whichever is least, (N,) in [−1, 1].
 
-    By `likeness`; NaN in images without such labels. A pupil that is gone would hardly show among the edges of iris and
-    lids, so each column counts by itself.
+    By `likeness`; NaN in images without such labels. A pupil that is gone would hardly show among the edges of the
+    iris, so it counts by itself, too.
     """
-    points = [points for column in columns if (points := _points(labels, (column,)))]
+    points = [points for columns in parts if (points := _points(labels, columns))]
     none = np.full(len(before), np.nan)
     return np.fmin.reduce([none, *(likeness(before, after, of_part) for of_part in points)])
 
@@ -62,7 +65,7 @@ def measure_eye_shift(before: Images, after: Images, labels: Mapping[str, Sequen
     import cv2
 
     distances, left = eye_shift(before, after, labels), eye_edges_left(before, after, labels)
-    faded = eye_edges_left(before, after, labels, IRIS)
+    faded = eye_edges_left(before, after, labels, (PUPIL, IRIS))
     noise = np.random.default_rng(seed).normal(0, 4, before.shape[:3])
     blurred = np.stack([cv2.GaussianBlur(image, (0, 0), 0.6) for image in grey(before)]).astype(np.float32)
     disturbed = np.clip(blurred + noise, 0, 255).round().astype(np.uint8)
