@@ -32,11 +32,12 @@ PIXELS = 200_000  # of the images on a sheet
 UNSEEN = 7  # seed of renders that no training has used: it takes 1 and 2
 
 
-def held_out(refiner: Refiner, source: str, share: float) -> np.ndarray:
-    """Return the images of a source that training held out, evenly spread, as the refiner sees them."""
-    crops = Crops(hold_out(load(source), share)[1])
-    chosen = np.linspace(0, len(crops) - 1, min(MOST, len(crops))).astype(int)
-    return np.stack([equalize(image) if refiner.config.equalize else image for image in crops[chosen]])
+def held_out(refiner: Refiner, domain: Domain, source: str, share: float) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return images of a source that training held out, evenly spread, as the refiner sees them, and their labels."""
+    data = hold_out(load(source), share)[1]
+    data = data.select(np.linspace(0, len(data) - 1, min(MOST, len(data))).astype(int))
+    images = np.stack([equalize(image) if refiner.config.equalize else image for image in Crops(data)[:]])
+    return images, {name: data[name][:] for name in domain.measured if name in data.column_names}
 
 
 def unseen(domain: Domain, source: str) -> np.ndarray:
@@ -60,15 +61,15 @@ def measure(
     """Measure each synthetic source, refined, against all real ones, by the measures of the domain."""
     depth = refiner.codec.is_depth
 
-    def read(source: str) -> np.ndarray:
-        return unseen(domain, source) if depth else held_out(refiner, source, share)
+    def read(source: str) -> tuple[np.ndarray, dict[str, Any]]:
+        return (unseen(domain, source), {}) if depth else held_out(refiner, domain, source, share)
 
-    target = mixture([read(source) for source in real])
+    target = mixture([read(source)[0] for source in real])
     rows = []
     for name, source in sources.items():
-        before = read(source)
+        before, labels = read(source)
         after = np.stack(refiner.refine(list(before)))
-        realism, shift = domain.measure_realism(after, target, before), domain.measure_shift(before, after, {})
+        realism, shift = domain.measure_realism(after, target, before), domain.measure_shift(before, after, labels)
         rows.append({"source": name, "count": len(before), "real": len(target), "realism": realism, "shift": shift})
     return rows
 

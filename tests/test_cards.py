@@ -83,7 +83,7 @@ def test_a_model_without_records_says_of_each_figure_that_it_is_missing(tmp_path
     assert card.data.license == "unknown"
     for told in (
         "| realism: patch distance to real × 1000 | not in this model's records | not in this model's records |",
-        "| median | not in this model's records |",
+        "| median of the iris | not in this model's records |",
         "Share of the gap closed: not in this model's records",
         "Gaze error: not measured",
         "There is no sample sheet",

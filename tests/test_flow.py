@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from simgan import ImageError
-from simgan.measures.shift import edges_left, flow_shift
+from simgan.measures.shift import edges_left, flow_shift, likeness, part_shift
 from simgan.simulators.eyes import renders as eyes
 
 
@@ -132,6 +132,22 @@ def test_edges_are_left_in_other_colours_and_fall_with_their_contrast(images):
     assert left[1] > 0.8 and left[2] == pytest.approx(0.55, abs=0.05) and abs(left[4]) < 0.05
 
 
+@pytest.mark.parametrize("pixels", [0.0, 0.5, 1.0, 2.0])
+def test_a_part_moves_as_a_whole_in_other_light_blur_and_noise(images, pixels):
+    after = moved(images, pixels)
+    found = [part_shift(images, change(after)) for change in CHANGES]
+    assert np.nanmean(np.abs(np.array(found) - pixels)) <= 0.1 and np.isnan(found).mean() <= 0.15
+
+
+def test_looks_are_alike_in_other_light_blur_and_noise_but_not_inverted_or_elsewhere(images):
+    assert np.allclose(likeness(images, images), 1, atol=1e-3)
+    assert min(likeness(images, change(images)).mean() for change in (gamma, dim, blur, disturb)) > 0.9
+    assert likeness(images, 255 - images).max() < -0.9
+    assert (
+        abs(likeness(images, np.roll(images, 1, 0)).mean()) < 0.3 and np.abs(likeness(images, 0 * images)).max() < 0.01
+    )
+
+
 def test_a_part_that_moves_or_fades_is_measured_where_it_is_labelled():
     """A plate on a texture: the plate moves or fades, and what is around it stays."""
     before = textures(6) // 4
@@ -151,15 +167,16 @@ def test_a_part_that_moves_or_fades_is_measured_where_it_is_labelled():
     faded = before.copy()
     faded[plate] = (textures(6) // 4)[plate]
     assert np.isnan(flow_shift(before, faded, box)).all()
-    assert np.abs(edges_left(before, faded, box)).max() < 0.5
-    assert edges_left(before, faded, still).min() > 0.95
+    assert max(np.abs(edges_left(before, faded, box)).max(), np.abs(likeness(before, faded, box)).max()) < 0.5
+    assert min(edges_left(before, faded, still).min(), likeness(before, faded, still).min()) > 0.95
 
 
 def test_an_image_where_nothing_is_labelled_is_not_measured():
     images = textures(3)
     boxes = {"boxes": [[[10, 10, 50, 50]], [], None]}
     assert np.isfinite(flow_shift(images, images, boxes)[:, 0]).tolist() == [True, False, False]
-    assert np.isfinite(edges_left(images, images, boxes)).tolist() == [True, False, False]
+    for measure in (edges_left, part_shift, likeness):
+        assert np.isfinite(measure(images, images, boxes)).tolist() == [True, False, False]
     assert np.isfinite(flow_shift(images, images, {"boxes": [None] * 3, "yaw": [1.0] * 3})).all()
 
 

@@ -185,7 +185,7 @@ def test_windows_are_parts_of_their_image_and_those_of_one_are_held_out_together
 
 def test_bricks_are_no_eyes(tmp_path):
     things = folder(tmp_path / "things", texture(40, (64, 64)))
-    with pytest.raises(SourceError, match=r"things shows no eye crops: the iris is found in \d+% of its images"):
+    with pytest.raises(SourceError, match=r"things shows no eye crops: \d+% of its images look like such"):
         load(TrainingConfig(preset="eyes", synthetic=("simulator:eyes",), real=(things,), limit=40))
 
 
@@ -339,7 +339,7 @@ def test_a_log_that_interrupts_leaves_a_checkpoint_to_go_on_from(tmp_path):
 
 def test_refining_things_with_a_refiner_of_eyes_warns(tmp_path):
     things = folder(tmp_path / "things", texture(10, (55, 35)))
-    with pytest.warns(UserWarning, match="the input shows no eye crops: the iris is found in"):
+    with pytest.warns(UserWarning, match="the input shows no eye crops: "):
         main(["refine", things, str(tmp_path / "out"), "--model", "eyes"])
     crops = folder(tmp_path / "crops", [Image.fromarray(image) for image in eyes.render(range(10))[0]])
     with warnings.catch_warnings():

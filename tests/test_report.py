@@ -158,7 +158,7 @@ def test_realism_and_shift_are_reported_with_what_they_were_measured_on(tmp_path
     assert "Share of the gap closed, of the patch distance: 67 % (50 to 80). Chance is 50 %." in text
     moved = json.loads(shift.read_text())
     assert "shift: `simulator:eyes` refined by `eyes-simulated`, 20 images, seed 5, simgan" in text
-    assert f"| how far the iris moved | |\n|---|---|\n| median | {moved['median']['value']:.2f} px (" in text
+    assert f"| how far the labelled parts moved | |\n|---|---|\n| median | {moved['median']['value']:.2f} px (" in text
     assert f"| not measured | {100 * moved['missed']:.1f} % |" in text
     told = json.loads((tmp_path / "report" / "report.json").read_text())
     assert told["shift"]["shift"]["measured_on"]["step"] == "5423"

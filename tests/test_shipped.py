@@ -9,7 +9,7 @@ from PIL import Image
 
 from simgan import Discriminator, Refiner
 from simgan.data import Crops, hold_out, load
-from simgan.domains.iris import measure_iris_shift
+from simgan.domains.eye_shift import IRIS, LIDS, measure_eye_shift
 from simgan.hub.cards.records import read_records
 from simgan.hub.loading import SHIPPED
 from simgan.images.arrays import equalize
@@ -74,12 +74,14 @@ def test_the_output_is_the_expected_one_everywhere(name):
 
 def test_labels_stay_and_images_change_on_persons_that_training_did_not_see(shared_data):
     source = f"syntheseyes:{shared_data / 'eyes_synthetic' / 'syntheseyes_grey.parquet'}"
-    crops = Crops(hold_out(load(source), 0.2)[1])
-    before = np.stack([equalize(image) for image in crops[np.arange(0, len(crops), 20)]])
+    data = hold_out(load(source), 0.2)[1]
+    data = data.select(range(0, len(data), 20))
+    before = np.stack([equalize(image) for image in Crops(data)[:]])
     after = np.stack(Refiner.from_pretrained("eyes").refine(list(before)))
-    shift = measure_iris_shift(before, after, {})
-    assert shift.trimmed_mean.value <= 1.1
-    assert shift.median.value <= 0.55  # of which the finder's own is 0.17
+    shift = measure_eye_shift(before, after, {name: data[name][:] for name in (*IRIS, *LIDS)})
+    assert shift.trimmed_mean.value <= 0.2 and shift.median.value <= 0.15
+    further = {one.name: one.estimate.value for one in shift.further}
+    assert further["beyond 3 px"] == 0 and further["edges left"] >= 0.85 and further["below 60 % left"] <= 0.01
     assert np.abs(after.astype(int) - before).mean() > 8
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simgan.errors import SourceError
-from simgan.images.marks import COLUMNS, Kind
+from simgan.images.marks import COLUMNS, Kind, is_known
 from simgan.measures.realism import Realism, measure_realism, patch_swd
 from simgan.measures.shift import Shift, edges_left, flow_shift
 from simgan.measures.statistics import Floats
@@ -106,7 +106,10 @@ class Words:
     where: str = "px"  # the unit, where it needs more words
     shift: str = "90th percentile of an image, mean without the worst 5 %"  # what the figure `shift` is
     short: str = "90th percentile"  # the same, in a legend
+    middle: str = "median"  # what the figure `shift_median` is
+    left: str = "edges left (local correlation and contrast)"  # what the figure `edges_left` is
     missed: str = "No optical flow was found"  # what is so in the share `shift_failed` of pairs
+    unlabelled: str = ""  # how the measure is another, and errs, where no label says where the parts are
     paper: str = "Median and percentile are over edges, those that are labelled if any are, by dense optical flow."
     tag: str = "image-to-image"  # of the Hub
     limits: tuple[str, ...] = (
@@ -119,6 +122,10 @@ class Words:
     metric: str = ""
     scale: float = 1
     sign: str = ""
+
+    def beside(self, record: Mapping[str, Any]) -> str:
+        """Return what must be said beside the shift of a record of training, "" where it was measured at labels."""
+        return self.unlabelled if record.get("shift_labelled", 0) < 1 else ""
 
     @property
     def records(self) -> str:
@@ -202,12 +209,17 @@ class Domain:
         """The columns of labels that measures get where a source has them: its own, and those of any kind of image."""
         return tuple(dict.fromkeys((*self.labels, *COLUMNS)))
 
+    def is_labelled(self, labels: Mapping[str, Any]) -> bool:
+        """Return whether labels, by column, say of any image where something in it is."""
+        places = [name for name, label in self.labels.items() if label.in_pixels]
+        return any(is_known(value) for name in (*places, *COLUMNS) for value in labels.get(name, ()))
+
     def check_kind(self, source: str, images: Images) -> None:
         """Raise `SourceError` where stored images of a source are plainly of another kind; a control may be."""
         if self.recognize is None or source.startswith("shuffled:"):
             return
         if (share := self.recognize(images)) < FEWEST:
             raise SourceError(
-                f"{source} shows no {self.words.images}: the {self.words.part} is found in {share:.0%} of its images; "
+                f"{source} shows no {self.words.images}: {share:.0%} of its images look like such; "
                 "for images of another kind there is --preset images, and models trained with it"
             )

@@ -1,4 +1,4 @@
-"""Annotation shift of eyes: how far the iris moves when an image is refined (section 3.1 of the paper).
+"""The iris finder: where an iris is, and how far it moves when an image is refined (section 3.1 of the paper).
 
 The iris is found by its limbus. Circular arcs on both sides of the pupil (Daugman's integro-differential operator,
 1993) give a first place. Edges along rays from there, not up, where the lid covers it, are fitted robustly, and an
@@ -18,7 +18,6 @@ from simgan.domains.base import FEWEST
 from simgan.errors import ImageError, SourceError
 from simgan.images.arrays import to_tensor
 from simgan.measures.realism import grey
-from simgan.measures.shift import Shift, measure_shift
 from simgan.measures.statistics import Floats
 from simgan.preparation.photometry import Photometry
 
@@ -77,43 +76,6 @@ def iris_shift(before: Images, after: Images, labels: Mapping[str, Sequence[Any]
     """Return how far irises moved, in px at 55 px width, (N, 2): an iris is one part, so both columns are the same."""
     distances = iris_distances(before, after, labels)[0] * (WIDTH / before.shape[2])
     return np.stack([distances, distances], 1)
-
-
-def measure_iris_shift(before: Images, after: Images, labels: Mapping[str, Sequence[Any]], *, seed: int = 0) -> Shift:
-    """Measure how far the iris moved between images, N ≥ 2, with their labels by column, also by gaze and person.
-
-    The repeatability is the median of what the finder errs by where the first image is blurred a little (σ 0.6 px) and
-    gets noise (σ 4 of 255) instead of being refined. `ImageError` where images or labels do not fit.
-    """
-    distances, places = iris_distances(before, after, labels)
-    noise = np.random.default_rng(seed).normal(0, 4, before.shape[:3])
-    disturbed = np.clip(_smooth(grey(before), 0.6) + noise, 0, 255).round().astype(np.uint8)
-    errors = np.linalg.norm(iris_centres(disturbed, places) - places, axis=1)[np.isfinite(places[:, 0])]
-    beyond = np.where(np.isfinite(distances), distances > 3, np.nan)
-    return measure_shift(
-        np.stack([distances, distances], 1),
-        labels,
-        moved="iris",
-        unit="px",
-        groups={"gaze": gaze_directions(labels["pitch"], labels["yaw"])} if {"pitch", "yaw"} <= labels.keys() else {},
-        further={"mean": (distances, 1, 2, " px"), "beyond 3 px": (beyond, 100, 1, " %")},
-        repeatability=float(np.nanmedian(errors)) if np.isfinite(errors).any() else float("nan"),
-        note="The paper reports a mean of 1.1 px and a standard deviation of 0.8 px, of 100 pairs marked by hand.",
-        seed=seed,
-    )
-
-
-def gaze_directions(pitch: Sequence[float], yaw: Sequence[float]) -> list[str]:
-    """Return where eyes look in the image: ahead (within 10°), up, down, left, right or unknown. Angles in radians."""
-    up, left = np.degrees(np.column_stack([pitch, yaw]).astype(float)).T
-    rules = {
-        "unknown": ~np.isfinite(up + left),
-        "ahead": np.maximum(np.abs(up), np.abs(left)) <= 10,
-        "up": (np.abs(up) >= np.abs(left)) & (up > 0),
-        "down": np.abs(up) >= np.abs(left),
-        "left": left > 0,
-    }
-    return np.select(list(rules.values()), list(rules), "right").tolist()  # by the first rule that holds
 
 
 def share_of_irises(images: Images) -> float:

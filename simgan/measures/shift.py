@@ -26,7 +26,7 @@ _WINDOW = 7  # px: what is compared about a place
 _RETURN = 0.5  # px: how far forward and backward flow may disagree
 _ALIKE = 0.5  # correlation with what lies where the flow leads
 _EDGES = 0.25  # share of the places that count, the steepest ones
-_STEEP = 2.0  # levels (or mm of depth) a px: what is flatter is no edge
+_STEEP = 2.0  # levels (or mm of depth) a px, or of deviation: what is flatter is no edge
 _LEAST = 0.3  # share of the edges that must agree; else an image cannot be measured
 
 Single = NDArray[np.float32]
@@ -74,21 +74,22 @@ def flow_shift(before: Array, after: Array, labels: Mapping[str, Any] | None = N
     Known shifts are found within 0.1 px up to 2 px, and 0.2 px at 4 px, also under other colours, contrast and noise.
     An image blurred by σ = 1 px seems to have moved by about 0.15 px, and its 90th percentile by 0.3 px.
     """
-    import cv2  # domains name this measure, and the core has no OpenCV
-
-    flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     found = np.full((len(before), 2), np.nan)
-    for row, (*pair, edges) in zip(found, _at_edges(before, after, labels), strict=True):
-        first, second = (_standardized(steepness) for steepness in pair)
-        there, back = flow.calc(first, second, None), flow.calc(second, first, None)
-        across, down = np.meshgrid(*(np.arange(side, dtype=np.float32) for side in first.shape[::-1]))
-        place = across + there[..., 0], down + there[..., 1]
-        returned = there + cv2.remap(back, *place, cv2.INTER_LINEAR)
-        alike = _correlation(first, cv2.remap(second, *place, cv2.INTER_LINEAR))[0] >= _ALIKE
-        agree = edges & alike & (np.linalg.norm(returned, axis=-1) <= _RETURN * _ENLARGE)
-        if agree.sum() > _LEAST * max(edges.sum(), 1):
-            row[:] = np.quantile(np.linalg.norm(there[agree], axis=-1) / _ENLARGE, (0.5, 0.9))
+    for row, vectors in zip(found, _flow(before, after, labels), strict=True):
+        if len(vectors):
+            row[:] = np.quantile(np.linalg.norm(vectors, axis=-1), (0.5, 0.9))
     return found
+
+
+def part_shift(before: Array, after: Array, labels: Mapping[str, Any] | None = None) -> Floats:
+    """Return how far what labels mark moved as a whole, in px, (N,): the length of the median flow, else NaN.
+
+    Flow at a single edge errs where light, sharpness or noise change, and errors to all sides cancel out. Images and
+    labels are those of `flow_shift`, and known shifts are found as well.
+    """
+    return np.array(
+        [np.linalg.norm(np.median(vectors, 0)) if len(vectors) else np.nan for vectors in _flow(before, after, labels)]
+    )
 
 
 def edges_left(before: Array, after: Array, labels: Mapping[str, Any] | None = None) -> Floats:
@@ -102,10 +103,44 @@ def edges_left(before: Array, after: Array, labels: Mapping[str, Any] | None = N
     found = np.full(len(before), np.nan)
     for place, (first, second, edges) in enumerate(_at_edges(before, after, labels)):
         if edges.any():
-            correlation, contrast = (values[edges] for values in _correlation(first, second))
-            share = np.minimum(contrast, 1)
+            correlation, contrast, rest = (values[edges] for values in _correlation(first, second))
+            share = np.minimum(rest / contrast, 1)
             found[place] = (correlation * 2 * share / (1 + share**2)).mean()
     return found
+
+
+def likeness(before: Array, after: Array, labels: Mapping[str, Any] | None = None) -> Floats:
+    """Return how alike what labels mark looks, (N,) in [−1, 1]; NaN where they mark nothing, or what has no contrast.
+
+    It is the mean over what is marked of the correlation of the values in a window of 7 px with those at the same place
+    after refining, both blurred a little. Unlike gradients, they hardly change with sharpness and noise, and contrast
+    does not count. Inverted contrast is −1. Images and labels are those of `flow_shift`.
+    """
+    found = np.full(len(before), np.nan)
+    for place, (first, second, area) in enumerate(_pairs(before, after, labels)):
+        correlation, contrast, _ = _correlation(_enlarged(first), _enlarged(second))
+        known = contrast >= _STEEP
+        if area is not None:
+            known[~_enlarged_area(area)] = False
+        if known.any():
+            found[place] = correlation[known].mean()
+    return found
+
+
+def _flow(before: Array, after: Array, labels: Mapping[str, Any] | None) -> Iterator[Single]:
+    """Yield the flow at the edges of each image where it can be trusted, (E, 2) in px; none where too few agree."""
+    import cv2  # domains name these measures, and the core has no OpenCV
+
+    flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    for *pair, edges in _at_edges(before, after, labels):
+        first, second = (_standardized(steepness) for steepness in pair)
+        there, back = flow.calc(first, second, None), flow.calc(second, first, None)
+        across, down = np.meshgrid(*(np.arange(side, dtype=np.float32) for side in first.shape[::-1]))
+        place = across + there[..., 0], down + there[..., 1]
+        returned = there + cv2.remap(back, *place, cv2.INTER_LINEAR)
+        alike = _correlation(first, cv2.remap(second, *place, cv2.INTER_LINEAR))[0] >= _ALIKE
+        agree = edges & alike & (np.linalg.norm(returned, axis=-1) <= _RETURN * _ENLARGE)
+        yield there[agree & (agree.sum() > _LEAST * max(edges.sum(), 1))] / _ENLARGE
 
 
 def _at_edges(
@@ -114,18 +149,24 @@ def _at_edges(
     """Yield how steep both enlarged images are at each place, (H, W), and where the edges of the first one are."""
     import cv2
 
-    if before.shape != after.shape:
-        raise ImageError(f"pairs of images have one shape, not {before.shape} and {after.shape}")
-    for first, second, area in zip(before, after, _marked(before, labels), strict=True):
+    for first, second, area in _pairs(before, after, labels):
         steep = _steepness(first)
         edges = steep >= _STEEP
         if area is not None:  # and a pixel beyond, as a border lies between two pixels
-            wider = cv2.dilate(area, np.ones((3, 3), np.uint8))
-            edges &= cv2.resize(wider, edges.shape[::-1], interpolation=cv2.INTER_NEAREST) >= 0.5
+            edges &= _enlarged_area(cv2.dilate(area, np.ones((3, 3), np.uint8)).astype(np.float32, copy=False))
         if edges.any():
             considered = steep if area is None else steep[edges]
             edges &= steep >= np.quantile(considered, 1 - _EDGES)
         yield steep, _steepness(second), edges
+
+
+def _pairs(
+    before: Array, after: Array, labels: Mapping[str, Any] | None
+) -> Iterator[tuple[Array, Array, Single | None]]:
+    """Yield each image, the same one refined, and what labels mark in it, as `_marked`."""
+    if before.shape != after.shape:
+        raise ImageError(f"pairs of images have one shape, not {before.shape} and {after.shape}")
+    yield from zip(before, after, _marked(before, labels), strict=True)
 
 
 def _marked(images: Array, labels: Mapping[str, Any] | None) -> Sequence[Single | None]:
@@ -146,12 +187,24 @@ def _marked(images: Array, labels: Mapping[str, Any] | None) -> Sequence[Single 
     return drawn
 
 
+def _enlarged(image: Array) -> Single:
+    """Return it enlarged and without detail that is noise."""
+    import cv2
+
+    large = cv2.resize(image.astype(np.float32), None, fx=_ENLARGE, fy=_ENLARGE, interpolation=cv2.INTER_CUBIC)
+    return cv2.GaussianBlur(large, (0, 0), _BLUR * _ENLARGE).astype(np.float32, copy=False)
+
+
+def _enlarged_area(area: Single) -> NDArray[np.bool_]:
+    """Return which places of the enlarged image are at least half marked."""
+    return area.repeat(_ENLARGE, 0).repeat(_ENLARGE, 1) >= 0.5
+
+
 def _steepness(image: Array) -> Single:
     """Return the length of the gradient of all channels of the enlarged image, (H, W), in levels a px."""
     import cv2
 
-    large = cv2.resize(image.astype(np.float32), None, fx=_ENLARGE, fy=_ENLARGE, interpolation=cv2.INTER_CUBIC)
-    large = cv2.GaussianBlur(large, (0, 0), _BLUR * _ENLARGE)
+    large = _enlarged(image)
     slopes = np.stack([cv2.Sobel(large, cv2.CV_32F, *order, scale=_ENLARGE / 8) for order in ((1, 0), (0, 1))])
     steepness: Single = np.sqrt((slopes**2).reshape(2, *large.shape[:2], -1).sum((0, 3)))
     return steepness
@@ -166,19 +219,19 @@ def _standardized(steepness: Single) -> NDArray[np.uint8]:
     return np.clip(100 + 50 * away / deviation, 0, 255).astype(np.uint8)
 
 
-def _correlation(first: Array, second: Array) -> tuple[Single, Single]:
-    """Return the correlation of both in the window about each place, and the second's deviation over the first's."""
+def _correlation(first: Array, second: Array) -> tuple[Single, Single, Single]:
+    """Return the correlation of both in the window about each place, and the standard deviation of each there."""
     import cv2
 
     window = (_WINDOW * _ENLARGE, _WINDOW * _ENLARGE)
     one, other = first.astype(np.float32), second.astype(np.float32)
     mean, other_mean = cv2.blur(one, window), cv2.blur(other, window)
-    variance, other_variance = (
-        np.maximum(cv2.blur(values * values, window) - middle**2, 1e-3)
+    deviation, other_deviation = (
+        np.sqrt(np.maximum(cv2.blur(values * values, window) - middle**2, 1e-3))
         for values, middle in ((one, mean), (other, other_mean))
     )
     both = cv2.blur(one * other, window) - mean * other_mean
-    return np.clip(both / np.sqrt(variance * other_variance), -1, 1), np.sqrt(other_variance / variance)
+    return np.clip(both / (deviation * other_deviation), -1, 1), deviation, other_deviation
 
 
 def measure_shift(
@@ -235,6 +288,12 @@ def known_mean(values: Floats) -> float:
     """Return the mean of the values (N,) that are finite; NaN where none is."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else float("nan")
+
+
+def known_quantile(values: Floats, share: float) -> float:
+    """Return the quantile of the values (N,) that are finite, at a share in [0, 1]; NaN where none is."""
+    known = values[np.isfinite(values)]
+    return float(np.quantile(known, share)) if len(known) else float("nan")
 
 
 def _figures(rows: Floats) -> list[float]:

@@ -28,6 +28,7 @@ _RULES: tuple[tuple[str, Callable[[Any], object], str], ...] = (
     ("seed refiner_warm_up discriminator_warm_up history_size push_every", lambda n: n >= 0, "at least 0"),
     ("regularization_weight label_weight gradient_penalty max_grad_norm", lambda x: x >= 0, "at least 0"),
     ("learning_rate max_shift max_median_shift max_faded", lambda x: 0 < x < math.inf, "greater than 0"),
+    ("max_single_shift max_faded_95", lambda x: x is None or 0 < x < math.inf, "greater than 0"),
     ("holdout", lambda share: 0 < share < 1, "a share between 0 and 1"),
     ("decay", lambda share: 0 <= share <= 1, "in [0, 1]"),
     ("ema_decay", lambda share: 0 <= share < 1, "in [0, 1)"),
@@ -93,7 +94,10 @@ class TrainingConfig:
     max_shift: float = 1.1
     """Bound on the mean annotation shift (worst 5 % left out), in the domain's unit; 1.1 px is the paper's figure."""
     max_median_shift: float = 0.4  # Bound on the median annotation shift, in the same unit.
-    max_faded: float = 0.3  # Bound on how much of the edges may fade, where that is measured.
+    max_single_shift: float | None = None
+    """Bound on the shift of every single image, in the same unit, where labels tell what to measure; default: none."""
+    max_faded: float = 0.3  # Bound on how much of the edges may fade, on average, where that is measured.
+    max_faded_95: float | None = None  # Bound on how much of them may fade in 95 % of the images; default: none.
 
     learning_rate: float = 4e-4  # Of both networks (Adam).
     betas: tuple[float, float] = (0.5, 0.999)  # Of Adam; 0.5 as in DCGAN (Radford et al. 2016).

@@ -15,7 +15,7 @@ from torch import Tensor
 from simgan.domains.base import Floats, Images
 from simgan.images.arrays import equalize_images, to_array, to_tensor
 from simgan.images.codecs import Codec
-from simgan.measures.shift import known_mean, trimmed_mean
+from simgan.measures.shift import KEPT, known_mean, known_quantile, trimmed_mean
 from simgan.training.data import depths_of
 from simgan.training.selection import Record
 from simgan.training.step import Trainer
@@ -59,14 +59,18 @@ def measure(trainer: Trainer, sheet: Path) -> Record:
         return depths_of(images) if average.codec.is_depth else images
 
     parts = [slice(k, None, len(synthetic)) for k in range(len(synthetic))]  # of the mixture, by source
-    shifts, left = [], []
+    shifts, single, left, labelled = [], [], [], []
     for part, images, known in zip(parts, synthetic, data.held_out_labels or [{}] * len(parts), strict=True):
         chosen = _evenly(len(images), len(before) // len(parts))
         labels = {name: [values[i] for i in chosen] for name, values in known.items()}
         pair = seen(before[part]), seen(after[part])
-        shifts.append(summarize(domain.shift(*pair, labels)))
+        shifts.append(summarize(shift := domain.shift(*pair, labels)))
+        labelled.append(domain.is_labelled(labels))
+        if labelled[-1]:  # other measures than those at labels err far in single images
+            single.append(np.fmax.reduce(shift[:, 1]))
         if domain.edges_left:
-            left.append(known_mean(domain.edges_left(*pair, labels)))
+            rest = domain.edges_left(*pair, labels)
+            left.append((known_mean(rest), known_quantile(rest, 1 - KEPT)))
     halves = [_mixed([images[k::2] for images in real_sources], MEASURED // 2) for k in (0, 1)]
     shown = np.linspace(0, len(before) - 1, min(12, len(before))).astype(int)
     write_sheet(sheet, seen(before[shown]), seen(after[shown]), maps[0][shown], average.codec)
@@ -78,7 +82,9 @@ def measure(trainer: Trainer, sheet: Path) -> Record:
         "shift": float(np.max([shift.trimmed_mean for shift in shifts])),
         "shift_median": float(np.max([shift.median for shift in shifts])),
         "shift_failed": float(np.mean([shift.failed for shift in shifts])),
-        **({"edges_left": float(np.min(left))} if left else {}),
+        "shift_labelled": float(np.mean(labelled)),
+        **({"shift_single": float(np.max(single))} if single else {}),
+        **(dict(zip(("edges_left", "edges_left_95"), np.min(left, axis=0).tolist(), strict=True)) if left else {}),
         "accuracy_refined": float((maps[0].mean((1, 2)) < 0.5).mean()),
         "accuracy_real": float((maps[1].mean((1, 2)) >= 0.5).mean()),
         "map_spread": float(np.concatenate([m.ravel() for m in maps]).std()),

@@ -116,7 +116,7 @@ class Run:
             f"\nBest refiner: step {best['step']}, patch distance {best['realism']:.4f} "
             f"(untouched {best['realism_raw']:.4f}, between real images {best['realism_floor']:.4f}), "
             f"{words.part} moved {best['shift']:.2f} {words.unit} ({words.short}), {best['shift_median']:.2f} "
-            f"{words.unit} in the median{left}.\n"
+            f"{words.unit} ({words.middle}){left}. {words.beside(best)}\n"
             f"It is in {self.config.output}; its sample sheets are in {self.config.output / 'samples'}.\n"
             f'Next: python -c "from simgan import Refiner; '
             f"Refiner.from_pretrained('{self.config.output}').refine('IMAGE.png').save('refined.png')\""

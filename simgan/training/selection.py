@@ -18,9 +18,18 @@ Record = dict[str, Any]
 
 def excess(record: Record, config: TrainingConfig) -> float:
     """Return shift, or fading of edges, as a share of its bound: at most 1 is allowed; NaN if it was not measured."""
-    shift = max(record["shift"] / config.max_shift, record["shift_median"] / config.max_median_shift)
-    faded = 1 - record.get("edges_left", 1.0)  # of domains that measure it
-    return max(shift, faded / config.max_faded) if np.isfinite(shift) and np.isfinite(faded) else shift
+    shifts = (
+        (record["shift"], config.max_shift),
+        (record["shift_median"], config.max_median_shift),
+        (record.get("shift_single", 0.0), config.max_single_shift),
+    )
+    edges = (  # of domains that measure them
+        (record.get("edges_left", 1.0), config.max_faded),
+        (record.get("edges_left_95", 1.0), config.max_faded_95),
+    )
+    shift = float(np.max([value / bound for value, bound in shifts if bound]))
+    faded = float(np.max([(1 - left) / bound for left, bound in edges if bound]))
+    return max(shift, faded) if np.isfinite(shift) and np.isfinite(faded) else shift
 
 
 def best(records: Sequence[Record], config: TrainingConfig) -> Record:

@@ -67,6 +67,7 @@ def as_report(
         "floor": unseen.floor,
         "moved": f"{words.part} moved, {words.unit}",
         "shift_is": words.shift,
+        "median_is": words.middle,
         "bounds": {"shift": recipe.max_shift, "shift_median": recipe.max_median_shift},
         "variants": variants,
     }

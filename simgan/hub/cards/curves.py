@@ -29,8 +29,8 @@ def draw_curves(records: Records) -> bytes | None:
     line(realism, "realism_floor", "real to real (floor)", 1000, color=GREEN, linestyle=":")
     realism.set_ylabel("patch distance to real × 1000", fontsize=8)
     line(shift, "shift", words.short, 1, color=BLUE, marker="o")
-    line(shift, "shift_median", "median", 1, color=ORANGE, marker="s")
-    bounds = (("max_shift", words.short, BLUE, "--"), ("max_median_shift", "median", ORANGE, "-."))
+    line(shift, "shift_median", words.middle, 1, color=ORANGE, marker="s")
+    bounds = (("max_shift", words.short, BLUE, "--"), ("max_median_shift", words.middle, ORANGE, "-."))
     for key, label, colour, style in bounds:
         if records.settings.get(key) is not None:
             shift.axhline(records.settings[key], label=f"bound: {label}", color=colour, linestyle=style, linewidth=0.9)

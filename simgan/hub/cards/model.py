@@ -14,7 +14,7 @@ MEASURES = (  # key of a record, metric type, its name, which may take a domain'
     ("realism_raw", "patch-distance-raw", "Patch distance to real images before refining"),
     ("realism_floor", "patch-distance-floor", "Patch distance between real images (floor)"),
     ("shift", "annotation-shift-mean", "Annotation shift: {words.shift}, {words.unit}"),
-    ("shift_median", "annotation-shift-median", "Annotation shift: median, {words.unit}"),
+    ("shift_median", "annotation-shift-median", "Annotation shift: {words.middle}, {words.unit}"),
 )
 
 
