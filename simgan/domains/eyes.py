@@ -6,6 +6,7 @@ from simgan.domains.base import PAPER, PATCHES, Domain, Label, Layer, PointsWeig
 from simgan.domains.iris import WIDTH, find_irises, fit_photometry, iris_shift, measure_iris_shift, share_of_irises
 
 HEIGHT = 35
+PUPIL_DISTANCE = 63.0 * 960 / 600  # px, at the scale of such crops, of the 63 mm between pupils
 
 WHOLE_IMAGE_LAYERS: tuple[Layer, ...] = (
     ("conv", 3, 1, 32),
@@ -62,6 +63,7 @@ LABELS = {
     "gaze": Label((3,), mirror=_FLIP, derive=(("pitch", "yaw"), gaze_direction)),
     "pitch": Label(),
     "yaw": Label(mirror=(-1.0,)),
+    "across": Label(mirror=(-1.0,)),  # a place in an order across a screen, which grows with yaw
     "head_rotation": Label((9,), mirror=tuple(np.outer(_FLIP, _FLIP).ravel())),
     "pupil": Label((2,), in_pixels=True),
     "iris": Label((-1, 2), in_pixels=True),
@@ -70,6 +72,8 @@ LABELS = {
 
 TERMS = {
     "mpiigaze": Terms("MPIIGaze (Zhang et al. 2015)", "cc-by-nc-sa-4.0", "CC BY-NC-SA 4.0: no commercial use"),
+    "bioid": Terms("eyes of the BioID faces (Jesorsky et al. 2001)", "research", "for research"),
+    "webcam": Terms("webcam eyes of students (jatinbhikadiya/eyeGaze)", "unknown", "none named"),
     "syntheseyes": Terms("SynthesEyes (Wood et al. 2015)", "research", "for research"),
     "unityeyes": Terms("UnityEyes (Wood et al. 2016)", "research", "for research"),
 }
