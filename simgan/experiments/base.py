@@ -78,6 +78,8 @@ class Column:
     digits: int = 2
     factor: float = 1
     median: bool = False  # of the first column, over images
+    axis: str = ""  # in figures, where it is the main one of a task of its own; of the first column the experiment's
+    less_is_better: bool = True  # in such figures
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from datasets import Dataset
 
 from simgan.data import Crops, hold_out, load
+from simgan.data.alignment import Alignment, align, mean_of
 from simgan.data.source import pick
 from simgan.domains import IMAGES, find
 from simgan.errors import ConfigError, ImageError
@@ -94,6 +95,14 @@ class Sources:
         count, wanted = len(self.train.images), arm.times * self.experiment.limit
         self._check_count(str(self.experiment.train_real), count, arm.times)
         return self.train.part(pick(count, wanted, 0))
+
+    def alignments(self) -> dict[str, Alignment]:
+        """Return what would make the mean of each further test set's crops that of `real`'s, found without labels."""
+        own, *others = self._tests
+        if not others:
+            return {}
+        means = {name: mean_of(read_images(data, name, self._channels)) for name, data in self._tests.items()}
+        return {name: align(means[name], means[own]) for name in others}
 
     def check(self, arm: Arm) -> None:
         """Raise `ConfigError` where a network of the arm cannot be tested, or fine-tuned, as the experiment wants."""

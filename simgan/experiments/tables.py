@@ -84,6 +84,7 @@ def as_report(sources: Sources, arms: Sequence[ArmResult]) -> dict[str, Any]:
         "train_real": experiment.train_real,
         "unlabelled": experiment.unlabelled,
         "models": list(experiment.model),
+        "alignment": [{"real": name, "found": one.summary} | asdict(one) for name, one in sources.alignments().items()],
         "test_images": len(test.images),
         "resampled": resampled,
         "settings": experiment.training | settings,
@@ -128,7 +129,8 @@ def _groups(
         groups[key], told[key] = group_images(len(data.images), known, data.labels.get("recording"))
     if len(set(told.values())) == 1:
         return groups, told.popitem()[1]
-    return groups, ", ".join(f"{told[column.key]} of {column.heading}" for column in columns)
+    firsts = {what: column.heading for column in reversed(columns) for what in (told[column.key],)}
+    return groups, ", ".join(f"{what} for {heading}" for what, heading in reversed(firsts.items()))
 
 
 def as_table(report: Mapping[str, Any], experiment: Experiment) -> str:
@@ -154,6 +156,7 @@ def as_table(report: Mapping[str, Any], experiment: Experiment) -> str:
         f"{report['resampled']} and the seeds.",
         experiment.note,
     ]
+    notes += [f"As {report['real']}, by the means: {one['real']} {one['found']}." for one in report["alignment"]]
     if "guessing" in seeds[0]:
         notes.append(f"A guess of the mean of the test labels: {seeds[0]['guessing']:.2f}{experiment.unit}.")
     tables = [as_markdown(rows) for rows in (arms, differences) if len(rows) > 1]

@@ -19,8 +19,7 @@ from simgan.domains.eyes import HEIGHT, PUPIL_DISTANCE, WIDTH
 from simgan.errors import ImageError, SourceError
 
 FOLLOWED = -0.5  # correlation of a recording's pupils with its blocks, above which its labels are wrong
-FRAME = (96, 60)  # px of an eye of BioID's faces, whose pupil is up to (10, 6) px from the middle, at random
-JITTER = 0.6  # px of a crop 55 wide for each of these px, so that pupils lie where those of renders do
+FRAME = (96, 60)  # px
 ALL = "@all"
 
 
@@ -55,8 +54,9 @@ def open_bioid(path: str, wanted: Wanted) -> Source:
     """`bioid:FILE.parquet`: eyes of BioID's faces (Jesorsky et al. 2001), 96×60, their pupils set by hand.
 
     Columns image, bioid_index, eye (imgleft is a right one), pupil_x, pupil_y, and inter_pupil_px, the distance between
-    both pupils, which gives the scale. The pupil lies up to 6 px from the middle of the crop to either side and 4 px up
-    and down, as the table has moved it at random: nothing but the image tells where it is.
+    both pupils, which gives the scale. The pupil lies as many px from the middle of the crop (55 px wide) as it does
+    from that of its frame, up to 10 to either side and 6 up and down at random: pupils of renders spread as much, and
+    nothing but the image tells where one is.
     """
     needed = ("image", "bioid_index", "eye", "pupil_x", "pupil_y", "inter_pupil_px")
     rows = _read_rows(path, "bioid", needed)
@@ -78,7 +78,7 @@ def _read_bioid(wanted: Wanted, row: Row) -> list[Row]:
 def _bioid_crop(row: Row, wanted: Wanted) -> Crop:
     scale = row["inter_pupil_px"] / PUPIL_DISTANCE  # px of the frame for one of a crop 55 wide
     pupil = np.array([row["pupil_x"], row["pupil_y"]], float)
-    centre = pupil + JITTER * scale * ((np.array(FRAME) - 1) / 2 - pupil)
+    centre = pupil + scale * ((np.array(FRAME) - 1) / 2 - pupil)
     return Crop.around(centre, WIDTH * scale, wanted.size or (WIDTH, HEIGHT))
 
 

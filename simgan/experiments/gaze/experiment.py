@@ -72,8 +72,8 @@ class GazeExperiment(Experiment):
         Column("median_error", "median°", median=True),
         Column("error_without_offset", "without offset°"),
         Column("share_within_7_degrees", "within 7°, %", 0, 100),
-        Column("order", "order across, ρ", 3),
-        Column("pupil_error", "pupil, %", 2, 100),
+        Column("order", "order across, ρ", 3, axis="order of gaze across a screen, ρ", less_is_better=False),
+        Column("pupil_error", "pupil, %", 2, 100, axis="pupil error, % of the distance between pupils"),
         Column("pupil_within_5_percent", "pupil within 5 %, %", 1, 100),
     )
     axis = "gaze error, degrees"
@@ -204,15 +204,15 @@ class GazeExperiment(Experiment):
         columns = {"error": errors, "error_without_offset": calibrated, "share_within_7_degrees": within}
         images = dict.fromkeys((*columns, "median_error"), looking)
         if self.blocks:
-            across, recordings = labels["across"], np.where(np.isfinite(labels["across"]), labels["recording"], "")
-            parts = {name: np.flatnonzero((recordings == name) & np.isfinite(across)) for name in np.unique(recordings)}
-            parts = {name: part for name, part in parts.items() if len(part)}
-            orders = {name: rank_correlation(estimates[part, 1], across[part]) for name, part in parts.items()}
-            figures |= {"order": float(np.mean(list(orders.values()))), "order_by_recording": orders}
-            columns["order"], images["order"] = (
-                np.array(list(orders.values())),
-                np.array([part[0] for part in parts.values()]),
-            )
+            placed = np.flatnonzero(np.isfinite(labels["across"]))
+            names, first = np.unique(labels["recording"][placed], return_index=True)
+            parts = [placed[labels["recording"][placed] == name] for name in names]
+            orders = np.array([rank_correlation(estimates[part, 1], labels["across"][part]) for part in parts])
+            figures |= {
+                "order": float(orders.mean()),
+                "orders": dict(zip(names.tolist(), orders.tolist(), strict=True)),
+            }
+            columns["order"], images["order"] = orders, placed[first]
         if self.pupils:
             there = np.flatnonzero(np.isfinite(labels["pupil"]).all(1))
             pupils = labels["pupil"][there]
@@ -273,11 +273,7 @@ def _augmented(crops: Tensor, wanted: Sequence[str], generator: Generator) -> tu
 
 def rank_correlation(a: Floats, b: Floats) -> float:
     """Return Spearman's ρ, 0 where one of both is constant, which is no order."""
-    return (
-        _correlation(*(pd.Series(one).rank().to_numpy(np.float64) for one in (a, b)))
-        if np.ptp(a) and np.ptp(b)
-        else 0.0
-    )
+    return float(pd.Series(a).rank().corr(pd.Series(b).rank())) if np.ptp(a) and np.ptp(b) else 0.0
 
 
 def _correlation(a: Floats, b: Floats) -> float:
