@@ -102,24 +102,26 @@ class GazeExperiment(Experiment):
         """
         if images.dtype != np.uint8 or images.ndim != 3 or len(images) < 2 or min(images.shape[1:]) < 24:
             raise ImageError(f"{source} crops must be uint8 (N ≥ 2, H ≥ 24, W ≥ 24), not {images.dtype} {images.shape}")
-        there, trained = set(dataset.column_names), source == self.synthetic
-        if (trained or source in (self.real, self.train_real)) and not {"pitch", "yaw"} <= there:
+        if source in (self.synthetic, self.real, self.train_real) and not {"pitch", "yaw"} <= set(dataset.column_names):
             raise SourceError(f"{source} has no gaze labels (pitch and yaw), which gaze networks need")
-        if self.pupils and (trained or source == self.pupils) and "pupil" not in there:
-            raise SourceError(f"{source} has no label pupil (x and y in px), which --pupils needs there too")
-        if source == self.blocks and "across" not in there:
-            raise SourceError(f"{source} has no label across (a place in an order), which --blocks needs")
-
-        def column(name: str) -> Floats:
-            return np.asarray(dataset[name] if name in there else [np.nan] * len(images), np.float64)
-
-        angles = np.stack([column("pitch"), column("yaw")], 1)
-        if {"pitch", "yaw"} <= there and not (np.isfinite(angles).all() and np.abs(angles).max() <= np.pi):
+        angles = np.concatenate([_column(dataset, name) for name in ("pitch", "yaw")], 1)
+        if np.isinf(angles).any() or np.nanmax(np.abs(angles), initial=0) > np.pi:
             raise ImageError(f"{source} angles must be finite and in radians, within ±π")
+        across, pupil = _column(dataset, "across")[:, 0], _column(dataset, "pupil", 2)
+        if source == self.blocks and np.isnan(across).any():
+            raise SourceError(f"{source} lacks the label across (a place in an order), which --blocks needs")
+        if source == self.pupils and np.isnan(pupil).any():
+            raise SourceError(f"{source} lacks the label pupil (x and y in px), which --pupils needs")
         height, width = images.shape[1:]
-        pupil = column("pupil").reshape(len(images), -1) - (np.array([width, height]) - 1) / 2
-        labels = {"angles": angles, "pupil": pupil / _distance(width), "across": column("across")}
+        pupil = (pupil - (np.array([width, height]) - 1) / 2) / _distance(width)
+        labels = {"angles": angles, "pupil": pupil, "across": across}
         return LabelledImages(images, labels | {"recording": self._recordings(dataset, source)}, persons_of(dataset))
+
+    def check(self, trained_on: LabelledImages, used_on: LabelledImages, names: tuple[str, str]) -> None:
+        """Raise `ConfigError` also where pupils are tested, and not known of all images that are trained on."""
+        super().check(trained_on, used_on, names)
+        if self.pupils and np.isnan(trained_on.labels["pupil"]).any():
+            raise ConfigError(f"{names[0]} lacks the label pupil, which networks learn with --pupils: leave that out")
 
     def _recordings(self, dataset: Dataset, source: str) -> NDArray[np.str_]:
         """Return the recording of each image: its day of --days, its label, or its person."""
@@ -243,6 +245,12 @@ def gaze_angles(vectors: Floats) -> Floats:
     """Return pitch and yaw (N, 2) in radians of vectors (N, 3) of any length."""
     x, y, z = (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)).T
     return np.stack([np.arcsin(np.clip(-y, -1, 1)), np.arctan2(-x, -z)], axis=1)
+
+
+def _column(dataset: Dataset, name: str, size: int = 1) -> Floats:
+    """Return a label (N, size), NaN where it is not known."""
+    values = dataset[name] if name in dataset.column_names else [None] * len(dataset)
+    return np.array([np.full(size, np.nan) if one is None else one for one in values], np.float64).reshape(-1, size)
 
 
 def _distance(width: int) -> float:
