@@ -9,7 +9,7 @@ ADAPTERS = {
     "unityeyes": Adapter(open_unityeyes, "DIR", from_frames=True),
     "syntheseyes": Adapter(open_syntheseyes, "DIR or FILE.parquet", from_frames=True),
     "mpiigaze": Adapter(open_mpiigaze, "DIR or DIR@evaluation"),
-    "webcam": Adapter(open_webcam, "FILE.parquet or FILE.parquet@all", from_frames=True),
+    "webcam": Adapter(open_webcam, "FILE.parquet", from_frames=True),
     "bioid": Adapter(open_bioid, "FILE.parquet", from_frames=True),
     "nyu": Adapter(open_nyu, "DIR or DIR@synthetic"),
     "msra": Adapter(open_msra, "DIR"),

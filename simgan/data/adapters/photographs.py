@@ -18,26 +18,20 @@ from simgan.data.tables import decode_cell
 from simgan.domains.eyes import HEIGHT, PUPIL_DISTANCE, WIDTH
 from simgan.errors import ImageError, SourceError
 
-FOLLOWED = -0.5  # correlation of a recording's pupils with its blocks, above which its labels are wrong
 FRAME = (96, 60)  # px
-ALL = "@all"
 
 
 def open_webcam(path: str, wanted: Wanted) -> Source:
     """`webcam:FILE.parquet`: right eyes, each with the block across the screen that it looks at, 1 to 9 from the left.
 
-    Columns image, width, height, person, distance, block, and order_corr, the correlation of the pupils of a recording
-    (a person at a distance) with its blocks. Recordings whose pupils do not follow their blocks are left out;
-    `webcam:FILE.parquet@all` has them. Photographs with fewer pixels than half a crop are no eyes. The label is
-    `across`, a place in an order and no angle. Crops are as high as photographs allow: `simgan prepare --align` finds
-    scale and centre.
+    Columns image, width, height, person, distance, block. The label is `across`, a place in an order and no angle; a
+    recording is a person at a distance. Photographs with fewer pixels than half a crop are left out: they show no eye.
+    Crops are as high as photographs allow: `simgan prepare --align` finds scale and centre.
     """
-    needed = ("image", "width", "height", "person", "distance", "block", "order_corr")
-    rows = _read_rows(path.removesuffix(ALL), "webcam", needed)
-    large = [row for row in rows if row["width"] >= WIDTH // 2 and row["height"] >= HEIGHT // 2]
-    kept = [row for row in large if path.endswith(ALL) or row["order_corr"] <= FOLLOWED]
-    _tell(f"webcam:{path}", len(rows) - len(large), f"of less than {WIDTH // 2}×{HEIGHT // 2} px")
-    _tell(f"webcam:{path}", len(large) - len(kept), "of recordings whose pupils do not follow their blocks")
+    rows = _read_rows(path, "webcam", ("image", "width", "height", "person", "distance", "block"))
+    with parsing(path, "tables of webcam eyes"):
+        kept = [row for row in rows if row["width"] >= WIDTH // 2 and row["height"] >= HEIGHT // 2]
+    _tell(f"webcam:{path}", len(rows) - len(kept), f"of less than {WIDTH // 2}×{HEIGHT // 2} px")
     columns = features("image", "across", "person", "recording", "file_name")
     return Source(f"webcam:{path}", kept, partial(_read_webcam, wanted), columns)
 
@@ -60,7 +54,8 @@ def open_bioid(path: str, wanted: Wanted) -> Source:
     """
     needed = ("image", "bioid_index", "eye", "pupil_x", "pupil_y", "inter_pupil_px")
     rows = _read_rows(path, "bioid", needed)
-    inside = [row for row in rows if (crop := _bioid_crop(row, wanted)).within(FRAME) == crop]
+    with parsing(path, "tables of BioID's eyes"):
+        inside = [row for row in rows if (crop := _bioid_crop(row, wanted)).within(FRAME) == crop]
     _tell(f"bioid:{path}", len(rows) - len(inside), "whose crop is larger than what is there of the photograph")
     columns = features("image", "pupil", "file_name")
     return Source(f"bioid:{path}", inside, partial(_read_bioid, wanted), columns)
