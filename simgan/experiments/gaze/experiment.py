@@ -102,10 +102,11 @@ class GazeExperiment(Experiment):
         """
         if images.dtype != np.uint8 or images.ndim != 3 or len(images) < 2 or min(images.shape[1:]) < 24:
             raise ImageError(f"{source} crops must be uint8 (N ≥ 2, H ≥ 24, W ≥ 24), not {images.dtype} {images.shape}")
-        if source in (self.synthetic, self.real, self.train_real) and not {"pitch", "yaw"} <= set(dataset.column_names):
+        needed = source in (self.synthetic, self.real, self.train_real)
+        if needed and not {"pitch", "yaw"} <= set(dataset.column_names):
             raise SourceError(f"{source} has no gaze labels (pitch and yaw), which gaze networks need")
         angles = np.concatenate([_column(dataset, name) for name in ("pitch", "yaw")], 1)
-        if np.isinf(angles).any() or np.nanmax(np.abs(angles), initial=0) > np.pi:
+        if needed and not (np.isfinite(angles).all() and np.abs(angles).max() <= np.pi):
             raise ImageError(f"{source} angles must be finite and in radians, within ±π")
         across, pupil = _column(dataset, "across")[:, 0], _column(dataset, "pupil", 2)
         if source == self.blocks and np.isnan(across).any():
@@ -129,8 +130,10 @@ class GazeExperiment(Experiment):
         if self.days is None or source != self.real:
             return np.array(dataset[kept] if kept else [""] * len(dataset), dtype=str)
         try:
-            days = pd.read_csv(self.days).set_index("file_name")["day"]
-            return np.array(days.loc[dataset["file_name"]], dtype=str)
+            table = pd.read_csv(self.days).set_index("file_name", verify_integrity=True)
+            persons = persons_of(dataset) or [""] * len(dataset)
+            days = table["day"].loc[dataset["file_name"]]
+            return np.array([f"{person} {day}".strip() for person, day in zip(persons, days, strict=True)])
         except (OSError, ValueError, KeyError) as error:
             raise SourceError(
                 f"{self.days} must be a CSV of file_name and day of all images of {source} ({error})"
