@@ -130,7 +130,7 @@ class GazeExperiment(Experiment):
         if self.days is None or source != self.real:
             return np.array(dataset[kept] if kept else [""] * len(dataset), dtype=str)
         try:
-            table = pd.read_csv(self.days).set_index("file_name", verify_integrity=True)
+            table = pd.read_csv(self.days).set_index("file_name")
             persons = persons_of(dataset) or [""] * len(dataset)
             days = table["day"].loc[dataset["file_name"]]
             return np.array([f"{person} {day}".strip() for person, day in zip(persons, days, strict=True)])
