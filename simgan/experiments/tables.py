@@ -121,7 +121,7 @@ def as_report(sources: Sources, arms: Sequence[ArmResult]) -> dict[str, Any]:
 def _groups(
     columns: Sequence[Column], images: Mapping[str, NDArray[np.int64]], test: LabelledImages
 ) -> tuple[dict[str, Groups], str]:
-    """Return the groups of the images of each column, and what they are."""
+    """Return the groups of the images of each column, and what they are, each kind at the first column it is of."""
     groups, told = {}, {}
     for key in (column.key for column in columns):
         data = test.part(images[key]) if key in images else test
