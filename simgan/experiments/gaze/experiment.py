@@ -100,11 +100,11 @@ class GazeExperiment(Experiment):
         `angles`: pitch and yaw (N, 2) in radians; `pupil`: x and y (N, 2) from the centre, in distances between pupils;
         `across`: places (N,) across a screen; `recording`: names (N,) of when an eye was recorded, and of whom.
         """
-        if images.dtype != np.uint8 or images.ndim != 3 or len(images) < 2 or min(images.shape[1:]) < 24:
-            raise ImageError(f"{source} crops must be uint8 (N ≥ 2, H ≥ 24, W ≥ 24), not {images.dtype} {images.shape}")
-        needed = source in (self.synthetic, self.real, self.train_real)
+        needed = source in (self.synthetic, self.real, self.train_real) or source not in self.tests()
         if needed and not {"pitch", "yaw"} <= set(dataset.column_names):
             raise SourceError(f"{source} has no gaze labels (pitch and yaw), which gaze networks need")
+        if images.dtype != np.uint8 or images.ndim != 3 or len(images) < 2 or min(images.shape[1:]) < 24:
+            raise ImageError(f"{source} crops must be uint8 (N ≥ 2, H ≥ 24, W ≥ 24), not {images.dtype} {images.shape}")
         angles = np.concatenate([_column(dataset, name) for name in ("pitch", "yaw")], 1)
         if needed and not (np.isfinite(angles).all() and np.abs(angles).max() <= np.pi):
             raise ImageError(f"{source} angles must be finite and in radians, within ±π")
@@ -165,15 +165,16 @@ class GazeExperiment(Experiment):
 
     def feed(self, data: LabelledImages, network: nn.Module) -> Callable[[Tensor, Generator], tuple[Tensor, Tensor]]:
         """Draw augmented crops, and their gaze vectors and pupils."""
-        vectors = torch.from_numpy(gaze_vectors(data.labels["angles"])).float()
-        pupils = torch.from_numpy(data.labels["pupil"]).float()
-        distance = _distance(data.images.shape[2])
+        targets = [gaze_vectors(data.labels["angles"])]
+        targets += [_PUPIL_WEIGHT * data.labels["pupil"]] if self.pupils else []
+        wanted = torch.from_numpy(np.concatenate(targets, 1)).float()
+        scale = _PUPIL_WEIGHT / _distance(data.images.shape[2])
 
         def draw(chosen: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
             crops, moved = _augmented(self.inputs(data.images[chosen.numpy()]), self.augment, generator)
-            if not self.pupils:
-                return crops, vectors[chosen]
-            return crops, torch.cat([vectors[chosen], _PUPIL_WEIGHT * (pupils[chosen] + moved / distance)], 1)
+            drawn = wanted[chosen]
+            drawn[:, 3:] += scale * moved[:, : drawn.shape[1] - 3]
+            return crops, drawn
 
         return draw
 
