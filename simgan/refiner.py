@@ -3,8 +3,8 @@
 The paper's: conv k×k → `width` maps, `blocks` residual blocks of two k×k convolutions, a 1×1 convolution to the image's
 channels; no stride, no pooling, no normalization: it changes pixels and leaves the geometry, hence the labels, alone.
 
-With `fold` the blocks see each square of fold×fold pixels as one place with all of its pixels (space to depth, Shi et
-al. 2016), so nothing is lost, a block costs a quarter at fold 2, and sees twice as far. What they say is enlarged by
+With `fold` the blocks see each square of 2×2 pixels as one place with all four of them (space to depth, Shi et al.
+2016), so nothing is lost, a block costs a quarter, and sees twice as far. What they say is enlarged by
 interpolation, which draws no grid, and two layers on the pixels themselves follow. No activation follows a sum (He et
 al. 2016b): maps that it held at zero would learn nothing any more.
 """
@@ -43,7 +43,7 @@ class RefinerConfig:
     blocks: int = 4
     predict_residual: bool = False  # compute R(x) − x and start as the identity; the paper's computes R(x)
     equalize: bool = False  # images are histogram-equalized first; `Refiner.refine` does it
-    fold: int = 1  # blocks see squares of so many pixels a side as one place; 1, the paper's: single pixels
+    fold: bool = False  # blocks see each square of 2×2 pixels as one place; the paper's see single pixels
     padding: str = "zeros"  # as in the paper, or reflect, which draws no lines along the border
     noise: bool = False  # the network also takes noise, so that its output is not the mean of all possible ones
     photometry: bool = False  # light, tones and sharpness of real images come first
@@ -65,17 +65,22 @@ class RefinerConfig:
             not self.triangulation or codec.unit == "mm",
             f"triangulation is for depth, which images of the codec {codec.name} do not hold",
         )
-        for name in ("width", "kernel_size", "blocks", "fold"):
+        for name in ("width", "kernel_size", "blocks"):
             value = getattr(self, name)
             require(type(value) is int and value > 0, f"{name} must be a whole number of at least 1, not {value!r}")
         require(self.kernel_size % 2, f"kernel_size must be odd so that the size is kept, not {self.kernel_size}")
         require(self.padding in ("zeros", "reflect"), f"padding must be zeros or reflect, not {self.padding!r}")
 
     @property
+    def grid(self) -> int:
+        """Width and height in pixels of what the blocks see as one place."""
+        return 2 if self.fold else 1
+
+    @property
     def reach(self) -> int:
-        """How many pixels to each side a pixel of R(x) depends on at most, a multiple of `fold`."""
-        folded = self.kernel_size // 2 * (1 + 2 * self.blocks)
-        return folded if self.fold == 1 else self.fold * (folded + 2)  # of interpolation and of the layers on pixels
+        """How many pixels to each side a pixel of R(x) depends on at most, a multiple of `grid`."""
+        places = self.kernel_size // 2 * (1 + 2 * self.blocks)
+        return self.grid * (places + 2 * self.fold)  # two of interpolation and of the layer on pixels
 
 
 class ResidualBlock(nn.Module):
@@ -126,15 +131,15 @@ class Refiner(Pretrained):
         super().__init__(config)
         c = self.config
         self.photometry = Photometry() if c.photometry else nn.Identity()
-        maps, linear = c.channels + NOISE_MAPS * c.noise, c.fold > 1
-        self.stem = Convolution(maps * c.fold**2, c.width, c.kernel_size, c.padding)
+        maps = c.channels + NOISE_MAPS * c.noise
+        self.stem = Convolution(maps * c.grid**2, c.width, c.kernel_size, c.padding)
         self.blocks = nn.Sequential(
-            *(ResidualBlock(c.width, c.kernel_size, c.padding, linear) for _ in range(c.blocks))
+            *(ResidualBlock(c.width, c.kernel_size, c.padding, linear=c.fold) for _ in range(c.blocks))
         )
-        if c.fold > 1:
+        if c.fold:
             self.narrow = nn.Conv2d(c.width, _ENLARGED, 1)
             self.fine = Convolution(maps + _ENLARGED, _FINE, 3, c.padding)
-        self.head = nn.Conv2d(_FINE if c.fold > 1 else c.width, c.channels, 1)
+        self.head = nn.Conv2d(_FINE if c.fold else c.width, c.channels, 1)
         if c.predict_residual:
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
@@ -182,14 +187,13 @@ class Refiner(Pretrained):
 
     def convolve(self, prepared: Tensor) -> Tensor:
         """Apply the convolutional network to a prepared input."""
-        fold, (height, width) = self.config.fold, prepared.shape[2:]
-        folded = prepared
-        for axis in (2, 3):  # the last line again where the size is no multiple
-            last = folded.narrow(axis, -1, 1)
-            folded = torch.cat([folded, *[last] * (-folded.shape[axis] % fold)], axis)
-        maps = self.blocks(torch.relu(self.stem(F.pixel_unshuffle(folded, fold))))
-        if fold > 1:
-            enlarged = enlarge(self.narrow(maps), fold)[:, :, :height, :width]
+        folded, grid = prepared, self.config.grid
+        for axis in (2, 3):  # the last line twice where their number is odd
+            last = folded.narrow(axis, -1, folded.shape[axis] % grid)
+            folded = torch.cat([folded, last], axis)
+        maps = self.blocks(torch.relu(self.stem(F.pixel_unshuffle(folded, grid))))
+        if self.config.fold:
+            enlarged = enlarge(self.narrow(maps), grid)[:, :, : prepared.shape[2], : prepared.shape[3]]
             maps = torch.relu(self.fine(torch.cat([prepared, enlarged.to(prepared)], 1)))
         out: Tensor = self.head(maps)
         return prepared[:, : self.config.channels] + out if self.config.predict_residual else out

@@ -45,7 +45,7 @@ def test_a_residual_refiner_starts_as_the_identity():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_folded_network_refines_a_part_as_within_the_whole(channels, monkeypatch):
     torch.manual_seed(0)
-    config = RefinerConfig("images", channels=channels, width=8, blocks=2, fold=2, padding="reflect")
+    config = RefinerConfig("images", channels=channels, width=8, blocks=2, fold=True, padding="reflect")
     refiner, x = Refiner(config).eval(), torch.rand(1, channels, 101, 43)
     whole = refiner(x)
     monkeypatch.setattr(engine, "STRIP", 800)
@@ -58,7 +58,7 @@ def test_a_folded_network_refines_a_part_as_within_the_whole(channels, monkeypat
 
 def test_a_folded_network_of_depth_runs_on_the_readings_alone():
     torch.manual_seed(0)
-    refiner = Refiner(RefinerConfig("hands", width=8, blocks=1, fold=2, predict_residual=True, padding="reflect"))
+    refiner = Refiner(RefinerConfig("hands", width=8, blocks=1, fold=True, predict_residual=True, padding="reflect"))
     torch.nn.init.normal_(refiner.head.weight, 0, 0.1)
     x = torch.ones(2, 1, 91, 83)
     x[0, :, 31:48, 20:31], x[1, :, 3:77, 50:81] = 0.3, torch.rand(74, 31)
@@ -66,7 +66,7 @@ def test_a_folded_network_of_depth_runs_on_the_readings_alone():
 
 
 def test_a_folded_network_of_colour_starts_from_a_grey_one(tmp_path):
-    settings = {"width": 8, "blocks": 1, "fold": 2, "noise": True}
+    settings = {"width": 8, "blocks": 1, "fold": True, "noise": True}
     grey = Refiner(RefinerConfig("images", **settings))
     grey.save_pretrained(tmp_path)
     colour = Refiner(RefinerConfig("images", channels=3, noise=True)).start_from(tmp_path)
