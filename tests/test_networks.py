@@ -23,7 +23,7 @@ def test_paper_networks_have_the_papers_parameters(preset, refiner, discriminato
     assert Discriminator.from_preset(preset).number_of_parameters == discriminator
 
 
-@pytest.mark.parametrize("preset", ["eyes", "eyes-large", "eyes-paper"])
+@pytest.mark.parametrize("preset", ["eyes", "eyes-paper"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [(16, 16), (35, 55), (17, 40)])
 def test_refined_images_keep_their_size(preset, channels, size):
@@ -83,7 +83,7 @@ def test_local_discriminator_decides_a_patch_and_global_an_image():
 
 def test_a_branch_decides_on_the_whole_image_beside_its_patches():
     torch.manual_seed(0)
-    discriminator, x = Discriminator.from_preset("eyes-large").eval(), torch.randn(6, 1, 35, 55)
+    discriminator, x = Discriminator.from_preset("eyes").eval(), torch.randn(6, 1, 35, 55)
     patches, whole = discriminator(x).chunk(2, 2)
     assert torch.equal(patches, discriminator.layers(x))
     assert (whole == whole[:, :, :1, :1]).all()
@@ -95,7 +95,7 @@ def test_a_branch_decides_on_the_whole_image_beside_its_patches():
 
 def test_refined_and_real_images_are_never_compared_with_one_another():
     torch.manual_seed(0)
-    discriminator, refined, real = Discriminator.from_preset("eyes-large"), *torch.randn(2, 6, 1, 35, 55)
+    discriminator, refined, real = Discriminator.from_preset("eyes"), *torch.randn(2, 6, 1, 35, 55)
     apart = torch.cat([discriminator(refined), discriminator(real)])
     assert torch.allclose(discriminator(torch.cat([refined, real]), sides=2), apart, atol=1e-6)
 
@@ -107,7 +107,7 @@ def test_probability_real_is_one_value_a_patch_between_0_and_1():
 
 
 def test_both_networks_of_one_folder_come_back_bit_for_bit(tmp_path):
-    saved = (Refiner.from_preset("eyes-large"), Discriminator.from_preset("eyes-large"))
+    saved = (Refiner.from_preset("eyes"), Discriminator.from_preset("eyes"))
     for network in saved:
         network.save_pretrained(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "discriminator", "model.safetensors"]
@@ -185,7 +185,7 @@ def test_a_discriminator_that_cannot_judge_as_told_is_refused(changes):
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 23), (36, 60)])
-@pytest.mark.parametrize("preset", ["eyes-large", "eyes-paper", "hands-paper"])
+@pytest.mark.parametrize("preset", ["eyes", "eyes-paper", "hands-paper"])
 def test_discriminators_take_every_size_from_16_by_16(preset, size):
     map_ = Discriminator.from_preset(preset).probability_real(torch.zeros(1, 1, *size))
     assert min(map_.shape) >= 1

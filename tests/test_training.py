@@ -158,11 +158,11 @@ def test_the_best_refiner_and_its_discriminator_are_of_the_same_step(uninterrupt
     assert step == same_step
 
 
-LARGE = {"preset": "eyes-large", "preparation": False, "gradient_penalty": 1.0, "batch_size": 16, "updates": 2}
+WHOLE = {"preset": "eyes", "preparation": False, "gradient_penalty": 1.0, "batch_size": 16, "updates": 2}
 SUM = {"reduction": "sum", "max_grad_norm": 0.0, "updates": 2}
 
 
-@pytest.mark.parametrize("settings", [{"updates": 9}, LARGE, SUM], ids=["eyes", "eyes-large", "sum"])
+@pytest.mark.parametrize("settings", [{"preset": "eyes-paper", "updates": 9}, WHOLE, SUM], ids=["patches", "whole", "sum"])
 def test_two_processes_compute_what_one_does(tmp_path, settings):
     settings = {**settings, "history_size": 24}
     finish(start({**settings, "save": tmp_path / "one"}))
@@ -573,7 +573,7 @@ def test_deterministic_turns_on_what_pytorch_has(deterministic, monkeypatch):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-@pytest.mark.parametrize("preset", ["eyes", "eyes-large"])
+@pytest.mark.parametrize("preset", ["eyes", "eyes-paper"])
 def test_deterministic_runs_are_the_same_bit_for_bit_on_a_gpu(fresh_accelerate, deterministic, preset):
     config = replace(deterministic, preset=preset, batch_size=16)
     weights = []

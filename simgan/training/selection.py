@@ -9,7 +9,7 @@ from simgan.errors import TrainingError
 from simgan.training.config import TrainingConfig
 
 PATIENCE = 200  # steps after which three bad records in a row end a run
-WITHIN = (0.1, 1.0)  # shares of the bound between which λ stays as it is; shift grows as training goes on
+WITHIN, AIM = (0.1, 0.95), 0.85  # shares of the bound: λ stays where it is between these, or seeks that one
 UNCHANGED = 0.002  # mean change of values in [−1, 1] by a network that does nothing
 STEERING = 1.5  # λ changes by at most this factor at a time
 
@@ -46,7 +46,7 @@ def steered(weight: float, records: Sequence[Record], config: TrainingConfig) ->
     now = excess(records[-1], config)
     if not any(np.isfinite(excess(record, config)) for record in records) or WITHIN[0] <= now <= WITHIN[1]:
         return weight
-    factor = np.clip(now / np.mean(WITHIN), 1 / STEERING, STEERING) if np.isfinite(now) else STEERING
+    factor = np.clip(now / AIM, 1 / STEERING, STEERING) if np.isfinite(now) else STEERING
     return float(weight * factor)
 
 
