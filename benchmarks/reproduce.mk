@@ -62,7 +62,7 @@ $(OUT):
 $(OUT)/%.trained: | $(OUT)
 	$(train)
 CONTROL := --preset eyes --steps 600 --max-shift 99 --max-median-shift 99
-OPTIONS_eyes-simulated := --preset eyes-large --steps 2000
+OPTIONS_eyes-simulated := --preset eyes --steps 2400
 OPTIONS_no-regularization := $(CONTROL) --regularization-weight 0
 # No iris is left in shuffled images to pair them by.
 OPTIONS_shuffled := $(CONTROL) --no-preparation --real shuffled:camera:eyes

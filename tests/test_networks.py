@@ -158,12 +158,12 @@ def test_a_configuration_that_does_not_fit_is_refused(tmp_path, change, sentence
 
 def test_what_came_later_is_off_where_a_configuration_does_not_tell_it(tmp_path):
     for network, folder in ((Refiner, tmp_path), (Discriminator, tmp_path / "discriminator")):
-        network.from_preset("eyes").save_pretrained(tmp_path)
+        network.from_preset("eyes-paper").save_pretrained(tmp_path)
         config = json.loads((folder / "config.json").read_text())
-        for key in ("noise", "whole", "slope"):
+        for key in ("fold", "noise", "whole", "slope"):
             config.pop(key, None)
         (folder / "config.json").write_text(json.dumps(config))
-        assert network.from_pretrained(tmp_path).config == network.from_preset("eyes").config
+        assert network.from_pretrained(tmp_path).config == network.from_preset("eyes-paper").config
 
 
 @pytest.mark.parametrize("layers", ["conv", [["conv", 3, 1]], [["conv", "3", 1, 2]], [["norm", 3, 1, 2]], []])

@@ -13,7 +13,7 @@ from simgan import ConfigError
 from simgan.training import processes
 from simgan.training.step import Trainer
 
-SETTINGS = {"steps": 4, "evaluate_every": 2, "refiner_updates": 1, "sources": True, "limit": 60, "preset": "eyes"}
+SETTINGS = {"steps": 4, "evaluate_every": 2, "refiner_updates": 1, "sources": True, "limit": 60, "batch_size": 16}
 
 
 def files_of(checkpoint):

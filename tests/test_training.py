@@ -159,10 +159,12 @@ def test_the_best_refiner_and_its_discriminator_are_of_the_same_step(uninterrupt
 
 
 WHOLE = {"preset": "eyes", "preparation": False, "gradient_penalty": 1.0, "batch_size": 16, "updates": 2}
-SUM = {"reduction": "sum", "max_grad_norm": 0.0, "updates": 2}
+SUM = {"preset": "eyes-paper", "reduction": "sum", "max_grad_norm": 0.0, "updates": 2}
 
 
-@pytest.mark.parametrize("settings", [{"preset": "eyes-paper", "updates": 9}, WHOLE, SUM], ids=["patches", "whole", "sum"])
+@pytest.mark.parametrize(
+    "settings", [{"preset": "eyes-paper", "updates": 9}, WHOLE, SUM], ids=["patches", "whole", "sum"]
+)
 def test_two_processes_compute_what_one_does(tmp_path, settings):
     settings = {**settings, "history_size": 24}
     finish(start({**settings, "save": tmp_path / "one"}))
@@ -341,7 +343,7 @@ def test_augmentation_lets_the_gradient_through_and_moves_as_drawn():
 def test_settings_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="batch_size must be even"):
         small(batch_size=7)
-    with pytest.raises(ConfigError, match="multiple of 16"):
+    with pytest.raises(ConfigError, match="multiple of 32"):
         Trainer(small(gradient_accumulation_steps=8), data(), make_accelerator(small()))
     with pytest.raises(SourceError, match="has only 40"):
         Trainer(small(batch_size=48, history_size=24), data(), make_accelerator(small()))
