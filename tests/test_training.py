@@ -713,6 +713,9 @@ def test_the_most_real_refiner_within_the_bounds_is_the_best():
     moved = (record(shift=shift, shift_median=shift / 4) for shift in (2.2, 0.1))
     moved_far, moved_little = (selection.steered(1.0, [one], config) for one in moved)
     assert moved_far > 1.0 > moved_little
+    less = [record(shift=0.5 * config.max_shift, shift_median=0.0)]
+    assert 1.0 < selection.steered(1.6, less, config) < 1.6  # back to its first value, and not below
+    assert selection.steered(1.0, less, config) == 1.0
 
 
 def test_presets_keep_the_papers_values():
