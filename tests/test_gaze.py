@@ -95,13 +95,14 @@ def test_the_papers_network_at_full_width_has_the_papers_layers():
 def test_each_augmentation_changes_crops_its_own_way_and_keeps_them_in_range(kind):
     images, _ = labelled(np.arange(16))
     crops = torch.from_numpy(images).float()[:, None] * (2 / 255) - 1
-    changed = _augmented(crops, (kind,), torch.Generator().manual_seed(0))
+    changed, moved = _augmented(crops, (kind,), torch.Generator().manual_seed(0))
     assert changed.shape == crops.shape
     assert changed.abs().max() <= 1
     assert not torch.allclose(changed, crops, atol=0.01)
+    assert bool(moved.any()) == (kind == "shift")
     rough = [float((x[..., 1:] - x[..., :-1]).abs().mean()) for x in (crops, changed)]
     assert {"blur": rough[1] < 0.97 * rough[0], "noise": rough[1] > 1.1 * rough[0]}.get(kind, True)
-    assert torch.equal(_augmented(crops, (), torch.Generator()), crops)
+    assert torch.equal(_augmented(crops, (), torch.Generator())[0], crops)
 
 
 def test_images_and_labels_that_do_not_fit_are_refused():

@@ -17,6 +17,7 @@ from scipy.optimize import minimize
 from simgan.data.crop import Correction, Wanted
 from simgan.data.loader import Crops
 from simgan.data.sources import read
+from simgan.domains.base import Images
 from simgan.images.arrays import equalize
 
 Mean = NDArray[np.float32]
@@ -68,7 +69,12 @@ def align_crops(source: str, real: str, wanted: Wanted, picture: Path) -> Alignm
 
 def mean_image(source: str, wanted: Wanted) -> Mean:
     """Return the mean (H, W) of a source's equalized crops."""
-    mean: Mean = np.mean([equalize(image) for image in Crops(read(source, wanted))[:]], axis=0, dtype=np.float32)
+    return mean_of(Crops(read(source, wanted))[:])
+
+
+def mean_of(images: Images) -> Mean:
+    """Return the mean (H, W) of images uint8 (N, H, W), each equalized."""
+    mean: Mean = np.mean([equalize(image) for image in images], axis=0, dtype=np.float32)
     return mean
 
 

@@ -27,7 +27,7 @@ def labels() -> dict[str, Label]:
 
 def column_types() -> dict[str, Any]:
     """Return the types of all columns that a source may have; a source has some of them."""
-    types: dict[str, Any] = {"image": Image(), "person": Value("string"), "file_name": Value("string")}
+    types: dict[str, Any] = {"image": Image()} | dict.fromkeys(("person", "recording", "file_name"), Value("string"))
     return types | {name: Image() if label.marks == "mask" else _type(label.shape) for name, label in labels().items()}
 
 

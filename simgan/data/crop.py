@@ -132,6 +132,14 @@ class Crop:
         y = self.top + self.height / 2 + correction.y * self.height / self.size[1]
         return Crop(x - width / 2, y - height / 2, width, height, self.size)
 
+    def within(self, frame: Size) -> Crop:
+        """Return the box moved so that it lies within a frame, and made smaller where it is larger."""
+        share = min(1.0, frame[0] / self.width, frame[1] / self.height)
+        width, height = share * self.width, share * self.height
+        left = np.clip(self.left + (self.width - width) / 2, 0, frame[0] - width)
+        top = np.clip(self.top + (self.height - height) / 2, 0, frame[1] - height)
+        return Crop(float(left), float(top), width, height, self.size)
+
     def cut(self, frame: np.ndarray) -> np.ndarray:
         """Resample a frame, uint8 (H, W) or (H, W, 3), to the size; its border is repeated outside of it.
 

@@ -7,6 +7,7 @@ from simgan.domains.eye_shift import FAR, FINDER, LEFT, eye_edges_left, eye_shif
 from simgan.domains.iris import WIDTH, find_irises, fit_photometry, share_of_irises
 
 HEIGHT = 35
+PUPIL_DISTANCE = 63.0 * 960 / 600  # px, at the scale of such crops, of the 63 mm between pupils
 
 WHOLE_IMAGE_LAYERS: tuple[Layer, ...] = (
     ("conv", 3, 1, 32),
@@ -66,6 +67,7 @@ LABELS = {
     "gaze": Label((3,), mirror=_FLIP, derive=(("pitch", "yaw"), gaze_direction)),
     "pitch": Label(),
     "yaw": Label(mirror=(-1.0,)),
+    "across": Label(mirror=(-1.0,)),  # a place in an order across a screen, which grows with yaw
     "head_rotation": Label((9,), mirror=tuple(np.outer(_FLIP, _FLIP).ravel())),
     "pupil": Label((2,), in_pixels=True),
     "iris": Label((-1, 2), in_pixels=True),
@@ -74,6 +76,8 @@ LABELS = {
 
 TERMS = {
     "mpiigaze": Terms("MPIIGaze (Zhang et al. 2015)", "cc-by-nc-sa-4.0", "CC BY-NC-SA 4.0: no commercial use"),
+    "bioid": Terms("eyes of the BioID faces (Jesorsky et al. 2001)", "research", "for research"),
+    "webcam": Terms("webcam eyes of students (jatinbhikadiya/eyeGaze)", "unknown", "none named"),
     "syntheseyes": Terms("SynthesEyes (Wood et al. 2015)", "research", "for research"),
     "unityeyes": Terms("UnityEyes (Wood et al. 2016)", "research", "for research"),
 }

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -31,12 +31,15 @@ Synthetic = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYNTHETI
 Real = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="REAL")]
 
 _NOT_OF_NETWORKS = {"synthetic", "real", "model", "arms", "train_real", "test_persons", "limit", "test_limit"}
-_NOT_OF_NETWORKS |= {"unlabelled", "size", "finetune", "seeds", "device", "output"}
+_NOT_OF_NETWORKS |= {"unlabelled", "blocks", "pupils", "days", "size", "finetune", "seeds", "device", "output"}
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images (N, H, W) or (N, H, W, 3), labels, arrays of N rows by their name, and persons where they are known."""
+    """Images (N, H, W) or (N, H, W, 3), labels, arrays of N rows by their name, and persons where they are known.
+
+    A label `recording` holds names of what was recorded at one time, for intervals where there are few persons.
+    """
 
     images: Array
     labels: Mapping[str, Array]
@@ -46,6 +49,15 @@ class LabelledImages:
         """Return some of them by number, in that order."""
         labels = {name: values[chosen] for name, values in self.labels.items()}
         return LabelledImages(self.images[chosen], labels, self.persons and [self.persons[i] for i in chosen])
+
+    @staticmethod
+    def joined(sets: Sequence[LabelledImages]) -> LabelledImages:
+        """Return all images of sets with the same labels; a person that is not known is called ""."""
+        if len(sets) == 1:
+            return sets[0]
+        labels = {name: np.concatenate([one.labels[name] for one in sets]) for name in sets[0].labels}
+        persons = [name for one in sets for name in one.persons or [""] * len(one.images)]
+        return LabelledImages(np.concatenate([one.images for one in sets]), labels, persons)
 
     @cached_property
     def digest(self) -> str:
@@ -66,6 +78,8 @@ class Column:
     digits: int = 2
     factor: float = 1
     median: bool = False  # of the first column, over images
+    axis: str = ""  # in figures, where it is the main one of a task of its own; of the first column the experiment's
+    less_is_better: bool = True  # in such figures
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,7 @@ class Measured:
     figures: dict[str, Any]  # that are written of each seed
     columns: dict[str, Floats]  # (N,) by the key of the column, but for medians
     errors: Floats  # (N, ...), of each image or of each of its parts: what the curve shows
+    images: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)  # numbers of a column's, if not all N
 
 
 @dataclass(frozen=True)
@@ -158,6 +173,14 @@ class Experiment(ABC):
     def chosen_arms(self) -> tuple[str, ...]:
         """Return the names of the arms."""
         return self.arms
+
+    def tests(self) -> tuple[str, ...]:
+        """Return the sources of the test images, the first one being `real`."""
+        return (self.real,)
+
+    def tested(self, data: LabelledImages, source: str) -> LabelledImages:
+        """Return test images as `read` from a source with the labels alone that they test."""
+        return data
 
     @abstractmethod
     def read(self, dataset: Dataset, images: Array, source: str) -> LabelledImages:

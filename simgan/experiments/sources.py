@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 from datasets import Dataset
 
 from simgan.data import Crops, hold_out, load
+from simgan.data.alignment import Alignment, align, mean_of
 from simgan.data.source import pick
 from simgan.domains import IMAGES, find
 from simgan.errors import ConfigError, ImageError
@@ -62,13 +63,14 @@ class Sources:
                 raise ConfigError(f"{name} refines {config.domain}, not {domain.name} of {codec}: give another")
             if config.equalize != self._equalized:
                 raise ConfigError(f"{name} does not equalize images, another model does: they need one test set")
-        self._test, self._train = self._read_real()
+        self._tests, self._train = self._read_real()
         self._rendered, self._refined, self._adapted = cache(self._render), cache(self._refine), cache(self._adapt)
 
     @cached_property
     def test(self) -> LabelledImages:
         """The real images that every network is tested on."""
-        return self._as_refined(self._read(self._test, self.experiment.real))
+        sets = [self.experiment.tested(self._read(dataset, name), name) for name, dataset in self._tests.items()]
+        return self._as_refined(LabelledImages.joined(sets))
 
     @cached_property
     def train(self) -> LabelledImages:
@@ -93,6 +95,14 @@ class Sources:
         count, wanted = len(self.train.images), arm.times * self.experiment.limit
         self._check_count(str(self.experiment.train_real), count, arm.times)
         return self.train.part(pick(count, wanted, 0))
+
+    def alignments(self) -> dict[str, Alignment]:
+        """Return what would make the mean of each further test set's crops that of `real`'s, found without labels."""
+        own, *others = self._tests
+        if not others:
+            return {}
+        means = {name: mean_of(read_images(data, name, self._channels)) for name, data in self._tests.items()}
+        return {name: align(means[name], means[own]) for name in others}
 
     def check(self, arm: Arm) -> None:
         """Raise `ConfigError` where a network of the arm cannot be tested, or fine-tuned, as the experiment wants."""
@@ -124,7 +134,7 @@ class Sources:
             raise ConfigError(f"{rivals} need real images without labels: name their source with --unlabelled")
         data = self._train
         if name is not None:
-            data = _without_persons(self._load_real(name, self.experiment.limit, _UNLABELLED), self._test, name)
+            data = self._of_others(self._load_real(name, self.experiment.limit, _UNLABELLED), name, self._tests)
         images = read_images(data, name or str(self.experiment.train_real), self._channels)
         if images.dtype != np.uint8:
             raise ConfigError(f"{', '.join(RIVALS)} are for images of 8 bits, not of {images.dtype}: leave them out")
@@ -167,19 +177,28 @@ class Sources:
         data = self._rendered(times)  # not equalized: a refiner equalizes by itself
         return replace(data, images=np.stack(list(self._refiners[model].refine(iter(data.images)))))
 
-    def _read_real(self) -> tuple[Dataset, Dataset | None]:
-        """Return the data set of the test, and the one of other persons to train on."""
-        real, train_real, persons = self.experiment.real, self.experiment.train_real, self.experiment.test_persons
-        whole = self._load_real(real, self.experiment.test_limit, _TEST)
-        test = _of_persons(whole, persons, real) if persons else whole
+    def _read_real(self) -> tuple[dict[str, Dataset], Dataset | None]:
+        """Return the data sets of the test by their source, and the one of other persons to train on."""
+        experiment, real, train_real = self.experiment, self.experiment.real, self.experiment.train_real
+        tests = {name: self._load_real(name, experiment.test_limit, _TEST) for name in experiment.tests()}
+        if experiment.test_persons:
+            tests[real] = _of_persons(tests[real], experiment.test_persons, real)
         train = None
         if train_real in SIMULATORS:
-            train = self._load_real(train_real, 4 * self.experiment.limit, _TRAIN)
-        elif train_real == real and not persons:
-            train, test = hold_out(whole, 0.5, seed=0)
+            train = self._load_real(train_real, 4 * experiment.limit, _TRAIN)
+        elif train_real == real and not experiment.test_persons:
+            train, tests[real] = hold_out(tests[real], 0.5, seed=0)
         elif train_real is not None:
-            train = _without_persons(self._load_real(train_real, None, _TRAIN), test, train_real)
-        return test.select(pick(len(test), self.experiment.test_limit, 0)), train
+            train = self._of_others(self._load_real(train_real, None, _TRAIN), train_real, tests)
+        chosen = {name: data.select(pick(len(data), experiment.test_limit, 0)) for name, data in tests.items()}
+        return chosen, train
+
+    @staticmethod
+    def _of_others(dataset: Dataset, source: str, tests: Mapping[str, Dataset]) -> Dataset:
+        """Return a data set without the persons of the tests, where they are known."""
+        for test in tests.values():
+            dataset = _without_persons(dataset, test, source)
+        return dataset
 
     def _load_real(self, source: str, limit: int | None, seed: int) -> Dataset:
         return self._load(source, limit if source in SIMULATORS else None, seed)  # persons are chosen first

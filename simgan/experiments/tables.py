@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from simgan.experiments.base import Column, Experiment, Floats, Measured
+from simgan.experiments.base import Column, Experiment, Floats, LabelledImages, Measured
 from simgan.experiments.plots import COLOURS, label_axes
 from simgan.experiments.sources import Arm, Sources
 from simgan.hub.cards.curves import WIDTH, as_png
-from simgan.measures.statistics import Estimate, estimate_errors, group_images
+from simgan.measures.statistics import Estimate, Groups, estimate_errors, group_images
 
 _STYLES = ("-", "--", "-.", ":")
 _POINTS = 10  # of the curve, in the JSON
@@ -41,6 +42,10 @@ class ArmResult:
         """The columns but those of medians: (seeds, images)."""
         return {key: np.stack([result.columns[key] for result in self.results]) for key in self.results[0].columns}
 
+    def shown(self, columns: Sequence[Column]) -> list[Column]:
+        """Return the columns that were measured."""
+        return [column for column in columns if column.median or column.key in self.results[0].columns]
+
 
 def pairs(arms: Sequence[ArmResult]) -> Iterator[tuple[ArmResult, ArmResult]]:
     """Pair each arm with the first, and each arm of the first model with its rivals, among those fine-tuned alike.
@@ -65,19 +70,22 @@ def as_report(sources: Sources, arms: Sequence[ArmResult]) -> dict[str, Any]:
     Differences of two arms are paired by test image and seed; `relative` is the first column's, as a share.
     """
     experiment, test = sources.experiment, sources.test
-    groups, resampled = group_images(len(test.images), test.persons)
+    shown = arms[0].shown(experiment.columns)
+    groups, resampled = _groups(shown, arms[0].results[0].images, test)
     task = {name: getattr(experiment, name) for name in ("name", "axis", "unit", "less_is_better")}
     settings = {name: getattr(experiment, name) for name in ("limit", "test_limit", "test_persons", "size")}
     report: dict[str, Any] = {
         "task": task
-        | {"title": experiment.name.title(), "columns": [asdict(column) for column in experiment.columns]}
+        | {"title": experiment.name.title(), "columns": [asdict(column) for column in shown]}
         | {"share": f"{experiment.counted}, by {experiment.distance}"},
         "synthetic": experiment.synthetic,
         "real": experiment.real,
+        "also": list(experiment.tests()[1:]),
         "train_real": experiment.train_real,
         "unlabelled": experiment.unlabelled,
         "models": list(experiment.model),
-        "test_images": len(groups),
+        "alignment": [{"real": name, "found": one.summary} | asdict(one) for name, one in sources.alignments().items()],
+        "test_images": len(test.images),
         "resampled": resampled,
         "settings": experiment.training | settings,
         "paper": dict(experiment.paper),
@@ -88,8 +96,8 @@ def as_report(sources: Sources, arms: Sequence[ArmResult]) -> dict[str, Any]:
     for row in arms:
         seeds, values = [result.figures for result in row.results], row.columns
         columns = {
-            column.key: asdict(estimate_errors(values.get(column.key, values[main]), groups, median=column.median))
-            for column in experiment.columns
+            key: asdict(estimate_errors(values.get(key, values[main]), groups[key], median=column.median))
+            for key, column in ((column.key, column) for column in shown)
         }
         within = np.linspace(0, experiment.greatest, _POINTS + 1)[1:]
         shares = {f"{d:g}": float((row.errors < d).mean()) for d in within}
@@ -103,25 +111,41 @@ def as_report(sources: Sources, arms: Sequence[ArmResult]) -> dict[str, Any]:
                 report["refined"] = seeds
     for first, second in pairs(arms):
         one, other = first.columns, second.columns
-        columns = {key: asdict(estimate_errors(one[key] - other[key], groups)) for key in one}
+        columns = {key: asdict(estimate_errors(one[key] - other[key], groups[key])) for key in one}
         mean = float(other[main].mean())
         relative = columns[main]["value"] / mean if mean else float("nan")
         report["differences"].append({"first": first.name, "second": second.name, "relative": relative} | columns)
     return report
 
 
+def _groups(
+    columns: Sequence[Column], images: Mapping[str, NDArray[np.int64]], test: LabelledImages
+) -> tuple[dict[str, Groups], str]:
+    """Return the groups of the images of each column, and what they are, each kind at the first column it is of."""
+    groups, told = {}, {}
+    for key in (column.key for column in columns):
+        data = test.part(images[key]) if key in images else test
+        known = None if "" in (data.persons or ()) else data.persons
+        groups[key], told[key] = group_images(len(data.images), known, data.labels.get("recording"))
+    if len(set(told.values())) == 1:
+        return groups, told.popitem()[1]
+    firsts = {what: column.heading for column in reversed(columns) for what in (told[column.key],)}
+    return groups, ", ".join(f"{what} for {heading}" for what, heading in reversed(firsts.items()))
+
+
 def as_table(report: Mapping[str, Any], experiment: Experiment) -> str:
     """Return a report as tables of Markdown, which read well as they are."""
-    first, *_ = experiment.columns
-    arms = [["trained on", "images", *(column.heading for column in experiment.columns)]]
+    columns = [Column(**column) for column in report["task"]["columns"]]
+    first = columns[0]
+    arms = [["trained on", "images", *(column.heading for column in columns)]]
     for row in report["arms"]:
-        cells = [_show(row[column.key], column) for column in experiment.columns]
+        cells = [_show(row[column.key], column) for column in columns]
         arms.append([row["trained_on"], f"{row['images']:,}", *cells])
     if experiment.paper:
         reached = [experiment.paper.get(row[0]) for row in arms[1:]]
         figures = ["" if one is None else f"{first.factor * one:.{first.digits}f}" for one in reached]
         arms = [[*row, cell] for row, cell in zip(arms, [f"the paper, {first.heading}", *figures], strict=True)]
-    means = [column for column in experiment.columns if not column.median]
+    means = [column for column in columns if not column.median]
     differences = [["difference", "relative", *(column.heading for column in means)]]
     for row in report["differences"]:
         cells = [_show(row[column.key], column, sign=True) for column in means]
@@ -132,6 +156,7 @@ def as_table(report: Mapping[str, Any], experiment: Experiment) -> str:
         f"{report['resampled']} and the seeds.",
         experiment.note,
     ]
+    notes += [f"As {report['real']}, by the means: {one['real']} {one['found']}." for one in report["alignment"]]
     if "guessing" in seeds[0]:
         notes.append(f"A guess of the mean of the test labels: {seeds[0]['guessing']:.2f}{experiment.unit}.")
     tables = [as_markdown(rows) for rows in (arms, differences) if len(rows) > 1]

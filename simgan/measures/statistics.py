@@ -39,16 +39,23 @@ class Estimate:
 Compared = tuple[Estimate, Estimate, Estimate]  # refined, raw and real images (the floor), each with real ones
 
 
-def group_images(count: int, persons: Names | None = None, *, fewest: int = 10, blocks: int = 50) -> tuple[Groups, str]:
-    """Return the group of each image, (count,), and what groups are: persons or blocks; else `ImageError`."""
+def group_images(
+    count: int, persons: Names | None = None, recordings: Names | None = None, *, fewest: int = 10, blocks: int = 50
+) -> tuple[Groups, str]:
+    """Return the group of each image, (count,), and what groups are, else `ImageError`.
+
+    They are persons, recordings, or blocks: the first of which there are enough.
+    """
     if count < 2:
         raise ImageError(f"an interval needs at least 2 images, not {count}")
-    if persons is not None:
-        if len(persons) != count:
-            raise ImageError(f"{count} images need the person of each, not {len(persons)} names")
-        names, groups = np.unique(np.asarray(persons, dtype=str), return_inverse=True)
+    for what, given in (("persons", persons), ("recordings", recordings)):
+        if given is None:
+            continue
+        if len(given) != count:
+            raise ImageError(f"{count} images need the person of each, not {len(given)} names")
+        names, groups = np.unique(np.asarray(given, dtype=str), return_inverse=True)
         if len(names) >= fewest:
-            return groups.astype(np.int64), f"{len(names)} persons"
+            return groups.astype(np.int64), f"{len(names)} {what}"
     blocks = min(blocks, count)
     return np.arange(count) * blocks // count, f"{blocks} blocks of neighbouring images"
 

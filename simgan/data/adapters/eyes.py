@@ -194,7 +194,7 @@ def open_mpiigaze(path: str, wanted: Wanted) -> Source:
                 f"{folder} lacks {len(lost):,} of the {len(chosen):,} images that {LISTS} names, such as {lost[0]}: "
                 "download or unpack it again, or take out the lists of those that are not there"
             )
-    columns = features(*COLUMNS, "person", "file_name")
+    columns = features(*COLUMNS, "person", "recording", "file_name")
     return Source(f"mpiigaze:{path}", days, partial(_read_mpiigaze, wanted, chosen), columns, single=False)
 
 
@@ -227,7 +227,7 @@ def _mpiigaze_lists(folder: Path) -> set[str]:
 
 
 def _read_mpiigaze(wanted: Wanted, chosen: set[str] | None, day: Path) -> list[Row]:
-    person, rows = day.parent.name, []
+    person, recording, rows = day.parent.name, f"{day.parent.name} {day.stem}", []
     with parsing(day, "MPIIGaze's normalized data"):
         content = loadmat(day, struct_as_record=False, squeeze_me=True)
         names = np.atleast_1d(content["filenames"])
@@ -244,5 +244,5 @@ def _read_mpiigaze(wanted: Wanted, chosen: set[str] | None, day: Path) -> list[R
                 if side == "right":
                     image, labels = np.ascontiguousarray(image[:, ::-1]), mirrored(labels, 60)
                 cell = image_cell(wanted.to_channels(crop.cut(image)))
-                rows.append({"image": cell, **labels, "person": person, "file_name": file_name})
+                rows.append({"image": cell, **labels, "person": person, "recording": recording, "file_name": file_name})
     return rows

@@ -24,37 +24,47 @@ LOOKS = {
 Values = Mapping[str, Any]
 
 
-def draw_means(experiment: Values) -> bytes:
-    """Draw the first figure of each arm with its interval, and that of every seed."""
-    task, arms = experiment["task"], experiment["arms"]
-    key, factor = (task["columns"][0][name] for name in ("key", "factor"))
+def main_columns(experiment: Values) -> list[dict[str, Any]]:
+    """Return the columns that are drawn: the first one, and the main ones of further tasks."""
+    task = experiment["task"]
+    first, *others = task["columns"]
+    return [
+        first | {name: task[name] for name in ("axis", "less_is_better")},
+        *(one for one in others if one.get("axis")),
+    ]
+
+
+def draw_means(experiment: Values, column: Values) -> bytes:
+    """Draw a figure of each arm with its interval, and that of every seed."""
+    arms = experiment["arms"]
+    key, factor = column["key"], column["factor"]
     figure, axes = _draw_intervals(
-        [arm["trained_on"] for arm in arms], [arm[key] for arm in arms], factor, task["axis"]
+        [arm["trained_on"] for arm in arms], [arm[key] for arm in arms], factor, column["axis"]
     )
     seeds = [(factor * seed[key], row + 0.2) for row, arm in enumerate(arms) for seed in arm["seeds"]]
     axes.plot(*zip(*seeds, strict=True), "|", color=BLACK, markersize=5, label="one seed")
-    if (guessing := arms[0]["seeds"][0].get("guessing")) is not None:
+    guessing = arms[0]["seeds"][0].get("guessing")
+    if guessing is not None and column["key"] == experiment["task"]["columns"][0]["key"]:
         axes.axvline(
             factor * guessing, color=GREY, linestyle="--", linewidth=1, zorder=1, label="always the mean label"
         )
     return _with_legend(figure)
 
 
-def draw_differences(experiment: Values) -> bytes:
-    """Draw paired differences of the first figure with their intervals; colour and marker show which exclude 0.
+def draw_differences(experiment: Values, column: Values) -> bytes:
+    """Draw paired differences of a figure with their intervals; colour and marker show which exclude 0.
 
     Without those of fine-tuned networks, where there are others: the table of the report has all.
     """
-    task, all_rows = experiment["task"], experiment["differences"]
-    key, factor = (task["columns"][0][name] for name in ("key", "factor"))
+    all_rows, key, factor = experiment["differences"], column["key"], column["factor"]
     rows = [row for row in all_rows if ", then " not in row["first"] + row["second"]] or all_rows
-    sign = 1 if task["less_is_better"] else -1
+    sign = 1 if column["less_is_better"] else -1
     verdicts = []
     for row in rows:
         low, high = sorted(sign * row[key][end] for end in ("low", "high"))
         verdicts.append("first is better" if high < 0 else "first is worse" if low > 0 else "no clear difference")
     names = [name_difference(row["first"], row["second"]) for row in rows]
-    axis = f"difference of {task['axis']}"
+    axis = f"difference of {column['axis']}"
     figure, axes = _draw_intervals(names, [row[key] for row in rows], factor, axis, verdicts)
     axes.axvline(0, color=BLACK, linewidth=0.9, zorder=1)
     return _with_legend(figure)

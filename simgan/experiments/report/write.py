@@ -20,7 +20,7 @@ from huggingface_hub import ModelCardData
 from simgan import __version__
 from simgan.errors import ConfigError, SourceError, reason
 from simgan.experiments.files import as_json, reading
-from simgan.experiments.report.figures import draw_differences, draw_means, draw_strip, name_difference
+from simgan.experiments.report.figures import draw_differences, draw_means, draw_strip, main_columns, name_difference
 from simgan.hub.cards.curves import draw_curves
 from simgan.hub.cards.model import environment, eval_results
 from simgan.hub.cards.records import ABOUT_THE_RUN, Records, read_records, without_places
@@ -195,9 +195,11 @@ def _pictures(result: Result) -> dict[str, bytes]:
     drawn: dict[str, bytes] = {}
     beside: dict[str, Path] = {}
     if result.kind == "experiment":
-        drawn[""] = draw_means(result.values)
-        if result.values["differences"]:
-            drawn["-differences"] = draw_differences(result.values)
+        for number, column in enumerate(main_columns(result.values)):
+            end = f"-{column['key']}" if number else ""
+            drawn[end] = draw_means(result.values, column)
+            if result.values["differences"]:
+                drawn[f"{end}-differences"] = draw_differences(result.values, column)
         beside = {"-curve": result.file.with_suffix(".png")}
     elif result.kind == "ablations":
         beside = {f"-{name}": result.file.with_name(f"{name}.png") for name in ("frontier", "history", "local")}
