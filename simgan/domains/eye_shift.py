@@ -38,18 +38,13 @@ def eye_shift(before: Images, after: Images, labels: Mapping[str, Sequence[Any]]
     return iris_shift(before, after, labels)
 
 
-def eye_edges_left(
-    before: Images,
-    after: Images,
-    labels: Mapping[str, Sequence[Any]],
-    parts: Sequence[Sequence[str]] = (PUPIL, IRIS, LIDS),
-) -> Floats:
-    """Return how much is left about the points of pupil, iris or lids, whichever is least, (N,) in [−1, 1].
+def eye_edges_left(before: Images, after: Images, labels: Mapping[str, Sequence[Any]]) -> Floats:
+    """Return how much is left of the iris with its pupil, or of the pupil alone if that is less, (N,) in [−1, 1].
 
-    By `likeness`; NaN in images without such labels. A pupil that is gone would hardly show among the edges of the
-    iris, so it counts by itself, too.
+    By `likeness` about their labelled points; NaN in images without such labels. A pupil that is gone would hardly show
+    among the edges of the iris, so it counts by itself, too. Lids do not count: real lashes change them.
     """
-    points = [points for columns in parts if (points := _points(labels, columns))]
+    points = [points for columns in (PUPIL, IRIS) if (points := _points(labels, columns))]
     none = np.full(len(before), np.nan)
     return np.fmin.reduce([none, *(likeness(before, after, of_part) for of_part in points)])
 
@@ -57,7 +52,7 @@ def eye_edges_left(
 def measure_eye_shift(before: Images, after: Images, labels: Mapping[str, Sequence[Any]], *, seed: int = 0) -> Shift:
     """Measure how far labelled parts (without labels: irises) moved, of N ≥ 2 images, also by gaze and person.
 
-    The median is that of the iris, other figures are of the part that moved most. An iris has faded, or changed its
+    The median is that of the iris, other shifts are of the part that moved most. An iris has faded, or changed its
     tones, where less than 60 % of it or its pupil is left. A second iris beside it is not seen. The repeatability is
     the median of what the measure errs by where the first image is blurred a little (σ 0.6 px) and gets noise (σ 4 of
     255) instead of being refined. `ImageError` where images or labels do not fit.
@@ -65,17 +60,15 @@ def measure_eye_shift(before: Images, after: Images, labels: Mapping[str, Sequen
     import cv2
 
     distances, left = eye_shift(before, after, labels), eye_edges_left(before, after, labels)
-    faded = eye_edges_left(before, after, labels, (PUPIL, IRIS))
     noise = np.random.default_rng(seed).normal(0, 4, before.shape[:3])
     blurred = np.stack([cv2.GaussianBlur(image, (0, 0), 0.6) for image in grey(before)]).astype(np.float32)
     disturbed = np.clip(blurred + noise, 0, 255).round().astype(np.uint8)
     errors = eye_shift(grey(before), disturbed, labels)[:, 0]
     labelled = bool(_points(labels, (*IRIS, *LIDS)))
-    irises = int(np.isfinite(faded).sum())
+    irises = int(np.isfinite(left).sum())
     of_edges = {
-        "edges left": (left, 100, 1, " %"),
-        "below 60 % left": (_share(left < LEFT, left), 100, 1, " %"),
-        "irises faded or changed": (_share(faded < LEFT, faded), irises, 0, f" of {irises}"),
+        "edges left of irises": (left, 100, 1, " %"),
+        "irises faded or changed": (_share(left < LEFT, left), irises, 0, f" of {irises}"),
     }
     return measure_shift(
         distances,
@@ -90,9 +83,8 @@ def measure_eye_shift(before: Images, after: Images, labels: Mapping[str, Sequen
         | (of_edges if labelled else {}),
         repeatability=float(np.nanmedian(errors)) if np.isfinite(errors).any() else float("nan"),
         note=(
-            "The median is that of the iris, the other shifts are of the part that moved most. Edges left are those of "
-            "the part of which least is left. An iris has faded or changed where less than 60 % of it or its pupil is "
-            "left. "
+            "The median is that of the iris, the other shifts are of the part that moved most. An iris has faded or "
+            "changed where less than 60 % of it or its pupil is left. "
             if labelled
             else f"{FINDER} "
         )
