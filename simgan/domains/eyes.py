@@ -20,8 +20,8 @@ WHOLE_IMAGE_LAYERS: tuple[Layer, ...] = (
 NETWORK = {"blocks": 4, "predict_residual": True, "equalize": True, "padding": "reflect"}
 EMBEDDED = {"synthetic": ("simulator:eyes",), "real": ("camera:eyes",)}
 # Photographs by `camera:eyes` of the scenes that were rendered, in which nothing moved, are within these bounds: flow
-# measures 0.2 px in the median and 0.9 px at most, and 63 % of each part's edges are left in 95 % of the images. Where
-# the pupil is erased it is 25 %.
+# measures 0.2 px in the median and 1.2 px at most, and 63 % of the iris is left in 95 % of the images. Where
+# the pupil is erased 23 % is left on average.
 BOUNDS = {"max_shift": 0.8, "max_median_shift": 0.4, "max_single_shift": FAR, "max_faded_95": 1 - LEFT}
 RECIPES = {
     # 12 maps of 7×7 train about as fast as 24 of 3×3, but a pixel sees 55 px instead of 19, so that the network can

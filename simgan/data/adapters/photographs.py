@@ -1,7 +1,7 @@
 """Photographs of many persons' eyes, in tables: webcam eyes that look across a screen, and pupils of BioID's faces.
 
-Crops show eyes as those of `simgan.data.adapters.eyes` do: left ones, right eyes being mirrored with their labels. They
-lie within their photographs, as a repeated border looks like no eye. What is left out is told by a warning.
+Crops show left eyes, as those of `simgan.data.adapters.eyes` do; right eyes are mirrored with their labels. Crops stay
+inside their photographs, because a repeated border does not look like an eye. A warning says what is left out.
 """
 
 import warnings
