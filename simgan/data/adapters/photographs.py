@@ -24,8 +24,8 @@ FRAME = (96, 60)  # px
 def open_webcam(path: str, wanted: Wanted) -> Source:
     """`webcam:FILE.parquet`: right eyes, each with the block across the screen that it looks at, 1 to 9 from the left.
 
-    Columns image, width, height, person, distance, block. The label is `across`, a place in an order and no angle; a
-    recording is a person at a distance. Photographs with fewer pixels than half a crop are left out: they show no eye.
+    Columns image, width, height, person, distance, block. The label `across` is minus the block, as images are mirrored: a
+    place in an order, no angle, which grows with yaw. A recording is a person at a distance. Photographs with fewer pixels than half a crop are left out: they show no eye.
     Crops are as high as photographs allow: `simgan prepare --align` finds scale and centre.
     """
     rows = _read_rows(path, "webcam", ("image", "width", "height", "person", "distance", "block"))
