@@ -61,8 +61,10 @@ $(OUT):
 	mkdir -p $@
 $(OUT)/%.trained: | $(OUT)
 	$(train)
-CONTROL := --preset eyes --steps 600 --max-shift 99 --max-median-shift 99
-OPTIONS_eyes-simulated := --preset eyes --steps 2400
+UNBOUND := --max-shift 99 --max-median-shift 99 --max-single-shift 99 --max-faded 99 --max-faded-95 99
+CONTROL := --preset eyes --steps 600 $(UNBOUND)
+# The shipped model was chosen with bounds by the iris finder; by flow it changes the tones of too many irises.
+OPTIONS_eyes-simulated := --preset eyes-large --steps 2000 $(UNBOUND)
 OPTIONS_no-regularization := $(CONTROL) --regularization-weight 0
 # No iris is left in shuffled images to pair them by.
 OPTIONS_shuffled := $(CONTROL) --no-preparation --real shuffled:camera:eyes

@@ -82,7 +82,8 @@ def test_at_labels_the_measure_errs_by_less_than_a_tenth_of_a_pixel():
 
 def test_without_labels_the_finder_measures_and_tells_its_error():
     unknown = {part: [None] * len(IMAGES) for part in POINTS}
-    assert not find("eyes").is_labelled(unknown) and find("eyes").is_labelled(POINTS)
+    boxes = {"boxes": [[[0, 0, 9, 9]]] * len(IMAGES)}  # not of parts that are measured
+    assert not find("eyes").is_labelled(unknown | boxes) and find("eyes").is_labelled(POINTS)
     assert np.isnan(eye_edges_left(IMAGES, IMAGES, unknown)).all()
     words = find("eyes").words
     assert words.beside({"shift_labelled": 1.0}) == "" and words.beside({"shift": 0.5}) == FINDER

@@ -109,7 +109,7 @@ def test_seeds_of_one_recipe_stand_side_by_side_with_mean_and_spread(run, tmp_pa
     other = make_run(tmp_path / "other", seed=1)
     rows = [measure(step) | {"realism": 0.05} for step in (0, 10, 20)]
     (other / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    apart = make_run(tmp_path / "apart", seed=1, regularization_weight=0.5)
+    apart = make_run(tmp_path / "apart", seed=1, regularization_weight=0.25)
     write_report([str(run), str(other), str(apart)], tmp_path / "report")
     recipes = json.loads((tmp_path / "report" / "report.json").read_text())["recipes"]
     assert [[row["name"] for row in recipe["rows"]] for recipe in recipes] == [["run", "other"], ["apart"]]

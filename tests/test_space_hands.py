@@ -230,4 +230,4 @@ def test_training_of_a_model_of_hands_is_told_in_millimetres(model, tmp_path, mo
     monkeypatch.setattr(training_tab, "SHIPPED", tmp_path)
     *_, shift, _, _, _, figures = training_tab._all(NAME)
     assert set(shift["series"]) == {"mean without the worst 5 %", "median"}
-    assert "surface moved 0.50 mm on average" in figures
+    assert "surface moved 0.50 mm (" in figures

@@ -210,9 +210,9 @@ class Domain:
         return tuple(dict.fromkeys((*self.labels, *COLUMNS)))
 
     def is_labelled(self, labels: Mapping[str, Any]) -> bool:
-        """Return whether labels, by column, say of any image where something in it is."""
+        """Return whether labels, by column, say where a part of any image lies; those of the domain, if it has such."""
         places = [name for name, label in self.labels.items() if label.in_pixels]
-        return any(is_known(value) for name in (*places, *COLUMNS) for value in labels.get(name, ()))
+        return any(is_known(value) for name in places or COLUMNS for value in labels.get(name, ()))
 
     def check_kind(self, source: str, images: Images) -> None:
         """Raise `SourceError` where stored images of a source are plainly of another kind; a control may be."""

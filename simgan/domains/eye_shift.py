@@ -1,7 +1,7 @@
 """Annotation shift of eyes: how far irises and lids move when an image is refined, and what is left of them.
 
 By optical flow about the labelled points. Where no image has such labels, an iris finder tells how far the iris moved.
-It errs by more than most refiners move anything, so its own error is told beside its figures.
+Its error is larger than what most refiners move, so it is stated beside the figures.
 """
 
 from collections.abc import Mapping, Sequence

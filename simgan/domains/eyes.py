@@ -19,8 +19,8 @@ LAYERS: tuple[Layer, ...] = (
 
 EMBEDDED = {"synthetic": ("simulator:eyes",), "real": ("camera:eyes",)}
 # Photographs by `camera:eyes` of the scenes that were rendered, in which nothing moved, are within these bounds: flow
-# measures 0.2 px in the median and 0.9 px at most, and 63 % of each part's edges are left in 95 % of the images. Where
-# the pupil is erased it is 25 %.
+# measures 0.2 px in the median and 1.2 px at most, and 63 % of the iris is left in 95 % of the images. Where
+# the pupil is erased 23 % is left on average.
 BOUNDS = {"max_shift": 0.8, "max_median_shift": 0.4, "max_single_shift": FAR, "max_faded_95": 1 - LEFT}
 RECIPES = {
     # Blocks that see squares of pixels cost a third of a step of 12 maps of 7×7 on single ones, and see as far. Noise

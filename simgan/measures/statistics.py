@@ -52,7 +52,7 @@ def group_images(
         if given is None:
             continue
         if len(given) != count:
-            raise ImageError(f"{count} images need the person of each, not {len(given)} names")
+            raise ImageError(f"{count} images need the {what[:-1]} of each, not {len(given)} names")
         names, groups = np.unique(np.asarray(given, dtype=str), return_inverse=True)
         if len(names) >= fewest:
             return groups.astype(np.int64), f"{len(names)} {what}"

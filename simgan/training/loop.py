@@ -111,7 +111,7 @@ class Run:
             return
         print("\n" + pd.DataFrame(self.records).to_string(index=False, float_format="{:.4g}".format))
         best, words = selection.best(self.records, self.config), self.trainer.domain.words
-        left = f", {best['edges_left']:.0%} of them left" if "edges_left" in best else ""
+        left = f"; {words.left}: {best['edges_left']:.0%}" if "edges_left" in best else ""
         print(
             f"\nBest refiner: step {best['step']}, patch distance {best['realism']:.4f} "
             f"(untouched {best['realism_raw']:.4f}, between real images {best['realism_floor']:.4f}), "

@@ -1,7 +1,7 @@
 """Photographs of many persons' eyes, in tables: webcam eyes that look across a screen, and pupils of BioID's faces.
 
-Crops show eyes as those of `simgan.data.adapters.eyes` do: left ones, right eyes being mirrored with their labels. They
-lie within their photographs, as a repeated border looks like no eye. What is left out is told by a warning.
+Crops show left eyes, as those of `simgan.data.adapters.eyes` do; right eyes are mirrored with their labels. Crops stay
+inside their photographs, because a repeated border does not look like an eye. A warning says what is left out.
 """
 
 import warnings
@@ -24,9 +24,10 @@ FRAME = (96, 60)  # px
 def open_webcam(path: str, wanted: Wanted) -> Source:
     """`webcam:FILE.parquet`: right eyes, each with the block across the screen that it looks at, 1 to 9 from the left.
 
-    Columns image, width, height, person, distance, block. The label is `across`, a place in an order and no angle; a
-    recording is a person at a distance. Photographs with fewer pixels than half a crop are left out: they show no eye.
-    Crops are as high as photographs allow: `simgan prepare --align` finds scale and centre.
+    Columns image, width, height, person, distance, block. The label `across` is minus the block, as images are
+    mirrored: a place in an order, no angle, which grows with yaw. A recording is a person at a distance. Photographs
+    with fewer pixels than half a crop are left out: they show no eye. Crops are as high as photographs allow: `simgan
+    prepare --align` finds scale and centre.
     """
     rows = _read_rows(path, "webcam", ("image", "width", "height", "person", "distance", "block"))
     with parsing(path, "tables of webcam eyes"):

@@ -13,16 +13,8 @@ from safetensors import SafetensorError, safe_open
 from simgan.domains import Terms, Words, all_domains, find
 from simgan.errors import ModelError, hide
 
-PLACES = (
-    "synthetic",
-    "real",
-    "also",
-    "output",
-    "train_real",
-    "unlabelled",
-    "models",
-    "model",
-)  # keys of sources and folders
+# Keys of sources and folders
+PLACES = ("synthetic", "real", "also", "output", "train_real", "unlabelled", "models", "model")
 ABOUT_THE_RUN = ("output", "resume", "push_to_hub", "private", "hub_revision", "push_every")  # not about the model
 OF_ANOTHER = ("shuffled", "first-half", "second-half")  # kinds of sources that are made of another source
 GENERAL = ("classes.json", "points.json")  # results for domains that are not of one task: the first that is there
