@@ -38,10 +38,11 @@ class Eyes(Simulator):
 
     def populate(self, person: RandomNumbers, image: RandomNumbers) -> tuple[Batch, Batch]:
         """Draw scenes and faces: angles in radians, lengths in mm and on faces in px of the crop, tones in [0, 1]."""
-        head_pitch, head_yaw = image.normal(-3, 6), image.normal(0, 9)
-        eye_pitch, eye_yaw = image.uniform(-20, 8), image.uniform(-20, 20)  # relative to half the head's
-        pitch = head_pitch + np.clip(eye_pitch - 0.5 * head_pitch, -32, 32)
-        yaw = head_yaw + np.clip(eye_yaw - 0.5 * head_yaw, -32, 32)
+        # As 15 persons at laptops (MPIIGaze's labels): they look at a screen below the camera, wherever the head turns. It
+        # is held some 9° up against the camera, so that eyes are lowered by 16° in it, and upper lids with them.
+        pitch, yaw = image.uniform(-20, 3), image.uniform(-18, 18)
+        head_pitch = pitch - np.clip(pitch - person.normal(9.5, 6) - image.normal(0, 10), -32, 16)
+        head_yaw = yaw - np.clip(yaw - person.normal(0, 5) - image.normal(0, 9), -30, 30)
         up = IRIS_DEPTH * np.sin((pitch - head_pitch) * _DEGREE)  # mm that the iris has risen in the head
 
         openness = image.normal(0.92, 0.12)  # 1 = relaxed
@@ -119,8 +120,8 @@ SIMULATOR = Eyes(
     brow=(-14, 1),
     lash_width=(0.5, 0.8),
     skin=(0.35, 0.72),
-    iris=(0.3, 0.6),
-    sclera=(0.85, 1.0),
+    iris=(0.1, 0.35),
+    sclera=(0.7, 1.0),
     contrast=(0.1, 0.4),
     sideways=0.3,
 )
