@@ -100,7 +100,7 @@ def test_pupils_are_where_gaze_and_eyeball_put_them():
     labels = eyes.render(range(50))[1]
     iris = labels["iris"]
     depth = np.sqrt(12**2 - 5.85**2)
-    for (ex, ey, ez), (gx, gy, gz), pupil in zip(scene.eyeball, labels["gaze"], labels["pupil"], strict=True):
+    for (ex, ey, ez), (gx, gy, gz), pupil in zip(scene.eyeball, scene.axis, labels["pupil"], strict=True):
         z = ez + depth * gz
         u, v = 880 * (ex + depth * gx) / z + 27, 880 * (ey + depth * gy) / z + 17
         assert np.allclose((u, v), pupil, atol=1e-3)
