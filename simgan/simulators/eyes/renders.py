@@ -49,9 +49,9 @@ class Eyes(Simulator):
         up = IRIS_DEPTH * np.sin((axis_pitch - head_pitch) * _DEGREE)  # mm that the iris has risen in the head
 
         openness = image.normal(0.92, 0.12)  # 1 = relaxed
-        follows, drop = person.uniform(0.65, 0.85), person.normal(1.9, 0.5)
+        follows, drop = person.uniform(0.75, 0.95), person.normal(1.9, 0.5)
         lift = person.normal(4.4, 0.6) * openness + follows * up + drop
-        sink = person.normal(5.2, 0.5) * (0.5 + 0.5 * openness) - 0.3 * up - drop
+        sink = person.normal(5.2, 0.5) * (0.5 + 0.5 * openness) - 0.5 * up - drop
         cp, sp, cy, sy = (f(head * _DEGREE) for head in (head_pitch, head_yaw) for f in (np.cos, np.sin))
         off = np.stack(
             [person.normal(middle, 0.3) + image.normal(0, 0.35) for middle in (0, -0.8)] + [np.full_like(up, DISTANCE)],
