@@ -42,21 +42,19 @@ class Eyes(Simulator):
         # held. It is turned up by 9° on average, so that eyes are lowered in it, and upper lids with them.
         pitch, yaw = image.uniform(-20, 3), image.uniform(-18, 18)
         # Gaze is the line of sight, from the fovea. The axis of eyeball, iris and pupil points 5° further to the temple
-        # and 1.5° lower (angle kappa; Guestrin & Eizenman 2006). Detectors of corners put the eye 0.8 mm higher.
+        # and 1.5° lower (angle kappa; Guestrin & Eizenman 2006).
         axis_pitch, axis_yaw = pitch - person.normal(1.5, 0.5), yaw - person.normal(5, 1)
-        head_pitch = axis_pitch - np.clip(axis_pitch - person.normal(9.5, 6) - image.normal(0, 10), -32, 16)
+        head_pitch = axis_pitch - np.clip(axis_pitch - person.normal(9.5, 5) - image.normal(0, 8), -26, 14)
         head_yaw = axis_yaw - np.clip(axis_yaw - person.normal(0, 5) - image.normal(0, 9), -30, 30)
         up = IRIS_DEPTH * np.sin((axis_pitch - head_pitch) * _DEGREE)  # mm that the iris has risen in the head
 
         openness = image.normal(0.92, 0.12)  # 1 = relaxed
-        follows, drop = person.uniform(0.75, 0.95), person.normal(1.9, 0.5)
+        follows, drop = person.uniform(0.65, 0.85), person.normal(1.9, 0.5)
         lift = person.normal(4.4, 0.6) * openness + follows * up + drop
-        sink = person.normal(5.2, 0.5) * (0.5 + 0.5 * openness) - 0.5 * up - drop
+        sink = person.normal(5.6, 0.5) * (0.5 + 0.5 * openness) - 0.7 * up - drop
         cp, sp, cy, sy = (f(head * _DEGREE) for head in (head_pitch, head_yaw) for f in (np.cos, np.sin))
-        off = np.stack(
-            [person.normal(middle, 0.3) + image.normal(0, 0.35) for middle in (0, -0.8)] + [np.full_like(up, DISTANCE)],
-            -1,
-        )
+        # Crops are centred between the corners of the lids, but real irises are found 1.4 mm higher than that puts them.
+        off = [person.normal(middle, 0.3) + image.normal(0, 0.35) for middle in (0, -1.4)]
         scene = Batch(
             pitch=pitch * _DEGREE,  # > 0 looks up
             yaw=yaw * _DEGREE,  # > 0 looks left in the image
@@ -73,7 +71,7 @@ class Eyes(Simulator):
             sink=np.maximum(sink, 1.0),  # depth of the lower lid's middle below it
             bumps=np.stack([person.normal(0, 1) for _ in range(12)], -1),  # x, y and height of four bumps of the face
         )
-        scene["eyeball"] = off - corners(scene)  # as crops are centred between the corners
+        scene["eyeball"] = np.stack([*off, np.full_like(up, DISTANCE)], -1) - corners(scene)
         face = Batch(
             skin=person.uniform(*self.skin) * image.uniform(0.75, 1.2),
             iris=self.iris[0] + (self.iris[1] - self.iris[0]) * person.uniform() ** 1.7,
