@@ -27,7 +27,8 @@ RECIPES = {
     # gives each image a light and a grain of its own. A discriminator that also judges the whole image, with R1 and the
     # momentum that goes with it, makes refined images as various as the real ones; two updates of it for one of the
     # refiner show the refiner its grids and dots, which one leaves in. λ begins low, as from the identity a high one
-    # never leaves it, and rises until labels stay. MPIIGaze's crops are histogram-equalized, so synthetic ones must be.
+    # never leaves it, and rises until labels stay. The falling rate calms both networks, so that the last steps are the
+    # best ones. MPIIGaze's crops are histogram-equalized, so synthetic ones must be.
     "eyes": Recipe(
         {
             "width": 32,
@@ -51,6 +52,7 @@ RECIPES = {
             "gradient_penalty": 0.4,
             "learning_rate": 1e-3,
             "betas": (0.0, 0.999),
+            "decay": 0.5,
             "preparation": False,
             "augment": ("translation",),
             "evaluate_every": 100,

@@ -53,7 +53,7 @@ class Eyes(Simulator):
         lift = person.normal(4.4, 0.6) * openness + follows * up + drop
         sink = person.normal(5.6, 0.5) * (0.5 + 0.5 * openness) - 0.7 * up - drop
         cp, sp, cy, sy = (f(head * _DEGREE) for head in (head_pitch, head_yaw) for f in (np.cos, np.sin))
-        # Crops are centred between the corners of the lids, but real irises are found 1.4 mm higher than that puts them.
+        # Crops are centred between the corners of the lids; real irises are found 1.4 mm higher than that puts them.
         off = [person.normal(middle, 0.3) + image.normal(0, 0.35) for middle in (0, -1.4)]
         scene = Batch(
             pitch=pitch * _DEGREE,  # > 0 looks up
