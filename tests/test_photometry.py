@@ -62,7 +62,7 @@ def test_light_and_tones_become_those_of_real_images_that_it_has_not_seen(refine
 
     assert apart(refined, real) < 0.65 * apart(synthetic, real)
     before, after, wanted = (_slopes(x) for x in (synthetic, refined, real))
-    assert ((after.mean(0) - wanted.mean(0)).abs() < 0.5 * (before.mean(0) - wanted.mean(0)).abs()).all()
+    assert ((after.mean(0) - wanted.mean(0)).abs() < 0.6 * (before.mean(0) - wanted.mean(0)).abs()).all()
 
 
 def test_renders_become_as_soft_as_real_images_that_it_has_not_seen(refiner, unseen):

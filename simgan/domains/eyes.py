@@ -1,5 +1,7 @@
 """Eyes: grey crops of 55×35 pixels as MPIIGaze normalizes them (section 3.1 of the paper), with gaze and landmarks."""
 
+from typing import Any
+
 import numpy as np
 
 from simgan.domains.base import PAPER, PATCHES, Domain, Label, Layer, PointsWeight, Recipe, Terms, Words
@@ -66,8 +68,8 @@ RECIPES = {
 }
 
 
-def gaze_direction(pitch: float, yaw: float) -> list[float]:
-    """Return the unit vector (−cos p sin y, −sin p, −cos p cos y) of angles in radians."""
+def gaze_direction(pitch: Any, yaw: Any) -> list[Any]:
+    """Return the unit vector (−cos p sin y, −sin p, −cos p cos y) of angles, or arrays of them, in radians."""
     return [-np.cos(pitch) * np.sin(yaw), -np.sin(pitch), -np.cos(pitch) * np.cos(yaw)]
 
 
