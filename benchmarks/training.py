@@ -40,7 +40,7 @@ EMBEDDED = {"synthetic": ("simulator:eyes",), "real": ("camera:eyes",)}
 class Options:
     """What is timed."""
 
-    presets: tuple[str, ...] = ("eyes-paper", "eyes", "eyes-large", "images", "hands")
+    presets: tuple[str, ...] = ("eyes-paper", "eyes", "images", "hands")
     batches: tuple[int, ...] = (32,)
     steps: int = 20  # after 5 to warm up
     output: Path | None = None  # a file of JSON

@@ -114,7 +114,7 @@ class Discriminator(Pretrained):
     config_class = DiscriminatorConfig
     subfolder = "discriminator"
     shape = ("layers", "whole", "slope")
-    entering = "layers.0.weight"
+    entering = ("layers.0.weight",)
 
     def __init__(self, config: DiscriminatorConfig | None = None) -> None:
         super().__init__(config)

@@ -1,7 +1,12 @@
 """The refiner R_θ: a fully convolutional network that makes a synthetic image look real (section 2.1, appendix).
 
-Conv k×k → `width` maps, `blocks` residual blocks of two k×k convolutions, a 1×1 convolution to the image's channels;
-no stride, no pooling, no normalization: it changes pixels and leaves the geometry, hence the labels, alone.
+The paper's: conv k×k → `width` maps, `blocks` residual blocks of two k×k convolutions, a 1×1 convolution to the image's
+channels; no stride, no pooling, no normalization: it changes pixels and leaves the geometry, hence the labels, alone.
+
+With `fold` the blocks see each square of 2×2 pixels as one place with all four of them (space to depth, Shi et al.
+2016), so nothing is lost, a block costs a quarter, and sees twice as far. What they say is enlarged by
+interpolation, which draws no grid, and two layers on the pixels themselves follow. No activation follows a sum (He et
+al. 2016b): maps that it held at zero would learn nothing any more.
 """
 
 from dataclasses import dataclass
@@ -21,7 +26,9 @@ from simgan.preparation.noise import NOISE_MAPS, noise_maps
 from simgan.preparation.photometry import Photometry
 from simgan.preparation.triangulation import Triangulation
 from simgan.refining.engine import ShouldStop, refine
-from simgan.runtime import reflect_pad
+from simgan.runtime import enlarge, reflect_pad
+
+_ENLARGED, _FINE = 8, 12  # maps that come from the blocks of a folded network, and that its last layers make of them
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class RefinerConfig:
     blocks: int = 4
     predict_residual: bool = False  # compute R(x) − x and start as the identity; the paper's computes R(x)
     equalize: bool = False  # images are histogram-equalized first; `Refiner.refine` does it
+    fold: bool = False  # blocks see each square of 2×2 pixels as one place; the paper's see single pixels
     padding: str = "zeros"  # as in the paper, or reflect, which draws no lines along the border
     noise: bool = False  # the network also takes noise, so that its output is not the mean of all possible ones
     photometry: bool = False  # light, tones and sharpness of real images come first
@@ -63,18 +71,34 @@ class RefinerConfig:
         require(self.kernel_size % 2, f"kernel_size must be odd so that the size is kept, not {self.kernel_size}")
         require(self.padding in ("zeros", "reflect"), f"padding must be zeros or reflect, not {self.padding!r}")
 
+    @property
+    def grid(self) -> int:
+        """Width and height in pixels of what the blocks see as one place."""
+        return 2 if self.fold else 1
+
+    @property
+    def reach(self) -> int:
+        """How many pixels to each side a pixel of R(x) depends on at most, a multiple of `grid`."""
+        places = self.kernel_size // 2 * (1 + 2 * self.blocks)
+        return self.grid * (places + 2 * self.fold)  # two of interpolation and of the layer on pixels
+
 
 class ResidualBlock(nn.Module):
-    """Two k×k convolutions and a skip connection (appendix, figure of the residual block)."""
+    """Two k×k convolutions and a skip connection (appendix, figure of the residual block).
 
-    def __init__(self, width: int, kernel_size: int, padding: str) -> None:
+    In the paper a ReLU follows the sum; with `linear` none does.
+    """
+
+    def __init__(self, width: int, kernel_size: int, padding: str, linear: bool) -> None:
         super().__init__()
         self.first = Convolution(width, width, kernel_size, padding)
         self.second = Convolution(width, width, kernel_size, padding)
+        self.linear = linear
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, width, H, W) to the same shape."""
-        return torch.relu(x + self.second(torch.relu(self.first(x))))
+        total = x + self.second(torch.relu(self.first(x)))
+        return total if self.linear else torch.relu(total)
 
 
 class Convolution(nn.Conv2d):
@@ -100,16 +124,22 @@ class Refiner(Pretrained):
     config: RefinerConfig
     config_class = RefinerConfig
     subfolder = ""
-    shape = ("width", "kernel_size", "blocks", "predict_residual", "padding", "noise")
-    entering = "stem.weight"
+    shape = ("width", "kernel_size", "blocks", "predict_residual", "fold", "padding", "noise")
+    entering = ("stem.weight", "fine.weight")
 
     def __init__(self, config: RefinerConfig | None = None) -> None:
         super().__init__(config)
         c = self.config
         self.photometry = Photometry() if c.photometry else nn.Identity()
-        self.stem = Convolution(c.channels + NOISE_MAPS * c.noise, c.width, c.kernel_size, c.padding)
-        self.blocks = nn.Sequential(*(ResidualBlock(c.width, c.kernel_size, c.padding) for _ in range(c.blocks)))
-        self.head = nn.Conv2d(c.width, c.channels, 1)
+        maps = c.channels + NOISE_MAPS * c.noise
+        self.stem = Convolution(maps * c.grid**2, c.width, c.kernel_size, c.padding)
+        self.blocks = nn.Sequential(
+            *(ResidualBlock(c.width, c.kernel_size, c.padding, linear=c.fold) for _ in range(c.blocks))
+        )
+        if c.fold:
+            self.narrow = nn.Conv2d(c.width, _ENLARGED, 1)
+            self.fine = Convolution(maps + _ENLARGED, _FINE, 3, c.padding)
+        self.head = nn.Conv2d(_FINE if c.fold else c.width, c.channels, 1)
         if c.predict_residual:
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
@@ -157,7 +187,15 @@ class Refiner(Pretrained):
 
     def convolve(self, prepared: Tensor) -> Tensor:
         """Apply the convolutional network to a prepared input."""
-        out: Tensor = self.head(self.blocks(torch.relu(self.stem(prepared))))
+        folded, grid = prepared, self.config.grid
+        for axis in (2, 3):  # the last line twice where their number is odd
+            last = folded.narrow(axis, -1, folded.shape[axis] % grid)
+            folded = torch.cat([folded, last], axis)
+        maps = self.blocks(torch.relu(self.stem(F.pixel_unshuffle(folded, grid))))
+        if self.config.fold:
+            enlarged = enlarge(self.narrow(maps), grid)[:, :, : prepared.shape[2], : prepared.shape[3]]
+            maps = torch.relu(self.fine(torch.cat([prepared, enlarged.to(prepared)], 1)))
+        out: Tensor = self.head(maps)
         return prepared[:, : self.config.channels] + out if self.config.predict_residual else out
 
     @property

@@ -89,6 +89,17 @@ def adaptive_average(x: Tensor, size: tuple[int, int]) -> Tensor:
     return down.T @ x @ across
 
 
+def enlarge(x: Tensor, factor: int) -> Tensor:
+    """Enlarge (B, C, H, W) by bilinear interpolation to (B, C, factor · H, factor · W)."""
+    if not _needs_substitute(x):
+        return F.interpolate(x, scale_factor=factor, mode="bilinear")
+    down, across = (
+        F.interpolate(torch.eye(length, dtype=x.dtype, device=x.device)[None], scale_factor=factor, mode="linear")[0]
+        for length in x.shape[2:]
+    )
+    return down.T @ x @ across
+
+
 def memory_of(device: torch.device) -> int:
     """Return how many bytes of memory a device has."""
     if device.type == "cuda":

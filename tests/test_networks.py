@@ -9,6 +9,10 @@ import torch
 
 from simgan import ConfigError, Discriminator, ModelError, Refiner
 from simgan.discriminator import DiscriminatorConfig
+from simgan.preparation.noise import NOISE_MAPS
+from simgan.refiner import RefinerConfig
+from simgan.refining import engine
+from simgan.refining.engine import run_network, run_on_readings
 
 
 @pytest.mark.parametrize(
@@ -19,7 +23,7 @@ def test_paper_networks_have_the_papers_parameters(preset, refiner, discriminato
     assert Discriminator.from_preset(preset).number_of_parameters == discriminator
 
 
-@pytest.mark.parametrize("preset", ["eyes", "eyes-large", "eyes-paper"])
+@pytest.mark.parametrize("preset", ["eyes", "eyes-paper"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [(16, 16), (35, 55), (17, 40)])
 def test_refined_images_keep_their_size(preset, channels, size):
@@ -38,6 +42,39 @@ def test_a_residual_refiner_starts_as_the_identity():
     assert torch.equal(Refiner.from_preset("eyes")(x, equalized=True), x)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_folded_network_refines_a_part_as_within_the_whole(channels, monkeypatch):
+    torch.manual_seed(0)
+    config = RefinerConfig("images", channels=channels, width=8, blocks=2, fold=True, padding="reflect")
+    refiner, x = Refiner(config).eval(), torch.rand(1, channels, 101, 43)
+    whole = refiner(x)
+    monkeypatch.setattr(engine, "STRIP", 800)
+    assert torch.allclose(run_network(refiner, x), whole.clamp(-1, 1), atol=1e-6)
+    x.requires_grad_()
+    refiner(x)[0, 0, 50, 20].backward()
+    seen = torch.nonzero(x.grad.abs().sum((0, 1)).amax(1))[:, 0]
+    assert config.reach - 2 <= (seen - 50).abs().max() <= config.reach
+
+
+def test_a_folded_network_of_depth_runs_on_the_readings_alone():
+    torch.manual_seed(0)
+    refiner = Refiner(RefinerConfig("hands", width=8, blocks=1, fold=True, predict_residual=True, padding="reflect"))
+    torch.nn.init.normal_(refiner.head.weight, 0, 0.1)
+    x = torch.ones(2, 1, 91, 83)
+    x[0, :, 31:48, 20:31], x[1, :, 3:77, 50:81] = 0.3, torch.rand(74, 31)
+    assert torch.allclose(run_on_readings(refiner, x, 1.0), refiner(x).clamp(-1, 1), atol=1e-6)
+
+
+def test_a_folded_network_of_colour_starts_from_a_grey_one(tmp_path):
+    settings = {"width": 8, "blocks": 1, "fold": True, "noise": True}
+    grey = Refiner(RefinerConfig("images", **settings))
+    grey.save_pretrained(tmp_path)
+    colour = Refiner(RefinerConfig("images", channels=3, noise=True)).start_from(tmp_path)
+    x = torch.rand(1, 1 + NOISE_MAPS, 20, 20)
+    three = torch.cat([x[:, :1].expand(-1, 3, -1, -1), x[:, 1:]], 1)
+    assert torch.allclose(colour.convolve(three), grey.convolve(x).expand(-1, 3, -1, -1), atol=1e-6)
+
+
 def test_local_discriminator_decides_a_patch_and_global_an_image():
     x = torch.zeros(2, 1, 35, 55)
     assert Discriminator.from_preset("eyes-paper")(x).shape == (2, 2, 9, 14)
@@ -46,7 +83,7 @@ def test_local_discriminator_decides_a_patch_and_global_an_image():
 
 def test_a_branch_decides_on_the_whole_image_beside_its_patches():
     torch.manual_seed(0)
-    discriminator, x = Discriminator.from_preset("eyes-large").eval(), torch.randn(6, 1, 35, 55)
+    discriminator, x = Discriminator.from_preset("eyes").eval(), torch.randn(6, 1, 35, 55)
     patches, whole = discriminator(x).chunk(2, 2)
     assert torch.equal(patches, discriminator.layers(x))
     assert (whole == whole[:, :, :1, :1]).all()
@@ -58,7 +95,7 @@ def test_a_branch_decides_on_the_whole_image_beside_its_patches():
 
 def test_refined_and_real_images_are_never_compared_with_one_another():
     torch.manual_seed(0)
-    discriminator, refined, real = Discriminator.from_preset("eyes-large"), *torch.randn(2, 6, 1, 35, 55)
+    discriminator, refined, real = Discriminator.from_preset("eyes"), *torch.randn(2, 6, 1, 35, 55)
     apart = torch.cat([discriminator(refined), discriminator(real)])
     assert torch.allclose(discriminator(torch.cat([refined, real]), sides=2), apart, atol=1e-6)
 
@@ -70,7 +107,7 @@ def test_probability_real_is_one_value_a_patch_between_0_and_1():
 
 
 def test_both_networks_of_one_folder_come_back_bit_for_bit(tmp_path):
-    saved = (Refiner.from_preset("eyes-large"), Discriminator.from_preset("eyes-large"))
+    saved = (Refiner.from_preset("eyes"), Discriminator.from_preset("eyes"))
     for network in saved:
         network.save_pretrained(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "discriminator", "model.safetensors"]
@@ -121,12 +158,12 @@ def test_a_configuration_that_does_not_fit_is_refused(tmp_path, change, sentence
 
 def test_what_came_later_is_off_where_a_configuration_does_not_tell_it(tmp_path):
     for network, folder in ((Refiner, tmp_path), (Discriminator, tmp_path / "discriminator")):
-        network.from_preset("eyes").save_pretrained(tmp_path)
+        network.from_preset("eyes-paper").save_pretrained(tmp_path)
         config = json.loads((folder / "config.json").read_text())
-        for key in ("noise", "whole", "slope"):
+        for key in ("fold", "noise", "whole", "slope"):
             config.pop(key, None)
         (folder / "config.json").write_text(json.dumps(config))
-        assert network.from_pretrained(tmp_path).config == network.from_preset("eyes").config
+        assert network.from_pretrained(tmp_path).config == network.from_preset("eyes-paper").config
 
 
 @pytest.mark.parametrize("layers", ["conv", [["conv", 3, 1]], [["conv", "3", 1, 2]], [["norm", 3, 1, 2]], []])
@@ -148,7 +185,7 @@ def test_a_discriminator_that_cannot_judge_as_told_is_refused(changes):
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 23), (36, 60)])
-@pytest.mark.parametrize("preset", ["eyes-large", "eyes-paper", "hands-paper"])
+@pytest.mark.parametrize("preset", ["eyes", "eyes-paper", "hands-paper"])
 def test_discriminators_take_every_size_from_16_by_16(preset, size):
     map_ = Discriminator.from_preset(preset).probability_real(torch.zeros(1, 1, *size))
     assert min(map_.shape) >= 1

@@ -20,7 +20,7 @@ def images():
 def refiner():
     """One that paints what noise it gets."""
     torch.manual_seed(0)
-    refiner = Refiner.from_preset("eyes-large", width=4, equalize=False).eval()
+    refiner = Refiner.from_preset("eyes", width=4, equalize=False).eval()
     torch.nn.init.normal_(refiner.head.weight, std=0.1)
     return refiner
 

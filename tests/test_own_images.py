@@ -196,7 +196,7 @@ def test_bricks_are_no_eyes(tmp_path):
         (["--synthetic", "renders/", "--real", "photos/"], "images"),
         (["--synthetic", "unityeyes:X", "--real", "photos/"], "eyes"),
         (["--real", "camera:hands"], "hands"),
-        (["--synthetic", "renders/", "--preset", "eyes-large"], "eyes-large"),
+        (["--synthetic", "renders/", "--preset", "eyes-paper"], "eyes-paper"),
     ],
 )
 def test_without_a_preset_the_sources_tell_which_kind_of_image_it_is(options, expected):
@@ -228,7 +228,7 @@ def test_a_refiner_of_which_little_is_known_is_told_loudly(records, sentence):
 def test_a_run_goes_on_with_its_own_settings(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    given = ["--preset", "eyes-large", "--steps", "7", "--augment", "contrast", "--output", str(run)]
+    given = ["--preset", "eyes-paper", "--steps", "7", "--augment", "contrast", "--output", str(run)]
     config = from_command_line(given)
     (run / "training.json").write_text(config.to_json())
     for options in (["--resume", str(run)], ["--resume", "--output", str(run)]):

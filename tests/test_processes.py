@@ -13,7 +13,7 @@ from simgan import ConfigError
 from simgan.training import processes
 from simgan.training.step import Trainer
 
-SETTINGS = {"steps": 4, "evaluate_every": 2, "refiner_updates": 1, "sources": True, "limit": 60, "preset": "eyes"}
+SETTINGS = {"steps": 4, "evaluate_every": 2, "refiner_updates": 1, "sources": True, "limit": 60, "batch_size": 16}
 
 
 def files_of(checkpoint):
@@ -81,7 +81,7 @@ def test_an_error_of_the_main_process_ends_all_with_its_sentence(tmp_path):
     ],
 )
 def test_a_share_that_cuts_a_group_of_compared_images_is_refused(monkeypatch, settings, count, unit):
-    config = small(preset="eyes-large", preparation=False, **settings)
+    config = small(preset="eyes", preparation=False, **settings)
     accelerator = processes.make_accelerator(config)
     monkeypatch.setattr(Accelerator, "num_processes", property(lambda self: count))
     with pytest.raises(ConfigError, match=rf"must be a multiple of {unit}: its discriminator .* in groups of 4"):

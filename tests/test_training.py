@@ -158,11 +158,13 @@ def test_the_best_refiner_and_its_discriminator_are_of_the_same_step(uninterrupt
     assert step == same_step
 
 
-LARGE = {"preset": "eyes-large", "preparation": False, "gradient_penalty": 1.0, "batch_size": 16, "updates": 2}
-SUM = {"reduction": "sum", "max_grad_norm": 0.0, "updates": 2}
+WHOLE = {"preset": "eyes", "preparation": False, "gradient_penalty": 1.0, "batch_size": 16, "updates": 2}
+SUM = {"preset": "eyes-paper", "reduction": "sum", "max_grad_norm": 0.0, "updates": 2}
 
 
-@pytest.mark.parametrize("settings", [{"updates": 9}, LARGE, SUM], ids=["eyes", "eyes-large", "sum"])
+@pytest.mark.parametrize(
+    "settings", [{"preset": "eyes-paper", "updates": 9}, WHOLE, SUM], ids=["patches", "whole", "sum"]
+)
 def test_two_processes_compute_what_one_does(tmp_path, settings):
     settings = {**settings, "history_size": 24}
     finish(start({**settings, "save": tmp_path / "one"}))
@@ -341,7 +343,7 @@ def test_augmentation_lets_the_gradient_through_and_moves_as_drawn():
 def test_settings_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="batch_size must be even"):
         small(batch_size=7)
-    with pytest.raises(ConfigError, match="multiple of 16"):
+    with pytest.raises(ConfigError, match="multiple of 32"):
         Trainer(small(gradient_accumulation_steps=8), data(), make_accelerator(small()))
     with pytest.raises(SourceError, match="has only 40"):
         Trainer(small(batch_size=48, history_size=24), data(), make_accelerator(small()))
@@ -573,7 +575,7 @@ def test_deterministic_turns_on_what_pytorch_has(deterministic, monkeypatch):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-@pytest.mark.parametrize("preset", ["eyes", "eyes-large"])
+@pytest.mark.parametrize("preset", ["eyes", "eyes-paper"])
 def test_deterministic_runs_are_the_same_bit_for_bit_on_a_gpu(fresh_accelerate, deterministic, preset):
     config = replace(deterministic, preset=preset, batch_size=16)
     weights = []
@@ -711,6 +713,9 @@ def test_the_most_real_refiner_within_the_bounds_is_the_best():
     moved = (record(shift=shift, shift_median=shift / 4) for shift in (2.2, 0.1))
     moved_far, moved_little = (selection.steered(1.0, [one], config) for one in moved)
     assert moved_far > 1.0 > moved_little
+    less = [record(shift=0.5 * config.max_shift, shift_median=0.0)]
+    assert 1.0 < selection.steered(1.6, less, config) < 1.6  # back to its first value, and not below
+    assert selection.steered(1.0, less, config) == 1.0
 
 
 def test_presets_keep_the_papers_values():

@@ -1,5 +1,7 @@
 """Eyes: grey crops of 55×35 pixels as MPIIGaze normalizes them (section 3.1 of the paper), with gaze and landmarks."""
 
+from typing import Any
+
 import numpy as np
 
 from simgan.domains.base import PAPER, PATCHES, Domain, Label, Layer, PointsWeight, Recipe, Terms, Words
@@ -9,46 +11,55 @@ from simgan.domains.iris import WIDTH, find_irises, fit_photometry, share_of_iri
 HEIGHT = 35
 PUPIL_DISTANCE = 63.0 * 960 / 600  # px, at the scale of such crops, of the 63 mm between pupils
 
-WHOLE_IMAGE_LAYERS: tuple[Layer, ...] = (
-    ("conv", 3, 1, 32),
+LAYERS: tuple[Layer, ...] = (
+    ("conv", 3, 1, 16),
+    ("conv", 4, 2, 32),
     ("conv", 4, 2, 64),
-    ("conv", 4, 2, 128),
-    ("conv", 3, 1, 128),
+    ("conv", 3, 1, 64),
     ("conv", 1, 1, 2),
 )
 
-NETWORK = {"blocks": 4, "predict_residual": True, "equalize": True, "padding": "reflect"}
 EMBEDDED = {"synthetic": ("simulator:eyes",), "real": ("camera:eyes",)}
 # Photographs by `camera:eyes` of the scenes that were rendered, in which nothing moved, are within these bounds: flow
 # measures 0.2 px in the median and 1.2 px at most, and 63 % of the iris is left in 95 % of the images. Where
 # the pupil is erased 23 % is left on average.
 BOUNDS = {"max_shift": 0.8, "max_median_shift": 0.4, "max_single_shift": FAR, "max_faded_95": 1 - LEFT}
 RECIPES = {
-    # 12 maps of 7×7 train about as fast as 24 of 3×3, but a pixel sees 55 px instead of 19, so that the network can
-    # distinguish lid and cheek, and the result is nearer to real images (the card of `eyes` has the figures). The
-    # residual starts as the identity, so that the refiner needs no warm-up. MPIIGaze's crops are histogram-equalized,
-    # so synthetic ones must be.
-    "eyes": Recipe({**NETWORK, "width": 12, "kernel_size": 7}, {"layers": PATCHES}, EMBEDDED | BOUNDS),
-    # For thousands of real images, and a GPU or an hour. Noise gives each image a light and a grain of its own; a
-    # discriminator that also judges the whole image (with R1, and the momentum that goes with it) makes refined images
-    # as various as the real ones. Photometry would even that out. So many real images need no history, and no
-    # augmentation that hides their tones.
-    "eyes-large": Recipe(
-        {**NETWORK, "width": 32, "kernel_size": 5, "noise": True},
-        {"layers": WHOLE_IMAGE_LAYERS, "whole": 64, "slope": 0.2},
-        EMBEDDED
-        | BOUNDS
-        | {
-            "steps": 6000,
+    # Blocks that see squares of pixels cost a third of a step of 12 maps of 7×7 on single ones, and see as far. Noise
+    # gives each image a light and a grain of its own. A discriminator that also judges the whole image, with R1 and the
+    # momentum that goes with it, makes refined images as various as the real ones; two updates of it for one of the
+    # refiner show the refiner its grids and dots, which one leaves in. λ begins low, as from the identity a high one
+    # never leaves it, and rises until labels stay. The falling rate calms both networks, so that the last steps are the
+    # best ones. MPIIGaze's crops are histogram-equalized, so synthetic ones must be.
+    "eyes": Recipe(
+        {
+            "width": 32,
+            "kernel_size": 3,
+            "blocks": 4,
+            "fold": True,
+            "noise": True,
+            "predict_residual": True,
+            "equalize": True,
+            "padding": "reflect",
+        },
+        {"layers": LAYERS, "whole": 32, "slope": 0.2},
+        {
+            "steps": 1200,
             "refiner_updates": 1,
-            "batch_size": 32,
+            "discriminator_updates": 2,
             "history_size": 0,
             "regularization_weight": 0.5,
+            "label_weight": 10.0,
+            "steer": True,
             "gradient_penalty": 0.4,
+            "learning_rate": 1e-3,
             "betas": (0.0, 0.999),
+            "decay": 0.5,
             "preparation": False,
             "augment": ("translation",),
-            "evaluate_every": 500,
+            "evaluate_every": 100,
+            **EMBEDDED,
+            **BOUNDS,
         },
     ),
     "eyes-paper": Recipe(
@@ -57,8 +68,8 @@ RECIPES = {
 }
 
 
-def gaze_direction(pitch: float, yaw: float) -> list[float]:
-    """Return the unit vector (−cos p sin y, −sin p, −cos p cos y) of angles in radians."""
+def gaze_direction(pitch: Any, yaw: Any) -> list[Any]:
+    """Return the unit vector (−cos p sin y, −sin p, −cos p cos y) of angles, or arrays of them, in radians."""
     return [-np.cos(pitch) * np.sin(yaw), -np.sin(pitch), -np.cos(pitch) * np.cos(yaw)]
 
 

@@ -32,7 +32,7 @@ class Pretrained(nn.Module):
     config_class: ClassVar[type]
     subfolder: ClassVar[str]
     shape: ClassVar[tuple[str, ...]]  # what the configuration says of layers and widths
-    entering: ClassVar[str]  # the kernel that images enter by
+    entering: ClassVar[tuple[str, ...]]  # the kernels that images enter by, as their first maps
     metadata: dict[str, str] | None = None  # of the safetensors header that the weights came with
     origin: str | None = None  # the name that they were loaded by: a folder, a shipped name, an id on the Hub
     revision: str | None = None  # the commit, where they came from the Hub
@@ -101,8 +101,9 @@ class Pretrained(nn.Module):
             if (theirs := trained.state_dict().get(key)) is None:
                 continue  # of closed forms, which are learnt anew
             if theirs.shape != own.shape and key in self.entering:
-                least = theirs[:, :1].repeat(1, 3, 1, 1) / 3
-                theirs = torch.cat([least, theirs[:, 1:]], 1)
+                of_image = (own.shape[1] - theirs.shape[1]) // 2  # of one channel; two more enter
+                least = theirs[:, :of_image].repeat(1, 3, 1, 1) / 3
+                theirs = torch.cat([least, theirs[:, of_image:]], 1)
             elif theirs.shape != own.shape:
                 theirs = theirs.repeat(3, *[1] * (theirs.ndim - 1))
             weights[key] = theirs

@@ -192,8 +192,8 @@ def _strips(refiner: RefinerLike, prepared: Tensor, should_stop: ShouldStop) -> 
     """Yield R(x) in strips, top to bottom, whose inputs overlap by the receptive field: less memory, nothing else."""
     height, width = prepared.shape[2:]
     number = max(1, min(-(-height * width // STRIP), height // 16))
-    reach = _reach(refiner)
-    for top, bottom in pairwise(height * i // number for i in range(number + 1)):
+    reach, grid = refiner.config.reach, refiner.config.grid
+    for top, bottom in pairwise([*(height * i // number // grid * grid for i in range(number)), height]):
         raise_if_stopped(should_stop)
         above = min(top, reach)
         yield refiner.convolve(prepared[:, :, top - above : bottom + reach])[:, :, above : above + bottom - top]
@@ -209,10 +209,6 @@ def _device(refiner: RefinerLike) -> str:
     return next(refiner.parameters()).device.type
 
 
-def _reach(refiner: RefinerLike) -> int:  # pixels that a pixel of R(x) sees to each side
-    return int((refiner.config.kernel_size // 2) * (1 + 2 * refiner.config.blocks))
-
-
 def run_on_readings(refiner: RefinerLike, x: Tensor, background: float, should_stop: ShouldStop = None) -> Tensor:
     """Return R(x) of (B, 1, H, W), where all that is not `background` fills a part of the images.
 
@@ -221,15 +217,15 @@ def run_on_readings(refiner: RefinerLike, x: Tensor, background: float, should_s
     reflecting continues the background, the receptive field where zeros do not. The image's own border is padded as
     always.
     """
-    reach = _reach(refiner)
-    rim = reach if refiner.config.padding == "zeros" else 1
+    reach, grid = refiner.config.reach, refiner.config.grid
+    rim = reach if refiner.config.padding == "zeros" else grid
     out, filling = torch.empty_like(x), None
     for image, refined in zip(x, out, strict=True):
         kept, cut, inner = [slice(None)], [slice(None)], [slice(None)]
         for axis, length in enumerate(image.shape[1:]):
             lines = torch.nonzero((image[0] != background).any(1 - axis))[:, 0].tolist() or [0]
-            box = _widened(slice(lines[0], lines[-1] + 1), reach, length)
-            wide = _widened(box, max(rim, MINIMUM_SIZE - (box.stop - box.start)), length)
+            box = _widened(slice(lines[0], lines[-1] + 1), reach, length, grid)
+            wide = _widened(box, max(rim, MINIMUM_SIZE - (box.stop - box.start)), length, grid)
             kept.append(box)
             cut.append(wide)
             inner.append(slice(box.start - wide.start, box.stop - wide.start))
@@ -245,14 +241,17 @@ def run_on_readings(refiner: RefinerLike, x: Tensor, background: float, should_s
     return out
 
 
-def _widened(span: slice, by: int, length: int) -> slice:
-    return slice(max(0, span.start - by), min(length, span.stop + by))
+def _widened(span: slice, by: int, length: int, grid: int) -> slice:
+    """Widen a part of a line, to places of `grid` pixels that begin where those of the whole line do."""
+    first, last = (span.start - by) // grid * grid, -(-(span.stop + by) // grid) * grid
+    return slice(max(0, first), min(length, last))
 
 
 def _run_on_background(refiner: RefinerLike, size: tuple[int, ...], background: float) -> Tensor:
     """Return R of an image (1, H, W) of background alone: away from the border it is one value, so few are computed."""
-    reach = _reach(refiner)
-    least = [min(length, max(2 * reach + 1, MINIMUM_SIZE)) for length in size]
+    reach, grid = refiner.config.reach, refiner.config.grid
+    enough = -(-max(2 * reach + 1, MINIMUM_SIZE) // grid) * grid
+    least = [min(length, enough + length % grid) for length in size]
     values = run_network(refiner, torch.full((1, 1, *least), background))[0]
     rows, columns = (
         torch.tensor([i if i < reach else max(reach, i - length + small) for i in range(length)])

@@ -44,7 +44,10 @@ def build(
         prepared["equalize"] = True
     channels = config.channels or 1
     refiner = refiner or Refiner.from_preset(config.preset, channels=channels, **prepared)
-    discriminator = discriminator or Discriminator.from_preset(config.preset, channels=channels, scope=config.scope)
+    scope = (
+        {"scope": "global", "whole": 0} if config.scope == "global" else {}
+    )  # its one decision is on the whole image
+    discriminator = discriminator or Discriminator.from_preset(config.preset, channels=channels, **scope)
     for own in (refiner, discriminator):
         fits = own.config.channels == channels
         require(fits, f"a {type(own).__name__} of {own.config.channels} channels cannot train on images of {channels}")

@@ -9,7 +9,7 @@ from simgan.errors import TrainingError
 from simgan.training.config import TrainingConfig
 
 PATIENCE = 200  # steps after which three bad records in a row end a run
-WITHIN = (0.1, 1.0)  # shares of the bound between which λ stays as it is; shift grows as training goes on
+WITHIN, AIM = (0.1, 1.0), 0.95  # shares of the bound: hardly moved, and all that is allowed; what λ seeks
 UNCHANGED = 0.002  # mean change of values in [−1, 1] by a network that does nothing
 STEERING = 1.5  # λ changes by at most this factor at a time
 
@@ -42,12 +42,17 @@ def best(records: Sequence[Record], config: TrainingConfig) -> Record:
 
 
 def steered(weight: float, records: Sequence[Record], config: TrainingConfig) -> float:
-    """Return λ, now `weight`, raised if the last record is beyond its bounds, lowered if hardly anything moves."""
+    """Return λ, now `weight`: raised if the last record is near its bounds, lowered if hardly anything moves.
+
+    What was raised falls again, to its first value at least, once the bounds are far: the average of the weights, which
+    is measured, follows λ late, so it is raised too far.
+    """
     now = excess(records[-1], config)
-    if not any(np.isfinite(excess(record, config)) for record in records) or WITHIN[0] <= now <= WITHIN[1]:
+    if not any(np.isfinite(excess(record, config)) for record in records) or AIM <= now <= WITHIN[1]:
         return weight
-    factor = np.clip(now / np.mean(WITHIN), 1 / STEERING, STEERING) if np.isfinite(now) else STEERING
-    return float(weight * factor)
+    factor = np.clip(now / AIM, 1 / STEERING, STEERING) if np.isfinite(now) else STEERING
+    least = min(weight, config.regularization_weight) if now >= WITHIN[0] else 0.0
+    return float(max(weight * factor, least))
 
 
 def warnings(records: Sequence[Record], config: TrainingConfig, part: str) -> list[str]:

@@ -22,7 +22,8 @@ from simgan.training.config import TrainingConfig
 
 FIGURES = ["distance", "closed", "shift", "shift_median", "accuracy"]
 PICTURES = {
-    "history.png": {"with history": BASELINE, "without history": "no history"},
+    "history.png": {"with history": "history", "without history": BASELINE},
+    "no-history.png": {"with history": BASELINE, "without history": "no history"},
     "local.png": {"local loss": BASELINE, "global loss": "global loss"},
 }
 """The paper's ablations shown as pictures: rows by their label, and the variant that refines them."""

@@ -63,6 +63,7 @@ class Variant:
 VARIANTS = (
     Variant(BASELINE, "the preset, λ not steered"),
     Variant("no history", "D sees the newest images only; the paper: artifacts come back (2.3)", {"history_size": 0}),
+    Variant("history", "D sees images that were refined earlier too, as in the paper (2.3)", {"history_size": 4096}),
     Variant("global loss", "one decision an image; the paper: rough edges, noise added (2.2)", {"scope": "global"}),
     Variant("no self-regularization", "λ = 0: nothing keeps the labels (eq. 4)", factor=0),
     Variant("λ × 0.25", "a weaker self-regularization", factor=0.25),
@@ -76,6 +77,8 @@ VARIANTS = (
     Variant("no label weight", "self-regularization weighs all pixels alike, as in the paper", {"label_weight": 0.0}),
     Variant("K_g = 1", "one update of the refiner for each of the discriminator", {"refiner_updates": 1}),
     Variant("K_g = 50", "the later revision of the paper, so fewer steps", {"refiner_updates": 50}),
+    Variant("K_d = 1", "one update of the discriminator for K_g of the refiner", {"discriminator_updates": 1}),
+    Variant("no R1", "no penalty on gradients of D, as in the paper", {"gradient_penalty": 0.0}),
     Variant("no augmentation of D", "the discriminator sees images as they are, as in the paper", {"augment": ()}),
     Variant("no EMA", "the refiner's last weights, not their moving average, as in the paper", {"ema_decay": 0.0}),
     Variant("refiner warm-up", "200 updates on the self-regularization first (Algorithm 1)", {"refiner_warm_up": 200}),

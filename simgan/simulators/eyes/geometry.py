@@ -48,6 +48,12 @@ def _lid_points(scene: Batch, across: np.ndarray, upper: bool) -> np.ndarray:
     return np.stack([x, y + drop - tilt * x, 0.026 * (x + 2) ** 2 - (EYEBALL + 0.3)], -1)
 
 
+def corners(scene: Batch) -> np.ndarray:
+    """Return the middle (N, 3) between the lids' corners, on which crops are centred, from the eyeball's centre."""
+    across = np.broadcast_to(np.array([-1, 1], np.float32), (len(scene.axis), 2))
+    return np.matmul(_lid_points(scene, across, True), scene.head_rotation.transpose(0, 2, 1)).mean(1)
+
+
 def _lid_rows(scene: Batch, upper: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find the rows, positions along a lid, and cosines of its slope, (N, 55), where it crosses columns (Newton)."""
     turn, size = scene.head_rotation, scene.half_width[:, None]
@@ -69,8 +75,8 @@ def look(scene: Batch) -> Batch:
     above_lower = (lower[:, None] - ROWS) * steepness[:, None]
 
     dx, dy = (COLUMNS - CENTRE[0]) / np.float32(FOCAL), (ROWS - CENTRE[1]) / np.float32(FOCAL)
-    gaze, eyeball = (vectors.T[:, :, None, None] for vectors in (scene.gaze, scene.eyeball))
-    (gx, gy, gz), (cx, cy, cz) = gaze, eyeball + IRIS_DEPTH * gaze
+    axis, eyeball = (vectors.T[:, :, None, None] for vectors in (scene.axis, scene.eyeball))
+    (gx, gy, gz), (cx, cy, cz) = axis, eyeball + IRIS_DEPTH * axis
     depth = (gx * cx + gy * cy + gz * cz) / (gx * dx + (gy * dy + gz))
     px, py, pz = depth * dx - cx, depth * dy - cy, depth - cz
     level = np.sqrt(gx**2 + gz**2)
@@ -98,15 +104,15 @@ def look(scene: Batch) -> Batch:
 
 def landmarks(scene: Batch) -> dict[str, np.ndarray]:
     """Return the labels of `Eyes`: `iris` from its left clockwise, `lids` from the nasal corner along the upper lid."""
-    gaze, centre = scene.gaze, scene.eyeball + IRIS_DEPTH * scene.gaze
-    level = unit(np.stack([-gaze[:, 2], np.zeros_like(gaze[:, 0]), gaze[:, 0]], -1))
-    down = np.cross(level, gaze)
+    axis, centre = scene.axis, scene.eyeball + IRIS_DEPTH * scene.axis
+    level = unit(np.stack([-axis[:, 2], np.zeros_like(axis[:, 0]), axis[:, 0]], -1))
+    down = np.cross(level, axis)
     angle = np.arange(8, dtype=np.float32)[:, None] * np.float32(np.pi / 4)
     ring = -np.cos(angle) * level[:, None] - np.sin(angle) * down[:, None]
-    along = np.broadcast_to(np.linspace(-1, 1, 7, dtype=np.float32), (len(gaze), 7))
+    along = np.broadcast_to(np.linspace(-1, 1, 7, dtype=np.float32), (len(axis), 7))
     lids = np.concatenate([_lid_points(scene, along, True), _lid_points(scene, along[:, 5:0:-1], False)], 1)
     return {
-        "gaze": gaze,
+        "gaze": scene.gaze,
         "pitch": scene.pitch,
         "yaw": scene.yaw,
         "head_rotation": scene.head_rotation.reshape(-1, 9),
@@ -192,6 +198,6 @@ def _eyeball(scene: Batch, face: Batch, view: Batch) -> np.ndarray:
     # The glint: the light's reflection on the cornea, as a small spot.
     light = unit(np.stack([face.light_x, face.light_y, np.full_like(face.light_x, -1)], -1))
     half = unit(light + np.array([0, 0, -1], np.float32))
-    cornea = (scene.eyeball + _CORNEA_DEPTH * scene.gaze)[:, None, None]
+    cornea = (scene.eyeball + _CORNEA_DEPTH * scene.axis)[:, None, None]
     x, y = np.moveaxis(project(cornea + _CORNEA * half), -1, 0)
     return eye + face.glint * (np.exp(-np.square((ROWS - y) * 0.9)) * np.exp(-np.square((COLUMNS - x) * 0.9)))

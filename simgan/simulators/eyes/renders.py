@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simgan.domains.eyes import HEIGHT, WIDTH
+from simgan.domains.eyes import HEIGHT, WIDTH, gaze_direction
 from simgan.runtime import count_cores
 from simgan.simulators.base import Batch, RandomNumbers, Rendered, Simulator, matrices
-from simgan.simulators.eyes.geometry import DISTANCE, IRIS_DEPTH, landmarks, look, paint
+from simgan.simulators.eyes.geometry import DISTANCE, IRIS_DEPTH, corners, landmarks, look, paint
 
 _DEGREE = np.pi / 180
 _PART = 32  # images: arrays of 35 × 55 float32 each take 250 kB and stay in the processor's cache
@@ -38,26 +38,30 @@ class Eyes(Simulator):
 
     def populate(self, person: RandomNumbers, image: RandomNumbers) -> tuple[Batch, Batch]:
         """Draw scenes and faces: angles in radians, lengths in mm and on faces in px of the crop, tones in [0, 1]."""
-        head_pitch, head_yaw = image.normal(-3, 6), image.normal(0, 9)
-        eye_pitch, eye_yaw = image.uniform(-20, 8), image.uniform(-20, 20)  # relative to half the head's
-        pitch = head_pitch + np.clip(eye_pitch - 0.5 * head_pitch, -32, 32)
-        yaw = head_yaw + np.clip(eye_yaw - 0.5 * head_yaw, -32, 32)
-        up = IRIS_DEPTH * np.sin((pitch - head_pitch) * _DEGREE)  # mm that the iris has risen in the head
+        # As 15 persons at laptops (the labels of MPIIGaze): they look at a screen below the camera, however the head is
+        # held. It is turned up by 9° on average, so that eyes are lowered in it, and upper lids with them.
+        pitch, yaw = image.uniform(-20, 3), image.uniform(-18, 18)
+        # Gaze is the line of sight, from the fovea. The axis of eyeball, iris and pupil points 5° further to the temple
+        # and 1.5° lower (angle kappa; Guestrin & Eizenman 2006).
+        axis_pitch, axis_yaw = pitch - person.normal(1.5, 0.5), yaw - person.normal(5, 1)
+        head_pitch = axis_pitch - np.clip(axis_pitch - person.normal(9.5, 5) - image.normal(0, 8), -26, 14)
+        head_yaw = axis_yaw - np.clip(axis_yaw - person.normal(0, 5) - image.normal(0, 9), -30, 30)
+        up = IRIS_DEPTH * np.sin((axis_pitch - head_pitch) * _DEGREE)  # mm that the iris has risen in the head
 
         openness = image.normal(0.92, 0.12)  # 1 = relaxed
         follows, drop = person.uniform(0.65, 0.85), person.normal(1.9, 0.5)
         lift = person.normal(4.4, 0.6) * openness + follows * up + drop
-        sink = person.normal(5.2, 0.5) * (0.5 + 0.5 * openness) - 0.3 * up - drop
+        sink = person.normal(5.6, 0.5) * (0.5 + 0.5 * openness) - 0.7 * up - drop
         cp, sp, cy, sy = (f(head * _DEGREE) for head in (head_pitch, head_yaw) for f in (np.cos, np.sin))
-        shift = np.stack([image.normal(0, 0.45), image.normal(0, 0.45), np.zeros_like(up)], -1)
-        pitch, yaw = pitch * _DEGREE, yaw * _DEGREE
+        # Crops are centred between the corners of the lids; real irises are found 1.4 mm higher than that puts them.
+        off = [person.normal(middle, 0.3) + image.normal(0, 0.35) for middle in (0, -1.4)]
         scene = Batch(
-            pitch=pitch,  # > 0 looks up
-            yaw=yaw,  # > 0 looks left in the image
-            gaze=np.stack([-np.cos(pitch) * np.sin(yaw), -np.sin(pitch), -np.cos(pitch) * np.cos(yaw)], -1),
+            pitch=pitch * _DEGREE,  # > 0 looks up
+            yaw=yaw * _DEGREE,  # > 0 looks left in the image
+            gaze=np.stack(gaze_direction(pitch * _DEGREE, yaw * _DEGREE), -1),
+            axis=np.stack(gaze_direction(axis_pitch * _DEGREE, axis_yaw * _DEGREE), -1),
             # From the head's frame to the camera's; without roll, which MPIIGaze's crops lack.
             head_rotation=matrices((cy, -sy * sp, sy * cp), (np.zeros_like(cp), cp, sp), (-sy, -cy * sp, cy * cp)),
-            eyeball=np.stack([person.normal(0, 0.4), person.normal(-1.7, 0.4), np.full_like(up, DISTANCE)], -1) + shift,
             pupil=image.uniform(*self.pupil),
             half_width=person.normal(14.4, 0.7),  # of the opening between the lids
             drop=drop,  # distance of the line between the corners below the eyeball's centre
@@ -67,6 +71,7 @@ class Eyes(Simulator):
             sink=np.maximum(sink, 1.0),  # depth of the lower lid's middle below it
             bumps=np.stack([person.normal(0, 1) for _ in range(12)], -1),  # x, y and height of four bumps of the face
         )
+        scene["eyeball"] = np.stack([*off, np.full_like(up, DISTANCE)], -1) - corners(scene)
         face = Batch(
             skin=person.uniform(*self.skin) * image.uniform(0.75, 1.2),
             iris=self.iris[0] + (self.iris[1] - self.iris[0]) * person.uniform() ** 1.7,
@@ -119,8 +124,8 @@ SIMULATOR = Eyes(
     brow=(-14, 1),
     lash_width=(0.5, 0.8),
     skin=(0.35, 0.72),
-    iris=(0.3, 0.6),
-    sclera=(0.85, 1.0),
+    iris=(0.1, 0.35),
+    sclera=(0.7, 1.0),
     contrast=(0.1, 0.4),
     sideways=0.3,
 )
