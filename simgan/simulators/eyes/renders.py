@@ -18,8 +18,8 @@ _PART = 32  # images: arrays of 35 × 55 float32 each take 250 kB and stay in th
 class Eyes(Simulator):
     """Eyes of persons in their light; (low, high) of uniform draws unless said otherwise.
 
-    Images are uint8 (N, 35, 55), labels gaze (N, 3) unit vectors along the line of sight, pitch and yaw (N,) in radians,
-    head_rotation (N, 9), pupil (N, 2), iris (N, 8, 2) and lids (N, 12, 2) in pixels of the crop.
+    Images are uint8 (N, 35, 55), labels gaze (N, 3) unit vectors along the line of sight, pitch and yaw (N,) in
+    radians, head_rotation (N, 9), pupil (N, 2), iris (N, 8, 2) and lids (N, 12, 2) in pixels of the crop.
     """
 
     domain = "eyes"
