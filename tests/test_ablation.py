@@ -27,6 +27,7 @@ from simgan.hub.cards.curves import as_png
 from simgan.runtime import count_cores
 from simgan.training.config import from_command_line, to_command_line
 from simgan.training.config import preset as preset_of
+from simgan.training.networks import build
 
 STAND_IN = """
 import os, pathlib, shutil, signal, sys
@@ -249,3 +250,10 @@ def test_an_ablation_that_was_stopped_goes_on_where_its_run_was(tmp_path):
 def test_a_variant_that_leaves_no_step_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="110 updates leave no step to the variant 'refiner warm-up', of 250 to warm"):
         plan(recipe_of("eyes", steps=20), Path(tmp_path), ["refiner warm-up"])
+
+
+def test_a_global_loss_takes_the_place_of_a_branch_that_judges_the_whole_image(tmp_path):
+    runs = plan(recipe_of("eyes", steps=20), Path(tmp_path), ["global loss"], seeds=1)
+    recipe, variant = (build(run.config, {})[1].config for run in runs)
+    assert (recipe.scope, recipe.whole > 0) == ("local", True)
+    assert (variant.scope, variant.whole) == ("global", 0)

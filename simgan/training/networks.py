@@ -44,9 +44,8 @@ def build(
         prepared["equalize"] = True
     channels = config.channels or 1
     refiner = refiner or Refiner.from_preset(config.preset, channels=channels, **prepared)
-    scope = (
-        {"scope": "global", "whole": 0} if config.scope == "global" else {}
-    )  # its one decision is on the whole image
+    # Of a global loss the one decision is on the whole image already.
+    scope = {"scope": "global", "whole": 0} if config.scope == "global" else {}
     discriminator = discriminator or Discriminator.from_preset(config.preset, channels=channels, **scope)
     for own in (refiner, discriminator):
         fits = own.config.channels == channels
