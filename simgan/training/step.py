@@ -13,7 +13,7 @@ import gc
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -88,14 +88,14 @@ class Trainer:
         if refiner.config.photometry:
             with torch.no_grad():
                 self.synthetic.change(refiner.photometry)
-        device, layout = accelerator.device, {"memory_format": torch.channels_last}
+        device, layout = accelerator.device, cast(Any, {"memory_format": torch.channels_last})
         for bank in (self.synthetic, self.real):
             bank.hold(device, SHARE * memory_of(device))
-        self.average = copy.deepcopy(refiner).to(device, **layout).eval().requires_grad_(False)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(refiner).to(device, **layout).eval().requires_grad_(False)
 
         def prepare(network: nn.Module) -> tuple[Any, Any]:
             # Not wrapped in DistributedDataParallel: `average_gradients` adds up in one fixed order.
-            network = accelerator.prepare_model(network.to(**layout), evaluation_mode=True)  # type: ignore[call-overload]
+            network = accelerator.prepare_model(network.to(**layout), evaluation_mode=True)
             on_gpu = {"capturable": True} if device.type == "cuda" else {}
             adam = torch.optim.Adam(
                 network.parameters(), betas=config.betas, lr=self._scalars["rate"], fused=True, **on_gpu
@@ -200,7 +200,7 @@ class Trainer:
             self._log(regularization=self._of_batch(regularization), change=(refined - images).abs().mean())
         self._step("refiner")
         with torch.no_grad():
-            averages, values = list(self.average.parameters()), list(self.refiner.parameters())
+            averages, values = (cast(Any, [*network.parameters()]) for network in (self.average, self.refiner))
             moved = torch._foreach_sub(values, averages)
             torch._foreach_mul_(moved, 1 - row["decay"])
             torch._foreach_add_(averages, moved)
