@@ -173,6 +173,15 @@ def test_a_wrong_crop_is_found_and_mended_with_its_labels(simulated, tmp_path):
     assert Image.open(tmp_path / "out-alignment.png").size == (3 * 57 * 6, 37 * 6)
 
 
+def test_crops_that_may_not_leave_their_photographs_do_not_drift(shared_data, tmp_path):
+    source = f"webcam:{shared_data / 'eyes_real' / 'webcam_9blocks.parquet'}"
+    real = f"folder:{shared_data / 'eyes_real' / 'mpiigaze_p00'}"
+    found = prepare(source, tmp_path / "out", align=real, limit=300).alignment
+    assert (found.correction.x, found.correction.y) == pytest.approx((0, 0), abs=3)  # -6 px when rounds added up
+    means = [mean_image(name, Wanted((55, 35), limit=1000)) for name in (str(tmp_path / "out"), real)]
+    assert found.after == pytest.approx(align(*means).before, abs=0.05)  # of what was written, not of what was hoped
+
+
 def test_labels_move_with_a_corrected_crop(shared_data, tmp_path):
     source = f"syntheseyes:{shared_data / 'eyes_synthetic' / 'syntheseyes'}"
     real = f"folder:{shared_data / 'eyes_real' / 'mpiigaze'}"

@@ -50,21 +50,23 @@ class Alignment:
 
 
 def align_crops(source: str, real: str, wanted: Wanted, picture: Path) -> Alignment:
-    """Find the correction of a source's crops, and write means as a PNG: first, last and real ones side by side.
+    """Find the correction of a source's crops, and write means as a PNG: first, best and real ones side by side.
 
-    Crops are cut again in each round, as the borders of the first ones distort the fit a little.
+    Crops are cut again in each round, as the borders of the first ones distort the fit a little. The round that
+    correlates best is taken: crops that may not leave their photographs do not go where a fit wants them.
     """
     wanted = replace(wanted, channels=1, limit=CROPS)
     target = mean_image(real, wanted)
-    means, steps, correction = [mean_image(source, wanted)], [], Correction()
+    corrections, means = [Correction()], [mean_image(source, wanted)]
     for _ in range(ROUNDS):
-        steps.append(align(means[-1], target))
-        correction = correction.then(steps[-1].correction)
-        means.append(mean_image(source, replace(wanted, correction=correction)))
-    row = np.concatenate([np.pad(mean, 1) for mean in (means[0], means[-1], target)], 1).round().astype(np.uint8)
+        corrections.append(corrections[-1].then(align(means[-1], target).correction))
+        means.append(mean_image(source, replace(wanted, correction=corrections[-1])))
+    found = [_correlation(_flat(mean), _flat(target)) for mean in means]
+    best = int(np.argmax(found))
+    row = np.concatenate([np.pad(mean, 1) for mean in (means[0], means[best], target)], 1).round().astype(np.uint8)
     size = (row.shape[1] * MAGNIFY, row.shape[0] * MAGNIFY)
     Image.fromarray(row).resize(size, Image.Resampling.NEAREST).save(picture)
-    return Alignment(correction, steps[0].before, steps[-1].after)
+    return Alignment(corrections[best], found[0], found[best])
 
 
 def mean_image(source: str, wanted: Wanted) -> Mean:
@@ -86,10 +88,10 @@ def align(source: Mean, real: Mean) -> Alignment:
     """
     wide = source.shape[1]
     limits = [(-largest, largest) for largest in (LARGEST[0], LARGEST[1] * wide, LARGEST[2] * wide)]
-    flat = [mean - cv2.GaussianBlur(mean, (0, 0), LIGHT * mean.shape[1]) for mean in (source, real)]
+    flat = _flat(source), _flat(real)
 
     def loss(parameters: NDArray[np.float64]) -> float:
-        return -_correlation(flat[0], flat[1], *parameters)
+        return -_correlation(*flat, *parameters)
 
     starts = [(np.log(scale), 0.0, 0.0) for scale in SCALES]
     results = [minimize(loss, start, method="Powell", bounds=limits, options={"xtol": 1e-3}) for start in starts]
@@ -98,7 +100,12 @@ def align(source: Mean, real: Mean) -> Alignment:
     return Alignment(Correction(float(np.exp(logarithm)), x, y), -loss(np.zeros(3)), -float(best.fun))
 
 
-def _correlation(source: Mean, real: Mean, logarithm: float, x: float, y: float) -> float:
+def _flat(mean: Mean) -> Mean:
+    """Return it without light and shade."""
+    return mean - cv2.GaussianBlur(mean, (0, 0), LIGHT * mean.shape[1])
+
+
+def _correlation(source: Mean, real: Mean, logarithm: float = 0.0, x: float = 0.0, y: float = 0.0) -> float:
     """Return the correlation of `real` with the mean of crops exp(logarithm) times as large and moved by (x, y) px."""
     scale = np.exp(logarithm)
     middle = (np.array(source.shape[::-1]) - 1) / 2
