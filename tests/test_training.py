@@ -633,6 +633,8 @@ def record(**values):
         "shift": 0.5,
         "shift_median": 0.2,
         "realism": 0.1,
+        "realism_raw": 1.0,
+        "realism_floor": 0.0,
         **values,
     }
 
@@ -692,7 +694,7 @@ def test_weights_that_are_not_finite_are_neither_measured_nor_kept(tmp_path):
 
 def test_without_a_measure_of_shift_realism_chooses_and_lambda_stays():
     config, nan = small(), float("nan")
-    records = [record(realism=value, shift=nan, shift_median=nan) for value in (0.9, 0.2, 0.4)]
+    records = [record(realism=value, shift=nan, shift_median=nan) for value in (0.9, 0.2, 0.4)]  # raw 1, floor 0
     assert selection.best(records, config)["realism"] == 0.2
     assert selection.steered(2.0, records, config) == 2.0
     records.insert(0, record(realism=0.95))  # measured before, and then no longer: that is beyond every bound
@@ -706,10 +708,14 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         run._log({"realism": float("nan"), "discriminator": 1.0})
 
 
-def test_the_most_real_refiner_within_the_bounds_is_the_best():
+def test_the_last_refiner_that_is_as_real_as_any_within_the_bounds_is_the_best():
     config = small()
     records = [record(realism=0.9), record(realism=0.3), record(realism=0.1, shift=2.0)]
     assert selection.best(records, config)["realism"] == 0.3
+    records += [record(realism=0.38), record(realism=0.5)]  # as real but for chance, a tenth of the gap; less real
+    assert selection.best(records, config)["realism"] == 0.38
+    records.append(record(realism=0.25))
+    assert selection.best(records, config)["realism"] == 0.25
     moved = (record(shift=shift, shift_median=shift / 4) for shift in (2.2, 0.1))
     moved_far, moved_little = (selection.steered(1.0, [one], config) for one in moved)
     assert moved_far > 1.0 > moved_little

@@ -2,7 +2,7 @@
 
 Losses do not show whether a refiner is good. So every `evaluate_every` steps two things are measured on held-out
 images: realism (distance to real images) and annotation shift (how far labelled parts moved). The shift can steer λ,
-and the refiner that ships is the most real one whose shift is within its bounds.
+and the refiner that ships is the last one that is about as real as any whose shift is within its bounds.
 """
 
 import ctypes

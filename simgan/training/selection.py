@@ -10,6 +10,7 @@ from simgan.training.config import TrainingConfig
 
 PATIENCE = 200  # steps after which three bad records in a row end a run
 WITHIN, AIM = (0.1, 1.0), 0.95  # shares of the bound: hardly moved, and all that is allowed; what λ seeks
+ALIKE = 0.1  # of the gap between raw and real images: differences by chance
 UNCHANGED = 0.002  # mean change of values in [−1, 1] by a network that does nothing
 STEERING = 1.5  # λ changes by at most this factor at a time
 
@@ -33,12 +34,18 @@ def excess(record: Record, config: TrainingConfig) -> float:
 
 
 def best(records: Sequence[Record], config: TrainingConfig) -> Record:
-    """Return the record of the most real refiner within the bounds on shift; if none is, of the least moved."""
+    """Return the last record of those within the bounds on shift that are as real as the most real one of them.
+
+    Distances differ by chance from step to step, and what networks learn from refined images grows on. Where no record
+    is within the bounds, return that of the least moved.
+    """
     measured = [record for record in records if np.isfinite(excess(record, config))]
     within = [record for record in measured if excess(record, config) <= 1] if measured else records
-    if within:
-        return min(within, key=lambda record: record["realism"])
-    return min(measured, key=lambda record: excess(record, config))
+    if not within:
+        return min(measured, key=lambda record: excess(record, config))
+    least = min(within, key=lambda record: record["realism"])
+    alike = least["realism"] + ALIKE * max(least["realism_raw"] - least["realism_floor"], 0.0)
+    return [record for record in within if record["realism"] <= alike][-1]
 
 
 def steered(weight: float, records: Sequence[Record], config: TrainingConfig) -> float:
