@@ -163,18 +163,15 @@ def test_crops_follow_a_selection_and_count_from_the_end():
         some[[3]]
 
 
-def test_the_iris_mask_is_a_disc_over_the_landmarks():
+def test_irises_pupils_and_lids_are_held_where_they_are_labelled():
     dataset = load("simulator:eyes", limit=20)
     masks = Crops(dataset).masks(range(20), EYES.weight)
-    iris = np.array(dataset["iris"])
-    for mask, points in zip(masks, iris, strict=True):
-        inside = np.round(points).astype(int)
-        seen = inside[(inside >= 0).all(1) & (inside < [55, 35]).all(1)]
-        assert (mask[seen[:, 1], seen[:, 0]] > 0.5).all()
-        assert mask[0, 0] == mask[-1, -1] == 0
-    radius = np.linalg.norm(iris - iris.mean(1, keepdims=True), axis=-1).max(1)
-    whole = (iris.mean(1) > 13.5).all(1) & (iris.mean(1) < [40.5, 20.5]).all(1)
-    assert np.allclose(masks.sum((1, 2))[whole], np.pi * (1.5 * radius[whole]) ** 2, rtol=0.02)
+    down, across = np.mgrid[:35, :55]
+    for mask, row in zip(masks, dataset, strict=True):
+        points = np.concatenate([[row["pupil"]], row["iris"], row["lids"]])
+        away = np.hypot(across - points[:, 0, None, None], down - points[:, 1, None, None]).min(0)
+        assert (mask[away <= 2] == 1).all() and not mask[away >= 4].any()
+        assert np.allclose(mask[(away > 2.9) & (away < 3.1)], 0.5, atol=0.06)
 
 
 @pytest.fixture
@@ -202,7 +199,7 @@ def test_labels_of_a_registered_domain_move_are_checked_completed_and_mirrored(p
 
 
 def test_each_labelled_point_gets_a_disc_of_the_radius_that_the_domain_names(plates):
-    masks = Crops(load(str(plates))).masks([0, 1], PointsWeight("holes", radius=4, grow=1))
+    masks = Crops(load(str(plates))).masks([0, 1], PointsWeight(("holes", "none"), radius=4))
     assert masks[0, 15, 10] == masks[0, 20, 30] == 1
     assert masks[0, 20, 20] == 0
     assert masks[0].sum() == pytest.approx(2 * np.pi * 4**2, rel=0.03)

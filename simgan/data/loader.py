@@ -27,7 +27,7 @@ class Crops:
         self._cells = pc.struct_field(self._table.column("image"), "bytes")
         order = dataset._indices  # of rows, after select, shuffle or filter; None where all are in place
         self._order = np.arange(len(dataset)) if order is None else order.column(0).to_numpy()
-        self._circles: dict[str, np.ndarray] = {}
+        self._points: dict[str, np.ndarray] = {}
         self._marked: set[str] = set()  # columns that mark something
         first = self.each([0])[0]
         self.shape: tuple[int, ...] = first.shape
@@ -73,15 +73,15 @@ class Crops:
         if isinstance(weight, MarkedWeight):
             self._check_marked(weight.column)
             return np.stack([self._drawn(row, weight.column) for row in rows])
-        if weight.column not in self._table.column_names:
-            return np.zeros((len(rows), high, wide), np.float32)
-        if weight.column not in self._circles:
-            self._circles[weight.column] = _circles(self._table.column(weight.column).combine_chunks(), weight.radius)
-        x, y, radius = (self._circles[weight.column][rows, :, k, None, None] for k in range(3))
-        across = (np.arange(wide, dtype=np.float32) - x) ** 2
-        down = (np.arange(high, dtype=np.float32)[:, None] - y) ** 2
-        discs = np.clip((radius * np.float32(weight.grow) - np.sqrt(across + down)) / 2 + np.float32(0.5), 0, 1)
-        masks: np.ndarray = np.where(radius > 0, discs, np.float32(0)).max(1)
+        masks = np.zeros((len(rows), high, wide), np.float32)
+        for column in set(weight.columns).intersection(self._table.column_names):
+            if column not in self._points:
+                self._points[column] = _points(self._table.column(column).combine_chunks())
+            x, y = (self._points[column][rows, :, axis, None, None] for axis in (0, 1))
+            across = (np.arange(wide, dtype=np.float32) - x) ** 2
+            down = (np.arange(high, dtype=np.float32)[:, None] - y) ** 2
+            nearest = np.sqrt(np.fmin.reduce(across + down, axis=1))
+            np.fmax(masks, np.clip((np.float32(weight.radius) - nearest) / 2 + np.float32(0.5), 0, 1), out=masks)
         return masks
 
     def _check_marked(self, column: str) -> None:
@@ -111,25 +111,14 @@ class Crops:
         return image[..., ::-1] if self._colour else image
 
 
-def _circles(labels: pa.Array, radius: float | None) -> np.ndarray:
-    """Return circles of each row's points, float32 (N, M, 3): x, y, radius; radius 0 fills up rows with fewer.
-
-    Rows hold a point or a list of points. A circle of that radius is about every point; without a radius one is about
-    their mean, half as wide as their longest diameter.
-    """
+def _points(labels: pa.Array) -> np.ndarray:
+    """Return the points of each row, a point or a list of them, float32 (N, M, 2); NaN fills up rows with fewer."""
     if pa.types.is_nested(labels.type.value_type):
         row, cells = pc.list_parent_indices(labels).to_numpy(), labels.flatten()
     else:
         row, cells = np.flatnonzero(labels.is_valid()), labels
-    points = np.asarray(cells.flatten(), np.float32).reshape(len(row), -1)[:, :2]
     counts = np.bincount(row, minlength=len(labels))
-    if radius is None:
-        sums = np.stack([np.bincount(row, points[:, axis], len(labels)) for axis in (0, 1)], 1)
-        circles = np.zeros((len(labels), 1, 3))
-        circles[:, 0, :2] = sums / np.maximum(counts, 1)[:, None]
-        np.maximum.at(circles[:, 0, 2], row, np.linalg.norm(points - circles[row, 0, :2], axis=1))
-    else:
-        circles = np.zeros((len(labels), counts.max(initial=1), 3))
-        place = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
-        circles[row, place, :2], circles[row, place, 2] = points, radius
-    return circles.astype(np.float32)
+    points = np.full((len(labels), counts.max(initial=1), 2), np.nan, np.float32)
+    place = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
+    points[row, place] = np.asarray(cells.flatten(), np.float32).reshape(len(row), -1)[:, :2]
+    return points

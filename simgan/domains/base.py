@@ -135,16 +135,14 @@ class Words:
 
 @dataclass(frozen=True)
 class PointsWeight:
-    """Discs about labelled points of the column `column`, where the self-regularization weighs more.
+    """Discs about labelled points of the columns `columns`, where the self-regularization weighs more.
 
-    `radius` in px of each point's disc; None where the points are an outline: one disc about their mean, as wide as
-    their longest diameter. Discs are `grow` times as wide. `find`, for sources without the column, returns the points
-    of stored images (N, H, W) as a list for each image, empty where there are none.
+    `radius` in px of each point's disc. `find`, for sources without the first column, returns its points in stored
+    images (N, H, W) as a list for each image, empty where there are none.
     """
 
-    column: str
-    radius: float | None = None
-    grow: float = 1.5
+    columns: tuple[str, ...]
+    radius: float
     find: Callable[[Images], list[list[list[float]]]] | None = None
 
 

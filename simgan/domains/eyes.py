@@ -49,7 +49,6 @@ RECIPES = {
             "discriminator_updates": 2,
             "history_size": 0,
             "regularization_weight": 0.5,
-            "label_weight": 10.0,
             "steer": True,
             "gradient_penalty": 0.4,
             "learning_rate": 1e-3,
@@ -136,7 +135,7 @@ EYES = Domain(
     labels=LABELS,
     terms=TERMS,
     recognize=share_of_irises,
-    weight=PointsWeight("iris", find=find_irises),
+    weight=PointsWeight(("iris", "pupil", "lids"), radius=3, find=find_irises),
     fit_photometry=fit_photometry,
     unusual_layout=0.85,
 )

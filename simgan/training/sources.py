@@ -175,10 +175,11 @@ def _frames(sources: Sequence[Dataset]) -> Iterator[Array]:
 
 
 def _with_points(data: Dataset, weight: PointsWeight) -> Dataset:
-    """Add the column of points where a source lacks it and the domain can find them."""
-    if weight.column in data.column_names or weight.find is None:
+    """Add the first column of points where a source lacks it and the domain can find them."""
+    column = weight.columns[0]
+    if column in data.column_names or weight.find is None:
         return data
     crops, find = Crops(data), weight.find
     parts = [slice(start, start + 4096) for start in range(0, len(crops), 4096)]  # so many images are in memory
     points = from_main(lambda: [found for part in parts for found in find(crops[part])])
-    return data.add_column(weight.column, points)
+    return data.add_column(column, points)

@@ -54,5 +54,5 @@ PLATES = Domain(
     shift=screw_shift,
     labels={"screws": Label((2, 2), in_pixels=True)},
     terms={"plateworks": Terms("plates of a plateworks", "apache-2.0", "Apache-2.0")},
-    weight=PointsWeight("screws", radius=5.0),
+    weight=PointsWeight(("screws",), radius=7.5),
 )
