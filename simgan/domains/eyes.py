@@ -49,6 +49,7 @@ RECIPES = {
             "discriminator_updates": 2,
             "history_size": 0,
             "regularization_weight": 0.5,
+            "label_weight": 10.0,
             "steer": True,
             "gradient_penalty": 0.4,
             "learning_rate": 1e-3,
