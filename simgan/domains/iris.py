@@ -84,9 +84,11 @@ def share_of_irises(images: Images) -> float:
 
 
 def find_irises(images: Images) -> list[list[list[float]]]:
-    """Return four points of a circle about each iris that is found in images of eyes (N, H, W), none elsewhere."""
+    """Return the centre and eight points of the border of each iris found in images of eyes (N, H, W), else none."""
     centres, found = _eyes(images)
-    around = _SHOWN * images.shape[2] / WIDTH * np.array([(-1, 0), (0, -1), (1, 0), (0, 1)])
+    turns = np.arange(8) * np.pi / 4
+    border = np.column_stack([np.cos(turns), np.sin(turns)])
+    around = _SHOWN * images.shape[2] / WIDTH * np.concatenate([[(0, 0)], border])
     return [(centre + around).tolist() if there else [] for centre, there in zip(centres, found, strict=True)]
 
 
