@@ -36,14 +36,16 @@ def excess(record: Record, config: TrainingConfig) -> float:
 def best(records: Sequence[Record], config: TrainingConfig) -> Record:
     """Return the last record of those within the bounds on shift that are as real as the most real one of them.
 
-    Distances differ by chance from step to step, and what networks learn from refined images grows on. Where no record
-    is within the bounds, return that of the least moved.
+    Distances differ by chance from step to step, and what networks learn from refined images grows on. Where none is
+    more real than what the run began with, return that; where none is within the bounds, that of the least moved.
     """
     measured = [record for record in records if np.isfinite(excess(record, config))]
     within = [record for record in measured if excess(record, config) <= 1] if measured else records
     if not within:
         return min(measured, key=lambda record: excess(record, config))
     least = min(within, key=lambda record: record["realism"])
+    if least["step"] == 0:
+        return least
     alike = least["realism"] + ALIKE * max(least["realism_raw"] - least["realism_floor"], 0.0)
     return [record for record in within if record["realism"] <= alike][-1]
 
