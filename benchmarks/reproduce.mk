@@ -55,8 +55,8 @@ gaze-real: $(OUT)/eyes/gaze.json
 ablation: $(OUT)/ablation/ablation.json
 speed: $(OUT)/speed.log
 
-# Refiners on the embedded domains. Two are controls that must not help gaze; they keep the refiner with the best
-# realism, however far it moves annotations.
+# Refiners on the embedded domains. Two are controls that must not help gaze; no bound on how
+# far they move annotations chooses the refiner that they keep.
 $(OUT):
 	mkdir -p $@
 $(OUT)/%.trained: | $(OUT)

@@ -10,7 +10,7 @@ import pytest
 from datasets import Dataset
 from PIL import Image
 
-from simgan import ImageError, SourceError, domains
+from simgan import ConfigError, ImageError, SourceError, domains
 from simgan.data import Crops, hold_out, load
 from simgan.data.columns import image_cell, mirrored
 from simgan.data.source import draw
@@ -204,6 +204,8 @@ def test_each_labelled_point_gets_a_disc_of_the_radius_that_the_domain_names(pla
     assert masks[0, 20, 20] == 0
     assert masks[0].sum() == pytest.approx(2 * np.pi * 4**2, rel=0.03)
     assert not masks[1].any()
+    with pytest.raises(ConfigError, match=r"write \('holes',\)"):  # its letters would be columns, and nothing is held
+        PointsWeight("holes", radius=4)
 
 
 def test_without_landmarks_the_iris_mask_is_empty(tmp_path):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from simgan.errors import SourceError
+from simgan.errors import SourceError, require
 from simgan.images.marks import COLUMNS, Kind, is_known
 from simgan.measures.realism import Realism, measure_realism, patch_swd
 from simgan.measures.shift import Shift, edges_left, flow_shift
@@ -137,13 +137,17 @@ class Words:
 class PointsWeight:
     """Discs about labelled points of the columns `columns`, where the self-regularization weighs more.
 
-    `radius` in px of each point's disc. `find`, for sources without the first column, returns its points in stored
-    images (N, H, W) as a list for each image, empty where there are none.
+    `radius` in px of each point's disc; columns that a source lacks mark nothing. `find`, for sources without the first
+    column, returns its points in stored images (N, H, W) as a list for each image, empty where there are none.
+    `ConfigError` for a single name in place of a tuple.
     """
 
     columns: tuple[str, ...]
     radius: float
     find: Callable[[Images], list[list[list[float]]]] | None = None
+
+    def __post_init__(self) -> None:
+        require(not isinstance(self.columns, str), f"columns is a tuple of names: write ({self.columns!r},)")
 
 
 @dataclass(frozen=True)

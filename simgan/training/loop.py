@@ -1,8 +1,8 @@
 """What surrounds Algorithm 1: progress, measures, checkpoints, signals, logs, and the end of a run.
 
 Losses do not show whether a refiner is good. So every `evaluate_every` steps two things are measured on held-out
-images: realism (distance to real images) and annotation shift (how far labelled parts moved). The shift can steer λ,
-and the refiner that ships is the last one that is about as real as any whose shift is within its bounds.
+images: realism (distance to real images) and annotation shift (how far labelled parts moved). The shift can steer λ.
+Of the refiners within the bounds on shift, the last one is kept that is about as real as the most real one.
 """
 
 import ctypes

@@ -34,10 +34,10 @@ def excess(record: Record, config: TrainingConfig) -> float:
 
 
 def best(records: Sequence[Record], config: TrainingConfig) -> Record:
-    """Return the last record of those within the bounds on shift that are as real as the most real one of them.
+    """Return the last record within the bounds on shift that is about as real as the most real one within them.
 
-    Distances differ by chance from step to step, and what networks learn from refined images grows on. Where none is
-    more real than what the run began with, return that; where none is within the bounds, that of the least moved.
+    Patch distances differ by chance from step to step, and later refiners teach networks more. Where none is more real
+    than what the run began with, return step 0; where none is within the bounds, the one that moved least.
     """
     measured = [record for record in records if np.isfinite(excess(record, config))]
     within = [record for record in measured if excess(record, config) <= 1] if measured else records

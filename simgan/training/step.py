@@ -13,7 +13,7 @@ import gc
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,7 +88,8 @@ class Trainer:
         if refiner.config.photometry:
             with torch.no_grad():
                 self.synthetic.change(refiner.photometry)
-        device, layout = accelerator.device, cast(Any, {"memory_format": torch.channels_last})
+        device = accelerator.device
+        layout: Any = {"memory_format": torch.channels_last}
         for bank in (self.synthetic, self.real):
             bank.hold(device, SHARE * memory_of(device))
         self.average = copy.deepcopy(refiner).to(device, **layout).eval().requires_grad_(False)
@@ -200,8 +201,8 @@ class Trainer:
             self._log(regularization=self._of_batch(regularization), change=(refined - images).abs().mean())
         self._step("refiner")
         with torch.no_grad():
-            averages, values = (cast(Any, [*network.parameters()]) for network in (self.average, self.refiner))
-            moved = torch._foreach_sub(values, averages)
+            averages: Any = [*self.average.parameters()]
+            moved: Any = torch._foreach_sub([*self.refiner.parameters()], averages)
             torch._foreach_mul_(moved, 1 - row["decay"])
             torch._foreach_add_(averages, moved)
 
