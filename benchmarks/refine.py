@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from simgan import Refiner
-from simgan.images.arrays import equalize
+from simgan.images.arrays import equalize, to_array
 from simgan.runtime import has_fast_bfloat16
 from simgan.simulators import SIMULATORS
 
@@ -30,7 +30,12 @@ def plain(refiner: Refiner, images: list[np.ndarray]) -> list[np.ndarray]:
         windows = codec.windows(planes)
         x = codec.to_tensor(equalize(planes) if refiner.config.equalize else planes, windows)
         with torch.no_grad():
-            out.extend(codec.blend(planes, refiner(x.to(device), equalized=True).cpu(), 1.0, windows))
+            refined = refiner(x.to(device), equalized=True).cpu()
+        if windows is None:
+            out.extend(to_array(refined, np.uint8))
+        else:
+            depths = [window.to_depth(values) for window, values in zip(windows, refined[:, 0].numpy(), strict=True)]
+            out.extend(np.where(depth > 0, depth, image) for depth, image in zip(depths, batch, strict=True))
     return out
 
 

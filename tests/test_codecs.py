@@ -12,6 +12,7 @@ from simgan import ConfigError, ImageError, Refiner, RefinerConfig
 from simgan.hub.loading import SHIPPED
 from simgan.images import codecs
 from simgan.images.arrays import equalize, luminance
+from simgan.refining.pixels import refine_pixels
 
 
 def noise(*shape, dtype="uint8", seed=0):
@@ -37,7 +38,9 @@ def test_stored_images_become_tensors_and_come_back(name):
     tensor = codec.to_tensor(images, windows)
     assert tensor.dtype == torch.float32 and tensor.shape == (2, codec.channels, *image.shape[:2])
     assert tensor.min() >= -1 and tensor.max() <= 1
-    assert np.array_equal(codec.blend(images, tensor, 1.0, windows), images)
+    config = RefinerConfig(domain="images", codec=name, channels=codec.channels)
+    same = refine_pixels(config, torch.from_numpy(images), 1.0, lambda x: x)
+    assert same.dtype == torch.from_numpy(images).dtype and np.array_equal(same, images)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -67,8 +70,9 @@ def test_colour_through_a_grey_refiner_changes_all_colours_by_the_change_of_lumi
     colour, codec = noise(40, 40, 3), codecs.GREY8
     planes = codec.planes(colour[None])
     assert np.array_equal(planes[0], cv2.cvtColor(colour, cv2.COLOR_RGB2YCrCb)[..., 0])
-    lighter = codec.to_tensor(planes) + 20 * 2 / 255
-    out = codec.blend(colour[None], lighter, 1.0, None)[0].astype(int)
+    out = (
+        refine_pixels(RefinerConfig(), torch.from_numpy(colour[None]), 1.0, lambda x: x + 20 * 2 / 255)[0].int().numpy()
+    )
     assert np.array_equal(out, np.minimum(colour.astype(int) + 20, 255))
     converted = cv2.cvtColor(colour, cv2.COLOR_RGB2YCrCb)
     converted[..., 0] = np.minimum(converted[..., 0].astype(int) + 20, 255)

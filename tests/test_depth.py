@@ -121,7 +121,7 @@ def test_depth_gets_the_shadows_and_steps_of_the_camera():
     shaded = camera.shade(depth)
     stepped = network(triangulation=camera)
     out = stepped.refine(depth)
-    assert np.array_equal(out, np.where(shaded > 0, camera.snap(network().refine(shaded)), out))
+    assert np.array_equal(out, np.where(shaded > 0, camera.snap(torch.from_numpy(network().refine(shaded)).int()), out))
     dark = (depth > 0) & (shaded == 0)
     assert dark.sum() > 20 and (out[dark] == 0).mean() > 0.5
     assert np.array_equal(stepped.refine(depth, strength=0), depth)

@@ -3,12 +3,18 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from simgan import ConfigError, RefinerConfig
 from simgan.data import load
+from simgan.images.depth import Windows, find_window
 from simgan.preparation.triangulation import Triangulation, find_steps, learn_triangulation, opening
 from simgan.simulators.hands import camera as depth_camera
 from simgan.training.data import Frames
+
+
+def snap(camera, depth):
+    return camera.snap(torch.from_numpy(depth).int()).numpy().astype(np.uint16)
 
 
 def surfaces(count=8, seed=0):
@@ -27,27 +33,32 @@ def test_steps_are_found_and_readings_lie_on_them(scale, phase):
     found = Triangulation(*find_steps(stored))
     assert found.scale == pytest.approx(scale, rel=5e-3)
     near = stored < 1000
-    moved = np.abs(found.snap(stored).astype(int) - stored)[near]
+    moved = np.abs(snap(found, stored).astype(int) - stored)[near]
     assert moved.max() <= 1 and (moved > 0).mean() < 0.2
 
 
 def test_depth_to_the_millimetre_has_no_steps_to_speak_of():
     assert find_steps(surfaces().round().astype(np.uint16)) == (0, 0)
     depth = np.arange(400, 2000, dtype=np.uint16).reshape(40, 40)
-    assert Triangulation().snap(depth) is depth
+    assert np.array_equal(snap(Triangulation(), depth), depth)
 
 
 def test_a_reading_moves_by_half_a_step_and_none_stays_none():
     depth = np.arange(400, 4000, dtype=np.uint16).reshape(36, 100)
     depth[0, :5] = 0
     steps = Triangulation(scale=300_000.0, phase=0.25)
-    snapped = steps.snap(depth)
+    snapped = snap(steps, depth)
     assert (snapped[0, :5] == 0).all() and (snapped > 0).sum() == depth.size - 5
     there = depth > 0
     half = (depth.astype(float) ** 2 / 300_000 / 2)[there]
     assert (np.abs(snapped.astype(float) - depth)[there] <= 1.05 * half + 0.5).all()
-    assert np.array_equal(steps.snap(snapped), snapped)
+    assert np.array_equal(snap(steps, snapped), snapped)
     assert len(np.unique(snapped)) < 0.25 * len(np.unique(depth))
+
+
+def load_arrays(source, count):
+    frames = Frames(load(source, size=None, limit=count))
+    return np.stack(list(frames.each(range(count))))
 
 
 def finger_before_a_palm():
@@ -68,6 +79,20 @@ def test_what_is_near_throws_a_shadow_away_from_the_projector(baseline, columns)
     assert (rows, found) == (set(range(15, 65)), set(columns))
     assert np.array_equal(shaded[~lost], depth[~lost])
     assert np.array_equal(Triangulation(baseline=baseline, bridged=9).shade(depth), depth)  # narrower ones are read
+
+
+@pytest.mark.parametrize("camera", [Triangulation(baseline=75.0, bridged=3), Triangulation(baseline=-62.5, bridged=4)])
+def test_many_images_get_the_shadows_of_one(camera):
+    frames = np.concatenate([load_arrays("simulator:hands", 4), load_arrays("camera:hands", 4)])
+    images = torch.from_numpy(frames).int()
+    windows = Windows.of(images)
+    found = [find_window(frame) for frame in frames]
+    assert windows.near.flatten().tolist() == [window.near for window in found]
+    kept = [np.median(frame[window.holds(frame)]) for frame, window in zip(frames, found, strict=True)]
+    assert windows.middle.flatten().tolist() == kept
+    shaded = np.stack([camera.shade(frame) for frame in frames])
+    assert (shaded != frames).mean() > 1e-4
+    assert np.array_equal(camera.shade_many(images, windows), shaded)
 
 
 def test_the_look_alike_of_a_kinect_has_steps_and_shadows_and_renders_have_none():

@@ -85,14 +85,31 @@ def equalize_tensor(x: Tensor) -> Tensor:
 
     It has no gradient: levels are counted. NaN stays.
     """
-    levels = ((x.float().clamp(-1, 1) + 1) * 127.5).round().long().clamp_min(0).flatten(2)
-    counts = levels.new_zeros(*x.shape[:2], 256).scatter_add_(2, levels, torch.ones_like(levels))
-    rank = counts.cumsum(2) - counts.gather(2, levels.amin(2, keepdim=True))
-    most = rank[..., -1:].clamp_min(1).float()
-    tables = (rank * (torch.full_like(most, 255) / most)).round()
-    same = torch.arange(256, dtype=torch.float32, device=x.device)
+    levels = to_levels(x.nan_to_num(), 255).int()
+    return torch.where(x.isnan(), x, to_signed(equalize_levels(levels, 255), 255).to(x))
+
+
+def equalize_levels(levels: Tensor, top: int) -> Tensor:
+    """Return whole numbers (B, C, H, W) from 0 to `top`, int32, with each channel equalized, as by `equalize`."""
+    flat = levels.flatten(2).long()
+    counts = flat.new_zeros(*flat.shape[:2], top + 1).scatter_add_(2, flat, torch.ones_like(flat))
+    rank = counts.cumsum(2) - counts.gather(2, flat.amin(2, keepdim=True))
+    precision = torch.float32 if top == 255 else torch.float64
+    most = rank[..., -1:].clamp_min(1).to(precision)
+    tables = (rank.to(precision) * (torch.full_like(most, top) / most)).round().int().clamp_min(0)
+    same = torch.arange(top + 1, dtype=torch.int32, device=levels.device)
     tables = torch.where(rank[..., -1:] > 0, tables, same)  # a plane of one level stays as it is
-    return torch.where(x.isnan(), x, (tables.gather(2, levels) * (2 / 255) - 1).reshape(x.shape).to(x))
+    return tables.gather(2, flat).view_as(levels)
+
+
+def to_signed(levels: Tensor, top: int) -> Tensor:
+    """Return whole numbers from 0 to `top` as float32 in [−1, 1]."""
+    return levels.float() * (2 / top) - 1
+
+
+def to_levels(x: Tensor, top: int) -> Tensor:
+    """Return x in [−1, 1], clamped, as whole numbers from 0 to `top`, in float32, rounded to the nearest."""
+    return ((x.float().clamp(-1, 1) + 1) * (top / 2)).round()
 
 
 def equalize_images(images: Array) -> Array:
@@ -116,6 +133,5 @@ def to_tensor(planes: Array) -> Tensor:
 def to_array(tensor: Tensor, dtype: Any) -> Array:
     """Return (B, C, H, W) in [−1, 1], clamped, as stored images (B, H, W) or (B, H, W, C), rounded to the nearest."""
     maximum = np.iinfo(dtype).max
-    values = (tensor.float().clamp(-1, 1) + 1) * (maximum / 2)
-    array = values.permute(0, 2, 3, 1).round().cpu().numpy().astype(dtype)
+    array = to_levels(tensor, maximum).permute(0, 2, 3, 1).cpu().numpy().astype(dtype)
     return array[..., 0] if array.shape[-1] == 1 else array

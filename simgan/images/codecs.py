@@ -1,10 +1,10 @@
-"""Codecs: how one kind of image is checked, stored, turned into a tensor and back, blended, and shown to people.
+"""Codecs: how one kind of image is checked, stored, turned into a tensor, and shown to people.
 
 The rest of simgan asks the codec and knows no other difference between kinds of images. *Stored* images are described
 in `simgan.images.arrays` and `depth`; their *planes* are what a network takes, without alpha, in the codec's channels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,10 @@ from torch import Tensor
 
 from simgan.errors import ConfigError, ImageError
 from simgan.images import depth
-from simgan.images.arrays import Array, check_size, luminance, to_array, to_pil, to_stored, to_tensor
+from simgan.images.arrays import Array, check_size, luminance, to_pil, to_stored, to_tensor
 from simgan.images.depth import Window, find_window, is_packed, pack, unpack
 
 Windows = Sequence[Window] | None
-Finish = Callable[[Array], Array] | None
 LOST, WON = (230, 159, 0), (86, 180, 233)  # of readings: orange and sky blue of Okabe and Ito
 # Viridis at 33 evenly spaced values; linear in between, it is at most 2 of 255 off.
 _ANCHORS = bytes.fromhex(
@@ -76,19 +75,6 @@ class Codec:
         """Return planes as (B, channels, H, W) float32 in [−1, 1], in their own `windows` if none are given."""
         return to_tensor(planes)
 
-    def blend(self, images: Array, refined: Tensor, strength: float, windows: Windows, finish: Finish = None) -> Array:
-        """Return x + strength · (R(x) − x) of stored images x, (B, H, W) or (B, H, W, C), as such; alpha is kept.
-
-        `refined`: R(x), (B, channels, H, W) in [−1, 1], in `windows`. `finish` is applied to refined depth in mm first.
-        """
-        visible, alpha = _split_alpha(images)
-        x = to_tensor(self.planes(images))
-        before = x if visible.shape[-1] == self.channels else to_tensor(visible)
-        blended = to_array(before + strength * (refined - x), images.dtype)
-        if before.shape[1] < self.channels:
-            blended = blended.astype(np.float32).mean(-1).round().astype(images.dtype)
-        return np.concatenate([blended.reshape(visible.shape), alpha], -1).reshape(images.shape)
-
     def show(self, *images: Array) -> list[Array]:
         """Return stored images of one scene as RGB, uint8 (H, W, 3); 16 bits from least to greatest value."""
         shown = [_split_alpha(image[None])[0][0] for image in images]
@@ -145,19 +131,6 @@ class Depth(Codec):
     def to_tensor(self, planes: Array, windows: Windows = None) -> Tensor:
         """Return (B, H, W) in mm as (B, 1, H, W) float32 in [−1, 1]."""
         return depth.to_tensor(planes, windows)
-
-    def blend(self, images: Array, refined: Tensor, strength: float, windows: Windows, finish: Finish = None) -> Array:
-        """Return the refined depth of each image's window, blended; see the class and `Codec.blend`."""
-        windows, depths = windows or self.windows(images), refined[:, 0].float().cpu().numpy()
-        blended = np.empty_like(images)
-        for image, values, window, out in zip(images, depths, windows, blended, strict=True):
-            after, seen = window.to_depth(values), window.holds(image)
-            after = finish(after) if finish else after
-            found = after > 0
-            mixed = np.rint(image + strength * (after.astype(np.float64) - image))
-            other = image if strength < 0.5 else np.where(seen | found, after, image)
-            out[:] = np.where(seen & found, mixed, other)
-        return blended
 
     def show(self, *images: Array) -> list[Array]:
         """Return depth in viridis: the first image's nearest reading bright, its window's farthest dark; 0 is black."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from simgan.errors import ImageError
 from simgan.images.arrays import Array, check_size
 
-CUBE = 300.0  # mm, the depth of a window
+CUBE = 300  # mm, the depth of a window
 BACKGROUND = 1.0  # the value of pixels without a reading in the window
 FAR = 0.8  # the value of the window's far end
 FARTHEST_M = 20  # greater values are no metres
@@ -40,6 +40,52 @@ class Window:
         """Return values as uint16 mm, rounded to the nearest; those above 0.9 become 0, no reading."""
         mm = (values.clip(-1, 1).astype(np.float64) + 1) * (CUBE / (FAR + 1)) + self.near
         return np.where(values > THRESHOLD, 0, mm.round().clip(1, 65535)).astype(np.uint16)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The depths of each of B images that a network sees: [near, near + 300] in mm, which become [−1, 0.8] linearly."""
+
+    near: Tensor  # (B, 1, 1), whole mm in int32
+    middle: Tensor  # (B, 1, 1), the median reading in the window, float64 mm
+
+    @classmethod
+    def of(cls, images: Tensor) -> "Windows":
+        """Return the windows of the nearest objects, 20 mm before them, in depth images, int32 (B, H, W) in mm.
+
+        Each image must have a reading, see `check_depth`.
+        """
+        depths = images.flatten(1).long()
+        counts = torch.zeros(len(images), 2**16, dtype=torch.int32, device=images.device)
+        counts.scatter_add_(1, depths, (depths > 0).int())
+        up_to = counts.cumsum(1, dtype=torch.int32)  # readings of no more than so many mm
+
+        def reading(rank: Tensor) -> Tensor:
+            return torch.searchsorted(up_to, rank, right=True)
+
+        total = up_to[:, -1:]
+        for _ in range(2):  # stray readings do not move a percentile, and the second time there is no large wall to
+            nearest = reading((0.005 * (total - 1).double()).int())
+            total = up_to.gather(1, (nearest + CUBE).clamp_max(2**16 - 1))
+        near = (nearest - 20).clamp_min(1)
+        before, last = (up_to.gather(1, mm.clamp_max(2**16 - 1)) for mm in (near - 1, near + CUBE))
+        ranks = (before + (last - before - 1) // 2, before + (last - before) // 2)
+        middle = sum(reading(rank) for rank in ranks) / torch.tensor(2, dtype=torch.float64)
+        return cls(near.int()[..., None], middle[..., None])
+
+    def hold(self, images: Tensor) -> Tensor:
+        """Return which pixels have a reading within the window, bool (B, H, W)."""
+        return (images > 0) & (images >= self.near) & (images <= self.near + CUBE)
+
+    def to_values(self, images: Tensor) -> Tensor:
+        """Return depths in mm as float32 values; holes and readings outside the window become background."""
+        values = (images - self.near).double() * ((FAR + 1) / CUBE) - 1
+        return torch.where(self.hold(images), values, BACKGROUND).float()
+
+    def to_depth(self, values: Tensor) -> Tensor:
+        """Return values as int32 mm, rounded to the nearest; those above 0.9 become 0, no reading."""
+        mm = (values.clamp(-1, 1).double() + 1) * (CUBE / (FAR + 1)) + self.near
+        return torch.where(values > THRESHOLD, 0, mm.round().clamp(1, 65535)).int()
 
 
 def find_window(image: Array) -> Window:

@@ -6,8 +6,6 @@ cell of a grid, and details stronger than in that real image are weakened to its
 1995). None of these moves an edge.
 """
 
-import functools
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -87,21 +85,15 @@ class Photometry(nn.Module):
 
 
 def _slopes(x: Tensor) -> Tensor:
-    """Return slopes (B, 2) of log brightness across and down, fitted by least squares outside the middle."""
-    around, inverse = (part.to(x.device) for part in _fit(*x.shape[2:]))
-    brightness = torch.log(x.mean(1).flatten(1)[:, around] + 1 + _DARK)
-    return (brightness @ inverse.T)[:, 1:]
+    """Return slopes (B, 2) of log brightness across and down, fitted by least squares outside the middle.
 
-
-@torch.inference_mode(False)  # what is kept serves training too
-@functools.lru_cache(maxsize=4)  # sizes; each takes as much memory as one image
-def _fit(height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Return the indices of the pixels outside the middle, and the matrix (3, N) that maps them to level and slopes."""
-    across, down = axes(torch.empty(1, 1, height, width, dtype=torch.float32))
-    around = (across / _MIDDLE).square() + (down / _MIDDLE).square() > 1
-    across, down = across.expand(around.shape)[around], down.expand(around.shape)[around]
-    design = torch.stack([torch.ones_like(across), across, down], 1)
-    return torch.nonzero(around.flatten())[:, 0], torch.linalg.inv(design.T @ design) @ design.T
+    Pixels lie symmetrically about the centre, so each slope is fitted by itself.
+    """
+    across, down = axes(x)
+    around = ((across / _MIDDLE).square() + (down / _MIDDLE).square() > 1).to(x)
+    brightness = torch.log(x.mean(1) + 1 + _DARK)
+    weights = (around * across, around * down)
+    return torch.stack([(brightness * w).sum((1, 2)) / w.square().sum() for w in weights], 1)
 
 
 def _bands(x: Tensor) -> tuple[list[Tensor], Tensor]:

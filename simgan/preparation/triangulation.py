@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 
 from simgan.errors import ConfigError
 from simgan.images.arrays import Array
-from simgan.images.depth import CUBE, find_window
+from simgan.images.depth import CUBE, Windows, find_window
 
 _FINEST, _COARSEST = 1.0, 30.0  # mm: steps at the mean depth that are looked for
 _COHERENCE = 0.2  # of readings with steps it is 0.3 and more, of readings to the millimetre 0.05
@@ -66,12 +69,41 @@ class Triangulation:
         shaded[rows, columns][opening(shadow, self.bridged)] = 0
         return shaded
 
-    def snap(self, depth: Array) -> Array:
-        """Return depth, uint16 in mm, with each reading moved to the nearest step in disparity; 0 stays 0."""
+    def shade_many(self, images: Tensor, windows: Windows) -> Tensor:
+        """Return what `shade` returns of depth images, int32 (B, H, W) in mm, in their windows; slower on a CPU."""
+        if not self.baseline:
+            return images
+        side = [] if self.baseline > 0 else [2]
+        found, images, width = windows.hold(images).flip(side), images.flip(side), images.shape[2]
+        shift = abs(self.baseline) * (224 / CUBE) * windows.middle
+        farthest = torch.where(found, images, 1).amax((1, 2), keepdim=True)
+        disparity = (shift / torch.where(found, images, farthest).double()).float()
+        rows, columns = (_between(found.any(axis)) for axis in (2, 1))
+        # As in `unlit`. A place is at most the width away, as far as cameras see two things within 300 mm of depth.
+        first = columns.int().argmax(1)[:, None, None] + disparity.amin((1, 2), keepdim=True).floor()
+        places = 1 + (disparity + (torch.arange(width, device=images.device) - first)).round().clamp(0, 2 * width)
+        nearest = torch.zeros(*images.shape[:2], 2 * width + 3, device=images.device)
+        nearest.scatter_reduce_(2, places.long(), disparity, "amax")
+        around = functools.reduce(torch.maximum, (nearest.gather(2, places.long() + k) for k in (-1, 0, 1)))
+        shadow = (around > disparity + 1) & found
+        box = rows[:, :, None] & columns[:, None]  # beyond it nothing can be read, so no shadow is narrowed there
+        before, after = self.bridged // 2, self.bridged - 1 - self.bridged // 2
+        padding = (after, before, before, after) if side else (before, after, before, after)
+
+        def dilated(mask: Tensor) -> Tensor:
+            padded = functional.pad(mask[:, None].float(), padding)
+            return functional.max_pool2d(padded, self.bridged, 1)[:, 0] > 0
+
+        opened = dilated(~dilated(~shadow & box) & box) & box
+        return torch.where(opened, 0, images).flip(side)
+
+    def snap(self, depth: Tensor) -> Tensor:
+        """Return depth, int32 in mm, with each reading moved to the nearest step in disparity; 0 stays 0."""
         if not self.scale:
             return depth
-        n = np.maximum(np.rint(self.scale / np.maximum(depth, 1) - self.phase), 1)
-        return np.where(depth > 0, np.rint(self.scale / (n + self.phase)).clip(1, 65535), 0).astype(np.uint16)
+        n = (torch.full_like(depth, self.scale, dtype=torch.float64) / depth.clamp_min(1) - self.phase).round()
+        scale = torch.full_like(n, self.scale)
+        return torch.where(depth > 0, (scale / (n.clamp_min(1) + self.phase)).round().clamp(1, 65535), 0).int()
 
 
 def find_steps(images: Iterable[Array]) -> tuple[float, float]:
@@ -154,6 +186,11 @@ def unlit(disparity: NDArray[np.floating]) -> NDArray[np.bool_]:
     around = functools.reduce(np.maximum, (nearest[places + side] for side in (-1, 0, 1)))
     hidden: NDArray[np.bool_] = around > disparity + np.float32(1)
     return hidden
+
+
+def _between(there: Tensor) -> Tensor:
+    """Return which places of (B, N) lie between the first and the last one that is there."""
+    return (there.cumsum(1) > 0) & (there.flip(1).cumsum(1).flip(1) > 0)
 
 
 def opening(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:

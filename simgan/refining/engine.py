@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from simgan.errors import ImageError, Stopped
 from simgan.images import codecs
-from simgan.images.arrays import MINIMUM_SIZE, Array, equalize_images
+from simgan.images.arrays import MINIMUM_SIZE, Array
 from simgan.refining.kinds import (
     Numbers,
     from_nchw,
@@ -22,6 +22,7 @@ from simgan.refining.kinds import (
     to_nchw,
     to_stored_images,
 )
+from simgan.refining.pixels import refine_pixels
 from simgan.runtime import has_fast_bfloat16
 
 BATCH = 32  # images that are read ahead
@@ -151,38 +152,44 @@ def _refine_stored(refiner: RefinerLike, images: Array, strength: float, should_
     """Refine stored images of one shape and type, (B, H, W) or (B, H, W, C)."""
     if strength == 0:
         return images.copy()
-    config, codec = refiner.config, codecs.get(refiner.config.codec)
-    entering = planes = codec.planes(images)
-    windows = codec.windows(planes)
-    if config.equalize:
-        entering = equalize_images(planes)
-    if config.triangulation:
-        entering = np.stack([config.triangulation.shade(image) for image in planes])
-    x = codec.to_tensor(entering, windows)
-    if codec.background is None or _device(refiner) != "cpu":
-        refined = run_network(refiner, x, equalized=True, fast=images.dtype == np.uint8, should_stop=should_stop)
-    else:  # a GPU takes less time for whole images together than for the readings of one after the other
-        refined = run_on_readings(refiner, x, codec.background, should_stop)
-    return codec.blend(images, refined, strength, windows, config.triangulation and config.triangulation.snap)
+    codec, device, weights = codecs.get(refiner.config.codec), _device(refiner), next(refiner.parameters())
+    on_readings = codec.background is not None and device == "cpu"  # a GPU takes whole images in less time
+
+    def network(x: Tensor) -> Tensor:
+        if on_readings:
+            return run_on_readings(refiner, x, float(codec.background or 0), should_stop)
+        return run_network(refiner, x, equalized=True, fast=images.dtype == np.uint8, should_stop=should_stop)
+
+    with torch.inference_mode():
+        count = len(images) if on_readings else _piece(device, images.shape[1] * images.shape[2])
+        pieces = torch.from_numpy(images).split(count)
+        refined = [refine_pixels(refiner.config, piece.to(weights.device), strength, network) for piece in pieces]
+        return torch.cat(refined).cpu().numpy()
+
+
+def _piece(device: str, pixels: int) -> int:
+    """Return how many images of so many pixels go through the network together."""
+    return max(1, (PIECE if device == "cpu" else STRIP) // pixels)
 
 
 def run_network(
     refiner: RefinerLike, x: Tensor, *, equalized: bool = False, fast: bool = False, should_stop: ShouldStop = None
 ) -> Tensor:
-    """Return R(x) of (B, C, H, W) in float32 on the CPU, clamped to [−1, 1]; see `Refiner.prepare` for `equalized`.
+    """Return R(x) of (B, C, H, W) in float32, clamped to [−1, 1]; see `Refiner.prepare` for `equalized`.
 
     `fast`: bfloat16 may be used. For what ships it is at most 0.26 of an 8-bit level off on average, 1 or none in 99 %
     of pixels, and 8 at worst (1,000 renders), so machines may differ by that much.
     """
     layout: Any = {"memory_format": torch.channels_last}
     if not all(kernel.is_contiguous(**layout) for kernel in refiner.parameters() if kernel.ndim == 4):
-        refiner.to(**layout)  # all kernels, as those of one channel seem to have both layouts; values stay
+        with torch.inference_mode(False):
+            refiner.to(**layout)  # all kernels, as those of one channel seem to have both layouts; values stay
     weights, device = next(refiner.parameters()), _device(refiner)
     fast = fast and weights.dtype == torch.float32 and has_fast_bfloat16(device)
-    count = max(1, (PIECE if device == "cpu" else STRIP) // (x.shape[2] * x.shape[3]))
+    count = _piece(device, x.shape[2] * x.shape[3])
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=fast):
         pieces = [
-            torch.cat([strip.float().cpu() for strip in _strips(refiner, prepared, should_stop)], 2)
+            torch.cat([strip.float() for strip in _strips(refiner, prepared, should_stop)], 2)
             for prepared in (refiner.prepare(piece.to(weights.device), equalized=equalized) for piece in x.split(count))
         ]
         return torch.cat(pieces).clamp_(-1, 1)

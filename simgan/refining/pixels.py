@@ -1,0 +1,62 @@
+"""From stored images to stored images on any device: what surrounds the network, in operations of PyTorch alone.
+
+Whole numbers go in and come out, so that a GPU is sent no more than the pixels, and one graph can be exported.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from simgan.images import codecs
+from simgan.images.arrays import equalize_levels, to_levels, to_signed
+from simgan.images.depth import Windows
+
+Network = Callable[[Tensor], Tensor]  # (B, C, H, W) in [−1, 1] to R(x) of that shape, clamped
+
+
+def refine_pixels(config: Any, images: Tensor, strength: float, network: Network) -> Tensor:
+    """Return x + strength · (R(x) − x) of stored images x, uint8 or uint16 (B, H, W) or (B, H, W, C); alpha is kept.
+
+    `config`: a `simgan.RefinerConfig`. `network` gets images that are equalized, and depth with the shadows of the
+    camera, where the refiner was trained on such images.
+    """
+    refine = _refine_depth if codecs.get(config.codec).is_depth else _refine_brightness
+    return refine(config, images.to(torch.int32), strength, network, 255 if images.dtype == torch.uint8 else 65535).to(
+        images.dtype
+    )
+
+
+def _refine_brightness(config: Any, images: Tensor, strength: float, network: Network, top: int) -> Tensor:
+    """Refine levels: the network of one channel changes the luminance of colours, and all of them by as much."""
+    levels = (images if images.ndim == 4 else images[..., None]).movedim(-1, 1)
+    colours = 1 if levels.shape[1] < 3 else 3
+    visible, alpha = levels[:, :colours], levels[:, colours:]
+    planes = luminance(visible) if colours > config.channels else visible.expand(-1, config.channels, -1, -1)
+    x = to_signed(planes, top)
+    refined = network(to_signed(equalize_levels(planes, top), top) if config.equalize else x)
+    before = x if colours == config.channels else to_signed(visible, top)
+    blended = to_levels(before + strength * (refined - x), top)
+    if colours < config.channels:  # grey, as the mean of its colours
+        blended = blended.mean(1, keepdim=True).round()
+    return torch.cat([blended.to(torch.int32), alpha], 1).movedim(1, -1).reshape(images.shape)
+
+
+def luminance(colours: Tensor) -> Tensor:
+    """Return the luminance (B, 1, H, W) of whole numbers (B, 3, H, W), as `cv2.cvtColor` computes it."""
+    red, green, blue = colours.split(1, 1)
+    return (red * 4899 + green * 9617 + blue * 1868 + 8192) // 16384
+
+
+def _refine_depth(config: Any, images: Tensor, strength: float, network: Network, _: int) -> Tensor:
+    """Refine depth in the window of each image; `simgan.images.codecs.Depth` says what becomes of all readings."""
+    windows, camera = Windows.of(images), config.triangulation
+    seen = windows.hold(images)
+    entering = camera.shade_many(images, windows) if camera else images
+    after = windows.to_depth(network(windows.to_values(entering)[:, None])[:, 0])
+    after = camera.snap(after) if camera else after
+    found = after > 0
+    mixed = (images + strength * (after.double() - images)).round().to(torch.int32)
+    other = images if strength < 0.5 else torch.where(seen | found, after, images)
+    return torch.where(seen & found, mixed, other)
