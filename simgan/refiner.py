@@ -10,7 +10,7 @@ al. 2016b): maps that it held at zero would learn nothing any more.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from simgan.preparation.noise import NOISE_MAPS, noise_maps
 from simgan.preparation.photometry import Photometry
 from simgan.preparation.triangulation import Triangulation
 from simgan.refining.engine import ShouldStop, refine
+from simgan.refining.export import to_onnx
 from simgan.runtime import enlarge, reflect_pad
 
 _ENLARGED, _FINE = 8, 12  # maps that come from the blocks of a folded network, and that its last layers make of them
@@ -238,3 +239,11 @@ class Refiner(Pretrained):
         Bad input raises `ImageError`, which names the image and what is wrong with it.
         """
         return refine(self, images, strength, batch_size, should_stop, value_range=value_range, layout=layout)
+
+    def export(self, kind: Literal["onnx"]) -> bytes:
+        """Return the refiner as a file for another engine; `simgan.refining.export` says what goes in and comes out.
+
+        `ConfigError` for another kind, or where the packages for it are not installed.
+        """
+        require(kind == "onnx", f"a refiner can be exported as 'onnx', not as {kind!r}")
+        return to_onnx(self)

@@ -20,11 +20,12 @@ COMMANDS = {
     "evaluate": "Measure a refiner: realism, annotation shift, and whether it helps.",
     "ablate": "Train a recipe without each of its ingredients, and compare.",
     "report": "Put runs and measurements into one report.",
+    "export": "Write a refiner as an ONNX file, for other engines.",
     "push": "Push a trained model to the Hub.",
     "space": "Push the demo to the Hub as a Space.",
 }
 """What each command does."""
-EXTRAS = {"refine": "cli", "space": "demo"}
+EXTRAS = {"refine": "cli", "export": "cli", "space": "demo"}
 """What a command needs: `pip install "simgan[EXTRA]"`; "train" for the others."""
 HELP = """usage: simgan COMMAND ...
 
@@ -52,6 +53,8 @@ def load(command: str) -> Function | Mapping[str, Function]:
             from simgan.cli.ablate import ablate as found
         case "report":
             from simgan.cli.report import report as found
+        case "export":
+            from simgan.cli.export import export as found
         case "push":
             from simgan.cli.push import push as found
         case _:

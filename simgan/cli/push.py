@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import tyro
 
 from simgan.cli.arguments import Repository
-from simgan.hub.push import push_model
+from simgan.hub.push import ONNX, push_model
+from simgan.refiner import Refiner
 
 
 def push(
@@ -16,6 +17,7 @@ def push(
     create_pr: bool = False,
     private: bool = False,
     replace_card: bool = False,
+    onnx: bool = False,
     token: str | None = None,
 ) -> None:
     """Push a trained model to the Hub in one commit: networks, card, samples, figures, measures. Again: only changes.
@@ -27,10 +29,12 @@ def push(
         create_pr: propose it as a pull request.
         private: make a new repository private.
         replace_card: replace a card (README.md) that is there already.
+        onnx: also the refiner as `model.onnx`, which a browser can load; without it one that is there is deleted.
         token: of the Hub; if not given HF_TOKEN, or that of `hf auth login`.
     """
     where: dict[str, Any] = {"revision": revision, "create_pr": create_pr, "private": private or None, "token": token}
-    print(push_model(run, repository, replace_card=replace_card, **where))
+    more = {ONNX: Refiner.from_pretrained(run).export("onnx")} if onnx else {}
+    print(push_model(run, repository, files=more, replace_card=replace_card, **where))
 
 
 def push_space(

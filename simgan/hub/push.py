@@ -6,10 +6,11 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 from huggingface_hub import get_session
@@ -23,18 +24,26 @@ from simgan.hub.loading import CONFIG, WEIGHTS, local_folder
 from simgan.hub.uploading import CARD, Pushed, upload, warn_of_refusal
 
 NETWORKS = tuple(f"{folder}{file}" for folder in ("", "discriminator/") for file in (CONFIG, WEIGHTS))
-OWNED = ("samples/", "figures/")
+ONNX = "model.onnx"
+OWNED = ("samples/", "figures/", ONNX)
 SHEETS = 24  # sample sheets that are pushed, evenly spread over the steps
 PATIENCE = 600  # seconds that the end of a run waits for its last push
 SILENCE = 60  # seconds after which a request that the Hub does not answer has failed
 
 
 def push_model(
-    source: str | Path, repo_id: str, *, card: bool = True, commit_message: str | None = None, **options: Any
+    source: str | Path,
+    repo_id: str,
+    *,
+    card: bool = True,
+    commit_message: str | None = None,
+    files: Mapping[str, bytes] = MappingProxyType({}),
+    **options: Any,
 ) -> Pushed:
     """Push a run, the folder of a model, or a shipped model, with `options` of `simgan.hub.uploading.upload`.
 
-    A second push of the same sends nothing. `card`: with its card. `ModelError` where `source` holds no refiner.
+    A second push of the same sends nothing. `card`: with its card. `files`: more of them, by name. `ModelError` where
+    `source` holds no refiner.
     """
     found = local_folder(str(Path(source).expanduser()))
     if found is None:
@@ -43,6 +52,8 @@ def push_model(
     with TemporaryDirectory() as folder:
         try:
             gather(records, Path(folder), repo_id)
+            for name, content in files.items():
+                (Path(folder) / name).write_bytes(content)
             if not card:
                 (Path(folder) / CARD).unlink()
         except OSError as error:

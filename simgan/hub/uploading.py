@@ -71,7 +71,7 @@ def upload(
     """Commit all files of a folder, under their relative names, to a repository (org/name), which is made if it is new.
 
     `repo_type`: model, dataset or space. `revision`: a branch, made from main if it is new; main if not given.
-    `private`: make a new repository private, and refuse a public one. `owned`: folders ("samples/") whose files are
+    `private`: make a new repository private, and refuse a public one. `owned`: folders ("samples/"), or files, that are
     deleted where `folder` has them no more, unless a card that stays there names them. `replace_card`: otherwise a card
     is only sent where there is none. `PublishError`: the Hub refused it or was not reached; nothing was committed.
     """

@@ -56,7 +56,7 @@ class Windows:
         Each image must have a reading, see `check_depth`.
         """
         depths = images.flatten(1).long()
-        counts = torch.zeros(len(images), 2**16, dtype=torch.int32, device=images.device)
+        counts = torch.zeros(images.shape[0], 2**16, dtype=torch.int32, device=images.device)
         counts.scatter_add_(1, depths, (depths > 0).int())
         up_to = counts.cumsum(1, dtype=torch.int32)  # readings of no more than so many mm
 

@@ -34,7 +34,8 @@ def fingerprints(x: Tensor) -> Tensor:
 
 def axes(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return x (1, W) and y (H, 1) of the pixels of images (B, C, H, W), from −1 to 1."""
-    down, across = (torch.linspace(-1, 1, side, device=x.device, dtype=x.dtype) for side in x.shape[2:])
+    # Not `linspace`, with which a graph cannot be exported for any size.
+    down, across = (torch.arange(n, device=x.device, dtype=x.dtype) * (2 / (n - 1)) - 1 for n in x.shape[2:])
     return across[None], down[:, None]
 
 

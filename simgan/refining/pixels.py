@@ -16,7 +16,7 @@ from simgan.images.depth import Windows
 Network = Callable[[Tensor], Tensor]  # (B, C, H, W) in [−1, 1] to R(x) of that shape, clamped
 
 
-def refine_pixels(config: Any, images: Tensor, strength: float, network: Network) -> Tensor:
+def refine_pixels(config: Any, images: Tensor, strength: float | Tensor, network: Network) -> Tensor:
     """Return x + strength · (R(x) − x) of stored images x, uint8 or uint16 (B, H, W) or (B, H, W, C); alpha is kept.
 
     `config`: a `simgan.RefinerConfig`. `network` gets images that are equalized, and depth with the shadows of the
@@ -28,7 +28,7 @@ def refine_pixels(config: Any, images: Tensor, strength: float, network: Network
     )
 
 
-def _refine_brightness(config: Any, images: Tensor, strength: float, network: Network, top: int) -> Tensor:
+def _refine_brightness(config: Any, images: Tensor, strength: float | Tensor, network: Network, top: int) -> Tensor:
     """Refine levels: the network of one channel changes the luminance of colours, and all of them by as much."""
     levels = (images if images.ndim == 4 else images[..., None]).movedim(-1, 1)
     colours = 1 if levels.shape[1] < 3 else 3
@@ -49,7 +49,7 @@ def luminance(colours: Tensor) -> Tensor:
     return (red * 4899 + green * 9617 + blue * 1868 + 8192) // 16384
 
 
-def _refine_depth(config: Any, images: Tensor, strength: float, network: Network, _: int) -> Tensor:
+def _refine_depth(config: Any, images: Tensor, strength: float | Tensor, network: Network, _: int) -> Tensor:
     """Refine depth in the window of each image; `simgan.images.codecs.Depth` says what becomes of all readings."""
     windows, camera = Windows.of(images), config.triangulation
     seen = windows.hold(images)
@@ -58,5 +58,5 @@ def _refine_depth(config: Any, images: Tensor, strength: float, network: Network
     after = camera.snap(after) if camera else after
     found = after > 0
     mixed = (images + strength * (after.double() - images)).round().to(torch.int32)
-    other = images if strength < 0.5 else torch.where(seen | found, after, images)
+    other = torch.where((seen | found) & (strength >= 0.5), after, images)
     return torch.where(seen & found, mixed, other)
