@@ -17,6 +17,7 @@ from simgan.hub import VERSION as __version__
 if TYPE_CHECKING:
     from simgan.discriminator import Discriminator, DiscriminatorConfig
     from simgan.domains import Domain, register
+    from simgan.refine_batch import RefineBatch
     from simgan.refiner import Refiner, RefinerConfig
     from train_accelerate import train
 
@@ -28,6 +29,7 @@ __all__ = [
     "ImageError",
     "ModelError",
     "PublishError",
+    "RefineBatch",
     "Refiner",
     "RefinerConfig",
     "SimGANError",
@@ -48,9 +50,10 @@ def __getattr__(name: str) -> Any:
         import train_accelerate
 
         return train_accelerate.train
-    from simgan import discriminator, domains, refiner
+    from simgan import discriminator, domains, refine_batch, refiner
 
-    return next(getattr(module, name) for module in (refiner, discriminator, domains) if hasattr(module, name))
+    modules = (refiner, refine_batch, discriminator, domains)
+    return next(getattr(module, name) for module in modules if hasattr(module, name))
 
 
 def __dir__() -> list[str]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from simgan.history import History
+from simgan.training.history import History
 
 
 def images(first, count, dtype=torch.uint8):

@@ -27,10 +27,10 @@ from tqdm import tqdm
 from simgan.data.loader import Crops
 from simgan.domains.base import MarkedWeight, PointsWeight
 from simgan.errors import SourceError
-from simgan.history import as_signed
 from simgan.images.arrays import equalize_images
 from simgan.runtime import count_cores
 from simgan.training.data import Frames, Images, generator
+from simgan.training.history import as_signed
 
 Numbers = NDArray[np.int64]
 FORMAT = 1  # of banks on disk: another preparation needs another number

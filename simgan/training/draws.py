@@ -9,10 +9,10 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from simgan.history import History
 from simgan.training.bank import Bank
 from simgan.training.config import TrainingConfig
 from simgan.training.data import generator
+from simgan.training.history import History
 
 Rows = Mapping[str, Tensor]
 Layout = list[tuple[str, torch.dtype, torch.Size, int]]  # of a block: name, type, shape and bytes of each draw

@@ -25,7 +25,6 @@ from simgan.discriminator import GROUP, REFINED, Discriminator
 from simgan.domains import of_preset
 from simgan.domains.base import MarkedWeight, SurfaceWeight
 from simgan.errors import require
-from simgan.history import History
 from simgan.images import codecs
 from simgan.images.arrays import to_array
 from simgan.losses import REALISM_LOSSES, discriminator_loss, gradient_penalty, self_regularization
@@ -38,6 +37,7 @@ from simgan.training.config import TrainingConfig
 from simgan.training.data import Images, TrainingData
 from simgan.training.draws import Draws, Plan
 from simgan.training.graphs import Captured
+from simgan.training.history import History
 from simgan.training.networks import build
 from simgan.training.processes import average_gradients, from_main
 

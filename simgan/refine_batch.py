@@ -1,0 +1,82 @@
+"""Refining batches of rows wherever they are: `datasets`, a DataLoader's workers, Ray Data."""
+
+import functools
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from simgan.errors import SourceError
+from simgan.images.files import encode_like, read
+from simgan.refiner import Refiner
+
+
+@dataclass(frozen=True)
+class RefineBatch:
+    """A function that refines a column of a batch of rows; it can be pickled, and loads its refiner once a process.
+
+    It takes what `datasets.map(…, batched=True)` and `ray.data`'s `map_batches` give, a mapping of columns; or a list of
+    rows, so that it serves as `collate_fn` of a DataLoader. Images are what `Refiner.refine` takes: PIL images, arrays,
+    or files as bytes or as cells {"bytes", "path"}. They come back as the same, files in their format; all other columns
+    stay. It refines on `device`; where none is given, on a GPU if this process sees one.
+
+    `SourceError` where there is no such column, `ImageError` for an image that cannot be refined.
+    """
+
+    model: str | Path  # as `Refiner.from_pretrained` takes it
+    column: str = "image"
+    strength: float = 1.0
+    device: str | None = None
+    revision: str | None = None
+
+    def __call__(self, batch: Any) -> Any:
+        """Return a batch with refined images, as a mapping or a list, as it came."""
+        if isinstance(batch, Mapping):
+            return {**batch, self.column: self._refine(self._column(batch))}
+        refined = self._refine([self._column(row) for row in batch])
+        return [{**row, self.column: image} for row, image in zip(batch, refined, strict=True)]
+
+    def _column(self, rows: Mapping[str, Any]) -> Any:
+        if self.column not in rows:
+            raise SourceError(f"there is no column {self.column!r}: RefineBatch takes one of {', '.join(rows)}")
+        return rows[self.column]
+
+    def _refine(self, cells: Any) -> Any:
+        opened = [_open(cell, f"image {number}") for number, cell in enumerate(cells)]
+        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        refined = _load(self.model, self.revision, device, os.getpid()).refine(opened, self.strength)
+        closed = [_close(image, source, cell) for image, source, cell in zip(refined, opened, cells, strict=True)]
+        if not isinstance(cells, np.ndarray):
+            return closed
+        column = np.empty(len(closed), object)
+        column[:] = closed
+        return column if cells.dtype == object else np.stack(closed)
+
+
+@functools.lru_cache(maxsize=1)
+def _load(model: str | Path, revision: str | None, device: str, process: int) -> Refiner:
+    """Load a refiner once in a process; one that was forked loads its own."""
+    return Refiner.from_pretrained(model, revision=revision).to(device)
+
+
+def _file_of(cell: Any) -> Any:
+    """Return the bytes (or the path) of a cell that holds a file, None where it holds an image."""
+    if isinstance(cell, Mapping) and cell.keys() == {"bytes", "path"}:
+        return cell["path"] if cell["bytes"] is None else cell["bytes"]
+    return cell if isinstance(cell, bytes) else None
+
+
+def _open(cell: Any, name: str) -> Any:
+    file = _file_of(cell)
+    return cell if file is None else read(file, name)
+
+
+def _close(refined: Any, source: Any, cell: Any) -> Any:
+    if _file_of(cell) is None:
+        return refined
+    content = encode_like(refined, source)
+    return content if isinstance(cell, bytes) else {"bytes": content, "path": cell["path"]}
