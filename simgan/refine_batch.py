@@ -19,10 +19,10 @@ from simgan.refiner import Refiner
 class RefineBatch:
     """A function that refines a column of a batch of rows; it can be pickled, and loads its refiner once a process.
 
-    It takes what `datasets.map(…, batched=True)` and `ray.data`'s `map_batches` give, a mapping of columns; or a list of
-    rows, so that it serves as `collate_fn` of a DataLoader. Images are what `Refiner.refine` takes: PIL images, arrays,
-    or files as bytes or as cells {"bytes", "path"}. They come back as the same, files in their format; all other columns
-    stay. It refines on `device`; where none is given, on a GPU if this process sees one.
+    It takes what `datasets.map(…, batched=True)` and `ray.data`'s `map_batches` give, a mapping of columns; or a list
+    of rows, so that it serves as `collate_fn` of a DataLoader. Images are what `Refiner.refine` takes: PIL images,
+    arrays, or files as bytes or as cells {"bytes", "path"}. They come back as the same, files in their format; all
+    other columns stay. It refines on `device`; where none is given, on a GPU if this process sees one.
 
     `SourceError` where there is no such column, `ImageError` for an image that cannot be refined.
     """
