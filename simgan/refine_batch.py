@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from simgan.errors import SourceError
 from simgan.images.files import encode_like, read
 from simgan.refiner import Refiner
+from simgan.runtime import find_device
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class RefineBatch:
     arrays, or files as bytes or as cells {"bytes", "path"}. They come back as the same, files in their format; all
     other columns stay. It refines on `device`; where none is given, on a GPU if this process sees one.
 
-    `SourceError` where there is no such column, `ImageError` for an image that cannot be refined.
+    `SourceError` where there is no such column, `ConfigError` where there is no such device, `ImageError` for an image
+    that cannot be refined.
     """
 
     model: str | Path  # as `Refiner.from_pretrained` takes it
@@ -47,7 +48,7 @@ class RefineBatch:
 
     def _refine(self, cells: Any) -> Any:
         opened = [_open(cell, f"image {number}") for number, cell in enumerate(cells)]
-        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = find_device(self.device)
         refined = _load(self.model, self.revision, device, os.getpid()).refine(opened, self.strength)
         closed = [_close(image, source, cell) for image, source, cell in zip(refined, opened, cells, strict=True)]
         if not isinstance(cells, np.ndarray):

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from simgan.errors import ConfigError
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _FAST_BFLOAT16 = "SIMGAN_FAST_BFLOAT16"  # 0 or 1; child processes inherit it
 
@@ -98,6 +100,21 @@ def enlarge(x: Tensor, factor: int) -> Tensor:
         for length in x.shape[2:]
     )
     return down.T @ x @ across
+
+
+def find_device(name: str | None = None) -> str:
+    """Return a device of PyTorch that can be used; without a name a GPU if this process sees one, else the CPU.
+
+    `ConfigError` where there is no such device here.
+    """
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=name).cpu()
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"there is no device {name!r} here ({str(error).splitlines()[0]}): give cpu, or none"
+        ) from error
+    return name
 
 
 def memory_of(device: torch.device) -> int:

@@ -9,7 +9,8 @@ from datasets import Dataset, Image
 from PIL import Image as Pillow
 from torch.utils.data import DataLoader
 
-from simgan import RefineBatch, Refiner, SourceError
+from simgan import ConfigError, RefineBatch, Refiner, SourceError
+from simgan.cli import main
 from simgan.simulators import SIMULATORS
 
 CROPS = SIMULATORS["simulator:eyes"].render(np.arange(6))[0]
@@ -81,6 +82,17 @@ def test_ray_refines_a_parquet_file(tmp_path, told):
     finally:
         ray.shutdown()
     assert np.array_equal(np.stack([pixels(row["image"]) for row in found]), told)
+
+
+@pytest.mark.parametrize("device", ["cuda:77", "meta", "nothing"])
+def test_a_device_that_is_not_there_is_told(tmp_path, device):
+    sentence = f"there is no device '{device}' here .*: give cpu, or none"
+    with pytest.raises(ConfigError, match=sentence):
+        RefineBatch("eyes", device=device)({"image": CROPS})
+    Pillow.fromarray(CROPS[0]).save(tmp_path / "eye.png")
+    with pytest.raises(SystemExit, match=sentence):
+        main(["refine", str(tmp_path / "eye.png"), str(tmp_path / "refined.png"), "--device", device])
+    assert not (tmp_path / "refined.png").exists()
 
 
 def test_a_column_that_is_not_there_is_told():

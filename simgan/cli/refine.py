@@ -14,6 +14,7 @@ from simgan.refiner import Refiner
 from simgan.refining.files import refine_path, stamps_of
 from simgan.refining.job import record
 from simgan.refining.labels import NOT
+from simgan.runtime import find_device
 
 
 def refine(
@@ -23,6 +24,7 @@ def refine(
     model: str = DEFAULT_MODEL,
     strength: float = 1.0,
     batch_size: int | None = None,
+    device: str | None = None,
     skip_bad: bool = False,
     copy: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
     image: str | None = None,
@@ -41,6 +43,7 @@ def refine(
         model: a shipped refiner, a folder, or a Hub id (org/name).
         strength: 0 gives the input back, 1 the refined image.
         batch_size: images that are refined together.
+        device: such as cuda:1 or cpu; if not given a GPU where there is one.
         skip_bad: leave broken images out and list them at the end.
         copy: pattern of images that are labels, such as "masks/*": copied as they are. "not:masks/*" are images, though
             they look like labels. May be given several times.
@@ -51,7 +54,7 @@ def refine(
         private: make a new repository private.
         replace_card: replace a card (README.md) that is there already.
     """
-    refiner = Refiner.from_pretrained(model)
+    refiner = Refiner.from_pretrained(model).to(find_device(device))
     if push_to_hub is not None:
         facts = record(refiner, strength, Path(source), stamps_of(Path(source), copy, image))
         warn_of_refusal(push_to_hub)
