@@ -92,7 +92,7 @@ def equalize_tensor(x: Tensor) -> Tensor:
 def equalize_levels(levels: Tensor, top: int) -> Tensor:
     """Return whole numbers (B, C, H, W) from 0 to `top`, int32, with each channel equalized, as by `equalize`."""
     flat = levels.flatten(2).long()
-    counts = flat.new_zeros(*flat.shape[:2], top + 1).scatter_add_(2, flat, torch.ones_like(flat))
+    counts = flat.new_zeros(*flat.shape[:2], top + 1).scatter_add_(2, flat, flat.new_ones(()).expand_as(flat))
     rank = counts.cumsum(2) - counts.gather(2, flat.amin(2, keepdim=True))
     precision = torch.float32 if top == 255 else torch.float64
     most = rank[..., -1:].clamp_min(1).to(precision)

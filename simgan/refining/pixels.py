@@ -22,10 +22,11 @@ def refine_pixels(config: Any, images: Tensor, strength: float | Tensor, network
     `config`: a `simgan.RefinerConfig`. `network` gets images that are equalized, and depth with the shadows of the
     camera, where the refiner was trained on such images.
     """
-    refine = _refine_depth if codecs.get(config.codec).is_depth else _refine_brightness
-    return refine(config, images.to(torch.int32), strength, network, 255 if images.dtype == torch.uint8 else 65535).to(
-        images.dtype
-    )
+    levels = images.to(torch.int32)
+    if codecs.get(config.codec).is_depth:
+        return _refine_depth(config, levels, strength, network).to(images.dtype)
+    top = 255 if images.dtype == torch.uint8 else 65535
+    return _refine_brightness(config, levels, strength, network, top).to(images.dtype)
 
 
 def _refine_brightness(config: Any, images: Tensor, strength: float | Tensor, network: Network, top: int) -> Tensor:
@@ -49,7 +50,7 @@ def luminance(colours: Tensor) -> Tensor:
     return (red * 4899 + green * 9617 + blue * 1868 + 8192) // 16384
 
 
-def _refine_depth(config: Any, images: Tensor, strength: float | Tensor, network: Network, _: int) -> Tensor:
+def _refine_depth(config: Any, images: Tensor, strength: float | Tensor, network: Network) -> Tensor:
     """Refine depth in the window of each image; `simgan.images.codecs.Depth` says what becomes of all readings."""
     windows, camera = Windows.of(images), config.triangulation
     seen = windows.hold(images)
