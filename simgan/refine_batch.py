@@ -3,15 +3,16 @@
 import functools
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from simgan.errors import SourceError
+from simgan.errors import ModelError, SourceError
 from simgan.images.files import encode_like, read
 from simgan.refiner import Refiner
+from simgan.refining.job import record
 from simgan.runtime import find_device
 
 
@@ -33,6 +34,12 @@ class RefineBatch:
     strength: float = 1.0
     device: str | None = None
     revision: str | None = None
+    weights: str = field(init=False, repr=False)
+    """SHA-256 of weights and settings, so that caches of `datasets` tell one model from another of the same name."""
+
+    def __post_init__(self) -> None:
+        refiner = Refiner.from_pretrained(self.model, revision=self.revision)
+        object.__setattr__(self, "weights", record(refiner, self.strength)["refiner"])
 
     def __call__(self, batch: Any) -> Any:
         """Return a batch with refined images, as a mapping or a list, as it came."""
@@ -49,19 +56,22 @@ class RefineBatch:
     def _refine(self, cells: Any) -> Any:
         opened = [_open(cell, f"image {number}") for number, cell in enumerate(cells)]
         device = find_device(self.device)
-        refined = _load(self.model, self.revision, device, os.getpid()).refine(opened, self.strength)
+        refined = _load(self.model, self.revision, self.weights, device, os.getpid()).refine(opened, self.strength)
         closed = [_close(image, source, cell) for image, source, cell in zip(refined, opened, cells, strict=True)]
         if not isinstance(cells, np.ndarray):
             return closed
         column = np.empty(len(closed), object)
         column[:] = closed
-        return column if cells.dtype == object else np.stack(closed)
+        return column if cells.dtype == object else np.array(closed, cells.dtype).reshape(cells.shape)
 
 
 @functools.lru_cache(maxsize=1)
-def _load(model: str | Path, revision: str | None, device: str, process: int) -> Refiner:
+def _load(model: str | Path, revision: str | None, weights: str, device: str, process: int) -> Refiner:
     """Load a refiner once in a process; one that was forked loads its own."""
-    return Refiner.from_pretrained(model, revision=revision).to(device)
+    refiner = Refiner.from_pretrained(model, revision=revision)
+    if record(refiner, 1.0)["refiner"] != weights:
+        raise ModelError(f"{model} has other weights than when RefineBatch was made: make it again")
+    return refiner.to(device)
 
 
 def _file_of(cell: Any) -> Any:

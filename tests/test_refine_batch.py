@@ -6,10 +6,11 @@ import pickle
 import numpy as np
 import pytest
 from datasets import Dataset, Image
+from datasets.fingerprint import Hasher
 from PIL import Image as Pillow
 from torch.utils.data import DataLoader
 
-from simgan import ConfigError, RefineBatch, Refiner, SourceError
+from simgan import ConfigError, ModelError, RefineBatch, Refiner, SourceError
 from simgan.cli import main
 from simgan.simulators import SIMULATORS
 
@@ -82,6 +83,16 @@ def test_ray_refines_a_parquet_file(tmp_path, told):
     finally:
         ray.shutdown()
     assert np.array_equal(np.stack([pixels(row["image"]) for row in found]), told)
+
+
+def test_other_weights_of_the_same_name_are_not_taken_for_the_first_ones(tmp_path):
+    Refiner.from_pretrained("eyes").save_pretrained(tmp_path)
+    first = RefineBatch(tmp_path)
+    Refiner.from_pretrained("eyes-simulated").save_pretrained(tmp_path)
+    assert Hasher.hash(first) != Hasher.hash(RefineBatch(tmp_path))
+    with pytest.raises(ModelError, match="has other weights than when RefineBatch was made: make it again"):
+        first({"image": CROPS})
+    assert REFINE({"image": CROPS[:0]})["image"].shape == (0, 35, 55)
 
 
 @pytest.mark.parametrize("device", ["cuda:77", "meta", "nothing"])

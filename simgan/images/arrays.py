@@ -85,7 +85,7 @@ def equalize_tensor(x: Tensor) -> Tensor:
 
     It has no gradient: levels are counted. NaN stays.
     """
-    levels = to_levels(x.nan_to_num(), 255).int()
+    levels = to_levels(x.nan_to_num(-1), 255).int()
     return torch.where(x.isnan(), x, to_signed(equalize_levels(levels, 255), 255).to(x))
 
 
