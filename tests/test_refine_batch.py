@@ -97,7 +97,7 @@ def test_other_weights_of_the_same_name_are_not_taken_for_the_first_ones(tmp_pat
 
 @pytest.mark.parametrize("device", ["cuda:77", "meta", "nothing"])
 def test_a_device_that_is_not_there_is_told(tmp_path, device):
-    sentence = f"there is no device '{device}' here .*: give cpu, or none"
+    sentence = f"there is no device '{device}' here .*: give another, such as cpu"
     with pytest.raises(ConfigError, match=sentence):
         RefineBatch("eyes", device=device)({"image": CROPS})
     Pillow.fromarray(CROPS[0]).save(tmp_path / "eye.png")

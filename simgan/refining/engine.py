@@ -25,9 +25,9 @@ from simgan.refining.kinds import (
 from simgan.refining.pixels import refine_pixels
 from simgan.runtime import has_fast_bfloat16
 
-BATCH = 32  # images that are read ahead
+BATCH = 64  # images that are read ahead
 BATCH_ON_GPU = 256  # a GPU spends more time on starting kernels than on a small batch
-PIECE = 2**14  # pixels that go through the network together: their maps fit the cache
+PIECE = 2**20  # values of a layer's maps that go through the network together, so that they fit the cache
 STRIP = 2**20  # pixels of a strip of a large image, so that memory does not grow with the image
 
 ShouldStop = Callable[[], bool] | None
@@ -161,15 +161,17 @@ def _refine_stored(refiner: RefinerLike, images: Array, strength: float, should_
         return run_network(refiner, x, equalized=True, fast=images.dtype == np.uint8, should_stop=should_stop)
 
     with torch.inference_mode():
-        count = len(images) if on_readings else _piece(device, images.shape[1] * images.shape[2])
+        count = len(images) if on_readings else _piece(refiner, images.shape[1] * images.shape[2])
         pieces = torch.from_numpy(images).split(count)
         refined = [refine_pixels(refiner.config, piece.to(weights.device), strength, network) for piece in pieces]
         return torch.cat(refined).cpu().numpy()
 
 
-def _piece(device: str, pixels: int) -> int:
+def _piece(refiner: RefinerLike, pixels: int) -> int:
     """Return how many images of so many pixels go through the network together."""
-    return max(1, (PIECE if device == "cpu" else STRIP) // pixels)
+    config = refiner.config
+    most = PIECE * config.grid**2 // config.width if _device(refiner) == "cpu" else STRIP
+    return max(1, most // pixels)
 
 
 def run_network(
@@ -186,7 +188,7 @@ def run_network(
             refiner.to(**layout)  # all kernels, as those of one channel seem to have both layouts; values stay
     weights, device = next(refiner.parameters()), _device(refiner)
     fast = fast and weights.dtype == torch.float32 and has_fast_bfloat16(device)
-    count = _piece(device, x.shape[2] * x.shape[3])
+    count = _piece(refiner, x.shape[2] * x.shape[3])
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=fast):
         pieces = [
             torch.cat([strip.float() for strip in _strips(refiner, prepared, should_stop)], 2)
