@@ -25,6 +25,7 @@ def refine(
     strength: float = 1.0,
     batch_size: int | None = None,
     device: str | None = None,
+    workers: int | None = None,
     skip_bad: bool = False,
     copy: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
     image: str | None = None,
@@ -44,6 +45,8 @@ def refine(
         strength: 0 gives the input back, 1 the refined image.
         batch_size: images that are refined together.
         device: such as cuda:1 or cpu; if not given a GPU where there is one.
+        workers: processes that read, refine and write; if not given as many as there are cores, where that takes less
+            time.
         skip_bad: leave broken images out and list them at the end.
         copy: pattern of images that are labels, such as "masks/*": copied as they are. "not:masks/*" are images, though
             they look like labels. May be given several times.
@@ -61,7 +64,7 @@ def refine(
     if push_to_hub is not None and not overwrite and is_refined(output, facts):
         print(f"{output} was refined before")
     else:
-        options: dict[str, Any] = {"batch_size": batch_size, "skip_bad": skip_bad, "copy": copy}
+        options: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "skip_bad": skip_bad, "copy": copy}
         options |= {"image": image, "overwrite": overwrite}
         done = refine_path(refiner, Path(source), output, strength=strength, **options)
         already = f", {done.already} were done before" if done.already else ""

@@ -12,13 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL.Image import Image as Picture
 from PIL.Image import registered_extensions
 from tqdm import tqdm
 
 from simgan.errors import ImageError, SourceError, reason
-from simgan.images import codecs
-from simgan.images.arrays import Array
 from simgan.images.files import ARRAYS, encode_like, pictures, unread
 from simgan.images.files import SUFFIXES as IMAGES
 from simgan.images.marks import COLUMNS
@@ -27,7 +24,8 @@ from simgan.images.names import is_stray
 from simgan.refining import labels
 from simgan.refining.archives import ARCHIVES, UNREAD, kind_of, listing, members, pack, read_member
 from simgan.refining.engine import RefinerLike
-from simgan.refining.job import Job, Refined, Stamps, alone, aside, write
+from simgan.refining.job import Item, Job, Refined, Stamps, alone, aside, write
+from simgan.refining.workers import Workers
 
 TABLE = ".parquet"
 SHARD = 4096  # rows of a data set that are written at a time
@@ -85,7 +83,7 @@ def _refine_file(job: Job, source: Path, output: Path) -> None:
         raise SourceError(f"the output {place} is the input: give another place")
     job.check_new(place)
     with alone(aside(place, ".lock"), place):
-        for _, image, refined in job.refine_all([str(source)], lambda name: (job.read_image(source, name), name)):
+        for _, image, refined in job.refine_images([Item(None, str(source), source)]):
             kind = registered_extensions().get(place.suffix.lower(), "PPM" if place.suffix.lower() == ".pnm" else None)
             write(place, encode_like(refined, image, kind, place.name))
 
@@ -104,17 +102,19 @@ def _refine_files(job: Job, source: Path, output: Path) -> None:
                 done.copied += 1
         left = [name for name in images if not (folder / name).is_file()]
         done.already = len(images) - len(left)
-        is_depth = codecs.get(job.refiner.config.codec).is_depth
+        is_folder = source.is_dir()
 
-        def read(name: str) -> tuple[Picture | Array, str]:
-            image = job.read_image(read_member(found, source, name), name)
-            if name not in said and not is_depth:
-                labels.check_values(image, name)
-            return image, name
+        def item(name: str) -> Item:
+            try:  # an archive is read here, as several processes would unpack it several times
+                file: Any = source / name if is_folder else read_member(found, source, name)
+            except ImageError as error:
+                file = error
+            return Item(name, name, file, may_be_label=name not in said)
 
-        with tqdm(total=len(images), initial=done.already, desc="refining", unit=" images") as bar:
-            for name, image, refined in job.refine_all(left, read):
-                write(folder / name, encode_like(refined, image, name=name))
+        bar = tqdm(total=len(images), initial=done.already, desc="refining", unit=" images")
+        with bar, Workers(job) as workers:
+            for (name, *_), data in workers.refine_all(map(item, left), len(left)):
+                write(folder / name, data)
                 seen = done.already + done.images + len(done.broken)
                 bar.update(seen - bar.n)
                 if job.progress:
@@ -212,13 +212,14 @@ def _refine_dataset(job: Job, source: Path, output: Path) -> None:
         raise SourceError(f"{output} is a folder of other things than a data set: give another output")
     if output.resolve() in source.resolve().parents and is_dataset(output):
         raise SourceError(f"the input {source} is in the output {output}: give another output")
-    with job.begun(source, output, _table_stamps(source, job.image), beside=True) as parts:
+    stamps = _table_stamps(source, job.image)
+    with Workers(job) as workers, job.begun(source, output, stamps, beside=True) as parts:
         data = open_dataset(source, parts)
         part = aside(output, ".part")
         if isinstance(data, DatasetDict):
-            data = DatasetDict({k: _refine_rows(job, rows, source / k, parts / k) for k, rows in data.items()})
+            data = DatasetDict({k: _refine_rows(workers, job, rows, source / k, parts / k) for k, rows in data.items()})
         else:
-            data = _refine_rows(job, data, source, parts)
+            data = _refine_rows(workers, job, data, source, parts)
         if isinstance(data, DatasetDict) or output.suffix.lower() != TABLE:
             shutil.rmtree(part, ignore_errors=True)
             data.save_to_disk(str(part))
@@ -241,7 +242,7 @@ def open_dataset(place: Path, parts: Path) -> Any:
         raise SourceError(f"{place} cannot be read as a data set: {reason(error.__cause__ or error)}") from error
 
 
-def _refine_rows(job: Job, rows: Any, source: Path, parts: Path) -> Any:
+def _refine_rows(workers: Workers, job: Job, rows: Any, source: Path, parts: Path) -> Any:
     """Refine a `Dataset`; each shard becomes a folder in `parts`, which a later call finds."""
     from datasets import Image, concatenate_datasets, load_from_disk
 
@@ -256,9 +257,12 @@ def _refine_rows(job: Job, rows: Any, source: Path, parts: Path) -> Any:
         raise SourceError(f"{source} has no images in its column {name}, but {rows.features[name]}") from error
     starts = range(0, len(rows), SHARD)
 
-    def read(row: tuple[int, dict[str, Any] | None]) -> tuple[Picture | Array, str]:
-        name = f"row {row[0]} of {source}"
-        return job.read_image((_inlined(row[1], source) or {}).get("bytes") or b"", name), name
+    def item(number: int, cell: dict[str, Any] | None) -> Item:
+        try:
+            file: Any = (_inlined(cell, source) or {}).get("bytes") or b""
+        except ImageError as error:
+            file = error
+        return Item((number, cell and cell["path"]), f"row {number} of {source}", file)
 
     for start in tqdm(starts, desc="refining", unit=f" × {SHARD} rows"):
         shard = rows.select(range(start, min(start + SHARD, len(rows))))
@@ -273,9 +277,9 @@ def _refine_rows(job: Job, rows: Any, source: Path, parts: Path) -> Any:
                 continue
             shutil.rmtree(place)
         known, cells = len(job.done.broken), {}
-        numbered = enumerate((row[column] for row in shard.select_columns(column)), start)
-        for (number, cell), image, refined in job.refine_all(numbered, read):
-            cells[number - start] = {"bytes": encode_like(refined, image), "path": cell["path"]}
+        items = (item(number, row[column]) for number, row in enumerate(shard.select_columns(column), start))
+        for ((number, path), *_), data in workers.refine_all(items, len(rows) - start):
+            cells[number - start] = {"bytes": data, "path": path}
         if cells:
             shard = shard.select(list(cells))
             shard = _with(shard, column, list(cells.values()))

@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
 from PIL import Image
 
 from simgan.domains import find
-from simgan.errors import ImageError, SourceError
+from simgan.errors import ImageError, SourceError, reason
 from simgan.images import codecs
 from simgan.images.arrays import Array
-from simgan.images.files import read
+from simgan.images.files import encode_like, read
+from simgan.refining import labels
 from simgan.refining.engine import RefinerLike, ShouldStop, check, raise_if_stopped, refine
 from simgan.runtime import has_fast_bfloat16, use_fast_bfloat16
 
@@ -29,8 +30,16 @@ LOCK = ".simgan-refine.lock"  # of a folder that a run is working in
 AHEAD = 256  # files, or rows of a data set, that are read before they are refined together
 PIXELS = 2**24  # of them at most, so that large images do not fill the memory
 SOME = 8  # images of one size, from which on it is said that they are of another kind
-Item = TypeVar("Item")
 Stamps = Mapping[str, list[int]]  # of each thing that is made: what it is made of, as numbers
+
+
+class Item(NamedTuple):
+    """An image that is to be refined."""
+
+    key: Any  # by which the caller knows it: in a folder the name of its file
+    name: str  # in messages
+    file: bytes | Path | ImageError  # an error where it could not be read
+    may_be_label: bool = False  # so its values are looked at
 
 
 @dataclass
@@ -50,6 +59,7 @@ class Job:
     refiner: RefinerLike
     strength: float = 1.0
     batch_size: int | None = None
+    workers: int | None = 0  # processes; None: as many as there are cores, where that takes less time
     skip_bad: bool = False  # leave broken images out, and list them
     copy: Sequence[str] = ()  # patterns of names of labels, such as "masks/*", and of images, such as "not:masks/*"
     image: str | None = None  # the column of images of a data set that has several
@@ -115,17 +125,19 @@ class Job:
         facts["stamps"] = {name: made[name] for name in made if name not in stale} | stamps
         write(folder / RECORD, json.dumps(facts).encode())
 
-    def refine_all(
-        self, items: Iterable[Item], read: Callable[[Item], tuple[Any, str]]
-    ) -> Iterator[tuple[Item, Any, Any]]:
-        """Yield each item, its image and its refined image, in order; `read` returns an image and its name."""
+    def refine_all(self, items: Iterable[Item]) -> Iterator[tuple[Item, bytes]]:
+        """Yield each item and its refined file, in order."""
+        for item, image, refined in self.refine_images(items):
+            yield item, encode_like(refined, image, name=item.name)
+
+    def refine_images(self, items: Iterable[Item]) -> Iterator[tuple[Item, Any, Any]]:
+        """Yield each item, its image and its refined image, in order."""
         batch: list[tuple[Item, Any]] = []
         pixels = 0
         for item in items:
             raise_if_stopped(self.should_stop)
             try:
-                image, name = read(item)
-                self.check(self.refiner, image, name)
+                image = self._open(item)
             except ImageError as error:
                 if not self.skip_bad:
                     raise
@@ -136,7 +148,21 @@ class Job:
             if len(batch) == AHEAD or pixels >= PIXELS:
                 yield from self._refine(batch)
                 batch, pixels = [], 0
-        yield from self._refine(batch)
+        if batch:
+            yield from self._refine(batch)
+
+    def _open(self, item: Item) -> Image.Image | Array:
+        if isinstance(item.file, ImageError):
+            raise item.file
+        try:
+            data = item.file if isinstance(item.file, bytes) else item.file.read_bytes()
+        except OSError as error:
+            raise ImageError(f"{item.name} cannot be read: {reason(error)}") from error
+        image = self.read_image(data, item.name)
+        if item.may_be_label and not codecs.get(self.refiner.config.codec).is_depth:
+            labels.check_values(image, item.name)
+        self.check(self.refiner, image, item.name)
+        return image
 
     def _refine(self, batch: list[tuple[Item, Any]]) -> Iterator[tuple[Item, Any, Any]]:
         images = [image for _, image in batch]
@@ -211,10 +237,13 @@ def alone(lock: Path, output: Path) -> Iterator[None]:
 
 def write(path: Path, data: bytes) -> None:
     """Write a file aside, then rename it: it is there whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     place = aside(path, ".part")
     try:
-        place.write_bytes(data)
+        try:
+            place.write_bytes(data)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(data)
         place.replace(path)
     finally:
         place.unlink(missing_ok=True)
