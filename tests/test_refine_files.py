@@ -23,7 +23,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from simgan import ImageError, Refiner, SourceError
 from simgan.images.files import encode_png
-from simgan.refining import files as refining_files
+from simgan.refining import data_sets
 from simgan.refining import job as refining_job
 from simgan.refining.files import refine_path
 from simgan.refining.job import RECORD
@@ -327,7 +327,7 @@ def test_a_broken_member_of_an_archive_is_named(folder, tmp_path, refiner):
 
 
 def test_a_data_set_goes_on_by_shards_and_still_lists_what_is_broken(tmp_path, refiner, monkeypatch):
-    monkeypatch.setattr(refining_files, "SHARD", 4)
+    monkeypatch.setattr(data_sets, "SHARD", 4)
     file = io.BytesIO()
     Image.fromarray(eyes.render([0])[0][0]).save(file, "PNG")
     cells = [{"bytes": file.getvalue() if row != 1 else b"no image", "path": f"{row}.png"} for row in range(10)]
@@ -349,7 +349,7 @@ def test_a_data_set_goes_on_by_shards_and_still_lists_what_is_broken(tmp_path, r
     with pytest.raises(KeyboardInterrupt):
         refine_path(refiner, place, out, skip_bad=True)
     monkeypatch.undo()
-    monkeypatch.setattr(refining_files, "SHARD", 4)
+    monkeypatch.setattr(data_sets, "SHARD", 4)
     done = refine_path(refiner, place, out, skip_bad=True)
     assert (done.images, done.already) == (2, 7)
     assert [line.split(" of ")[0] for line in done.broken] == ["row 1"]
@@ -386,7 +386,7 @@ def test_a_place_that_cannot_be_written_ends_in_a_sentence(folder, tmp_path, ref
 
 
 def test_a_shard_of_broken_rows_alone_is_left_out(tmp_path, refiner, monkeypatch):
-    monkeypatch.setattr(refining_files, "SHARD", 2)
+    monkeypatch.setattr(data_sets, "SHARD", 2)
     file = io.BytesIO()
     Image.fromarray(eyes.render([0])[0][0]).save(file, "PNG")
     cells = [{"bytes": data, "path": None} for data in (b"no image", b"", file.getvalue())]

@@ -20,10 +20,11 @@ from PIL import ExifTags, Image, ImageOps
 from simgan import ImageError, Refiner, RefinerConfig, SourceError
 from simgan.images.files import decode, encode_png, read_kind
 from simgan.images.names import is_stray
-from simgan.refining import files
+from simgan.refining import data_sets
 from simgan.refining.archives import members
 from simgan.refining.files import refine_path, stamps_of
-from simgan.refining.job import LOCK, RECORD, alone, record
+from simgan.refining.job import LOCK, RECORD, record
+from simgan.refining.places import alone
 
 
 @pytest.fixture(scope="module")
@@ -338,10 +339,10 @@ def test_an_archive_that_holds_a_name_twice_is_refused(refiner, tmp_path, names)
 
 
 @pytest.mark.parametrize("name", ["b.zip", "c/d.parquet"])
-def test_archives_and_tables_within_a_folder_are_told(refiner, tmp_path, name):
+def test_archives_and_tables_beside_images_are_told_and_broken_ones_named(refiner, tmp_path, name):
     source = put(tmp_path / "in", {name: b"x"})
-    with pytest.raises(SourceError, match=f"no images: refine each of its 1 archives and tables, such as {name}, by"):
-        refine_path(refiner, source, tmp_path / "out")
+    with pytest.raises(SourceError, match=f"in/{name} cannot be read"):
+        refine_path(refiner, source, tmp_path / "broken")
     put(source, {"0.png": noise()})
     with pytest.warns(UserWarning, match=f"such as {name}, by itself, as they are copied"):
         assert refine_path(refiner, source, tmp_path / "out").images == 1
@@ -602,7 +603,7 @@ def test_one_of_several_columns_of_images_is_chosen_and_paths_are_of_the_tables_
 
 
 def test_a_table_is_continued_but_for_rows_whose_files_changed_or_another_column(refiner, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "SHARD", 1)
+    monkeypatch.setattr(data_sets, "SHARD", 1)
     put(tmp_path, {"a.png": noise(0), "b.png": noise(1), "c.png": b"broken"})
     names = ["a.png", "b.png", "c.png"]
     source, output = table_of_paths(tmp_path / "in.parquet", png=names, other=names[::-1]), tmp_path / "out.parquet"

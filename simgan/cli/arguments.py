@@ -8,6 +8,7 @@ import tyro
 
 Input = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
 Output = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
+OutputAddress = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]  # a path or an address of `fsspec`
 Repository = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ORG/NAME")]
 
 

@@ -7,7 +7,7 @@ import tyro
 
 from simgan.errors import SourceError, reason
 from simgan.refiner import Refiner
-from simgan.refining.job import write
+from simgan.refining.places import write
 
 Model = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 File = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT.onnx")]

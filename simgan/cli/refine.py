@@ -1,31 +1,32 @@
 """The command `simgan refine`."""
 
-from pathlib import Path
 from typing import Any
 
 import tyro
 
-from simgan.cli.arguments import Input, Output, print_broken
+from simgan.cli.arguments import Input, OutputAddress, print_broken
 from simgan.domains import DEFAULT_MODEL
-from simgan.errors import PublishError
+from simgan.errors import PublishError, SourceError
 from simgan.hub.push_data import describe, is_refined, note_refined, push_data
 from simgan.hub.uploading import warn_of_refusal
 from simgan.refiner import Refiner
 from simgan.refining.files import refine_path, stamps_of
 from simgan.refining.job import record
 from simgan.refining.labels import NOT
+from simgan.refining.places import is_remote, place_of
 from simgan.runtime import find_device
 
 
 def refine(
     source: Input,
-    output: Output,
+    output: OutputAddress,
     /,
     model: str = DEFAULT_MODEL,
     strength: float = 1.0,
     batch_size: int | None = None,
     device: str | None = None,
     workers: int | None = None,
+    ray: str | None = None,
     skip_bad: bool = False,
     copy: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
     image: str | None = None,
@@ -37,8 +38,8 @@ def refine(
     """Make images look real. Labels, names, formats and bit depths stay; an interrupted run continues where it was.
 
     Args:
-        source: an image, a folder, an archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz) or a `datasets` data set (folder
-            or .parquet).
+        source: an image, a folder, an archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz), a `datasets` data set (folder
+            or .parquet), or a folder of archives or of .parquet; on a disk or at an address such as s3:// or hf://.
         output: where the refined ones go; the same kind (an archive may become a folder). JPEG files keep their own
             quality, all other formats are written without loss.
         model: a shipped refiner, a folder, or a Hub id (org/name).
@@ -47,6 +48,8 @@ def refine(
         device: such as cuda:1 or cpu; if not given a GPU where there is one.
         workers: processes that read, refine and write; if not given as many as there are cores, where that takes less
             time.
+        ray: address of a Ray cluster that does the work, "auto" for the one that this machine is in, "local" for one
+            that is started here. It needs `pip install simgan[ray]`.
         skip_bad: leave broken images out and list them at the end.
         copy: pattern of images that are labels, such as "masks/*": copied as they are. "not:masks/*" are images, though
             they look like labels. May be given several times.
@@ -58,24 +61,34 @@ def refine(
         replace_card: replace a card (README.md) that is there already.
     """
     refiner = Refiner.from_pretrained(model).to(find_device(device))
+    place = place_of(output)
     if push_to_hub is not None:
-        facts = record(refiner, strength, Path(source), stamps_of(Path(source), copy, image))
+        if is_remote(place):
+            raise SourceError(f"{output} cannot be pushed to the Hub from there: give an output on a disk")
+        facts = record(refiner, strength, place_of(source), stamps_of(source, copy, image))
         warn_of_refusal(push_to_hub)
-    if push_to_hub is not None and not overwrite and is_refined(output, facts):
+    if push_to_hub is not None and not overwrite and is_refined(place, facts):
         print(f"{output} was refined before")
     else:
-        options: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "skip_bad": skip_bad, "copy": copy}
+        options: dict[str, Any] = {
+            "batch_size": batch_size,
+            "workers": workers,
+            "ray": ray,
+            "skip_bad": skip_bad,
+            "copy": copy,
+        }
         options |= {"image": image, "overwrite": overwrite}
-        done = refine_path(refiner, Path(source), output, strength=strength, **options)
+        done = refine_path(refiner, source, output, strength=strength, **options)
         already = f", {done.already} were done before" if done.already else ""
+        already += f", {done.files} archives and tables were done before" if done.files else ""
         copied = f", {done.copied} other files copied" if done.copied else ""
         print(f"{done.images} images refined into {output}{already}{copied}")
         print_broken(done.broken)
     if push_to_hub is not None:
-        note_refined(output, facts)
+        note_refined(place, facts)
         try:
             labels = [pattern.removeprefix("./") for pattern in copy if not pattern.startswith(NOT)]
             by, where = describe(refiner, facts), {"private": private or None, "replace_card": replace_card}
-            print(push_data(output, push_to_hub, by, leave_out=labels, skip_bad=skip_bad, image=image, **where))
+            print(push_data(place, push_to_hub, by, leave_out=labels, skip_bad=skip_bad, image=image, **where))
         except PublishError as error:
             raise PublishError(f"{error}; {output} is whole, and the same command pushes it later") from error

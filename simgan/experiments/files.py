@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from simgan.errors import SourceError, reason
-from simgan.refining.job import write
+from simgan.refining.places import write
 
 
 def write_aside(file: Path, data: bytes) -> None:

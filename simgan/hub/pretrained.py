@@ -20,7 +20,7 @@ from simgan.hub.cards.model import render_model_card
 from simgan.hub.cards.records import read_records
 from simgan.hub.loading import CONFIG, WEIGHTS, check_files, fetch, local_folder
 from simgan.hub.uploading import CARD, Pushed, upload
-from simgan.refining.job import write
+from simgan.refining.places import write
 
 
 class Pretrained(nn.Module):

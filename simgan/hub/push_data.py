@@ -24,8 +24,9 @@ from simgan.images.files import ARRAYS, SUFFIXES, decode, encode_png, pictures
 from simgan.images.metadata import finder, is_metadata, read_metadata
 from simgan.images.names import as_text, decode_text, is_stray
 from simgan.refining.archives import listing
-from simgan.refining.files import TABLE, image_column, is_dataset, open_dataset
-from simgan.refining.job import RECORD, is_of_record, write
+from simgan.refining.data_sets import TABLE, image_column, is_dataset, open_dataset
+from simgan.refining.job import RECORD, is_of_record
+from simgan.refining.places import write
 
 SHARD = 2**28  # bytes of images in a Parquet file
 SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}

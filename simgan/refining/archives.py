@@ -5,12 +5,14 @@ import re
 import tarfile
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from simgan.errors import ImageError, SourceError
 from simgan.refining.job import LOCK, RECORD
+from simgan.refining.places import is_remote, listed
 
 ARCHIVES = {
     ".zip": "zip",
@@ -29,9 +31,10 @@ class Member(NamedTuple):
 
     packed: str | bytes  # bytes where a ZIP does not say which code page they have
     read: Callable[[], bytes]
+    stamp: list[int] | None = None  # numbers that change when a remote file is exchanged
 
 
-def kind_of(path: Path) -> Any:
+def kind_of(path: Any) -> Any:
     """Return how an archive is packed, by its name: "zip" or a mode of `tarfile`; None where it is no archive."""
     return next((kind for suffix, kind in ARCHIVES.items() if path.name.lower().endswith(suffix)), None)
 
@@ -53,21 +56,30 @@ def read_member(found: Mapping[str, Member], source: Path, name: str) -> bytes:
         raise ImageError(f"{name} in {source} cannot be read: {error}") from error
 
 
-def members(source: Path) -> dict[str, Member]:
+def members(source: Any) -> dict[str, Member]:
     """Return all files of a folder or an archive by their names, with "/" and no "./"; links are followed within it."""
+    if is_remote(source):
+        facts = {name: told for name, told in listed(source).items() if name not in (RECORD, LOCK)}
+        return {name: Member(name, (source / name).read_bytes, _stamp(told)) for name, told in facts.items()}
     try:
         read = _of_folder if source.is_dir() else _of_zip if kind_of(source) == "zip" else _of_tar
-        listed = [(PurePosixPath(name).as_posix(), member) for name, member in read(source)]
+        entries = [(PurePosixPath(name).as_posix(), member) for name, member in read(source)]
     except Exception as error:  # broken archives raise any: IndexError, UnicodeDecodeError, NotImplementedError, …
         raise SourceError(f"{source} cannot be read as an archive: {error}") from error
-    found = dict(listed)
-    if twice := len(listed) - len(found):
-        first = next(name for number, (name, _) in enumerate(listed) if found[name] is not listed[number][1])
+    found = dict(entries)
+    if twice := len(entries) - len(found):
+        first = next(name for number, (name, _) in enumerate(entries) if found[name] is not entries[number][1])
         raise SourceError(f"{source} holds {twice} names twice, such as {first}: unpack it, and give the folder")
     for name in found if source.is_file() else ():
         if re.match(r"[/\\]|[A-Za-z]:[/\\]", name) or ".." in re.split(r"[/\\]", name):  # on any system
             raise SourceError(f"{source} holds {name!r}, a name that leads out of it: pack it again")
     return {name: member for name, member in found.items() if name not in (RECORD, LOCK)}
+
+
+def _stamp(told: Mapping[str, Any]) -> list[int]:
+    """Return numbers of what a file system tells of a file: its size, and a hash of times, tags and all else."""
+    facts = sorted((key, str(value)) for key, value in told.items())
+    return [int(told.get("size") or 0), zlib.crc32(repr(facts).encode())]
 
 
 def _of_folder(folder: Path) -> Iterator[tuple[str, Member]]:

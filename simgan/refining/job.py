@@ -2,18 +2,15 @@
 
 import hashlib
 import json
-import os
 import shutil
 import warnings
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from filelock import FileLock, Timeout
 from PIL import Image
 
 from simgan.domains import find
@@ -23,6 +20,7 @@ from simgan.images.arrays import Array
 from simgan.images.files import encode_like, read
 from simgan.refining import labels
 from simgan.refining.engine import RefinerLike, ShouldStop, check, raise_if_stopped, refine
+from simgan.refining.places import alone, aside, found_in, write
 from simgan.runtime import has_fast_bfloat16, use_fast_bfloat16
 
 RECORD = ".simgan-refine.json"
@@ -44,12 +42,13 @@ class Item(NamedTuple):
 
 @dataclass
 class Refined:
-    """What was done: images refined now, images that an earlier run had done, other files copied, broken images."""
+    """What was done."""
 
     images: int = 0
-    already: int = 0
-    copied: int = 0
-    broken: list[str] = field(default_factory=list)
+    already: int = 0  # images that an earlier run had done
+    files: int = 0  # archives and tables of a folder that an earlier run had done
+    copied: int = 0  # files that are no images
+    broken: list[str] = field(default_factory=list)  # what was wrong with each image that was left out
 
 
 @dataclass
@@ -60,6 +59,8 @@ class Job:
     strength: float = 1.0
     batch_size: int | None = None
     workers: int | None = 0  # processes; None: as many as there are cores, where that takes less time
+    ray: str | None = None  # address of a Ray cluster, or one of `simgan.refining.cluster`'s names
+    cluster: Any = None  # the `Cluster` of that address, while it is connected
     skip_bad: bool = False  # leave broken images out, and list them
     copy: Sequence[str] = ()  # patterns of names of labels, such as "masks/*", and of images, such as "not:masks/*"
     image: str | None = None  # the column of images of a data set that has several
@@ -71,7 +72,7 @@ class Job:
     done: Refined = field(default_factory=Refined)
 
     @contextmanager
-    def begun(self, source: Path, output: Path, stamps: Stamps, *, beside: bool) -> Iterator[Path]:
+    def begun(self, source: Any, output: Any, stamps: Stamps, *, beside: bool) -> Iterator[Any]:
         """Yield a folder to work in, new or of an earlier run: the output, or `files` in a folder beside it.
 
         `stamps` has a key for each path that is made in it. What an earlier run made of something else is deleted
@@ -92,15 +93,15 @@ class Job:
         if beside:
             folder.rmdir()
 
-    def check_new(self, output: Path) -> None:
+    def check_new(self, output: Any) -> None:
         """Raise `SourceError` where an output that is written at once is there already."""
         if output.exists() and not self.overwrite:
             raise SourceError(f"{output} exists: give another output, or --overwrite")
 
-    def _continue(self, output: Path, folder: Path, work: Path, facts: dict[str, Any]) -> None:
+    def _continue(self, output: Any, folder: Any, work: Any, facts: dict[str, Any]) -> None:
         """Delete what an earlier run made otherwise, and write the record; refuse a folder of another job."""
         found = _read(folder / RECORD)
-        if not found and any(path.name != LOCK for path in folder.iterdir()):
+        if not found and folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
             raise SourceError(f"{folder} is not empty and was not begun by this command: give another output")
         if found and not self.overwrite:
             for key, what in ("source", "input"), ("refiner", "model"), ("strength", "strength"):
@@ -109,11 +110,11 @@ class Job:
                     raise SourceError(f"{output} was begun with {other}: give another output, or --overwrite")
             use_fast_bfloat16(found["bfloat16"])
             facts["bfloat16"] = found["bfloat16"]
-        made, stamps = found.get("stamps", {}), facts["stamps"]
-        if foreign := next((name for name in stamps if name not in made and (work / name).exists()), None):
+        made, stamps, is_there = found.get("stamps", {}), facts["stamps"], found_in(work)
+        if foreign := next((name for name in stamps if name not in made and is_there(name)), None):
             raise SourceError(f"{work / foreign} was not written by this command: move it, or give another output")
         stale = {name for name in made if self.overwrite or made[name] != stamps.get(name)}
-        lost = [name for name in made if name not in stamps and (work / name).exists()]
+        lost = [name for name in made if name not in stamps and is_there(name)]
         if lost and work == output and not self.overwrite:  # else they are not packed
             stale -= {*lost}
             told = f"holds {len(lost)} files that the input no longer has, such as {lost[0]}"
@@ -188,9 +189,7 @@ class Job:
             pass
 
 
-def record(
-    refiner: RefinerLike, strength: float, source: Path | None = None, stamps: Stamps | None = None
-) -> dict[str, Any]:
+def record(refiner: RefinerLike, strength: float, source: Any = None, stamps: Stamps | None = None) -> dict[str, Any]:
     """Return what an output is made of: SHA-256 of weights and settings, strength, precision, input and its items."""
     digest = hashlib.sha256(repr(refiner.config).encode())
     for value in refiner.state_dict().values():
@@ -205,45 +204,10 @@ def is_of_record(note: Path, facts: dict[str, Any]) -> bool:
     return bool(found := _read(note)) and found | {"bfloat16": facts["bfloat16"]} == facts
 
 
-def _read(note: Path) -> dict[str, Any]:
+def _read(note: Any) -> dict[str, Any]:
     """Return a record; an empty one where there is none."""
     try:
         found = json.loads(note.read_bytes())
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) and isinstance(found.get("stamps"), dict) else {}
-
-
-def aside(path: Path, suffix: str) -> Path:
-    """Return a hidden name beside a path; names may have 255 bytes, so it has a hash of a long one."""
-    name = os.fsencode(path.name)
-    return path.with_name(f".{path.name if len(name) < 200 else f'{zlib.crc32(name):08x}'}{suffix}")
-
-
-@contextmanager
-def alone(lock: Path, output: Path) -> Iterator[None]:
-    """Hold a lock, which ends with the process; `SourceError` where another one has it."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(lock, timeout=0):
-            try:
-                yield
-            finally:
-                with suppress(OSError):  # on Windows, where it is open
-                    lock.unlink()
-    except Timeout as error:
-        raise SourceError(f"{output} is being written by another run: wait for it, or give another output") from error
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a file aside, then rename it: it is there whole, or not at all."""
-    place = aside(path, ".part")
-    try:
-        try:
-            place.write_bytes(data)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(data)
-        place.replace(path)
-    finally:
-        place.unlink(missing_ok=True)

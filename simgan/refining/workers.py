@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from simgan.errors import SourceError
+from simgan.refining.cluster import result
 from simgan.refining.job import AHEAD, Item, Job
 from simgan.runtime import count_cores, memory_of
 
@@ -39,7 +40,7 @@ class Workers:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._pool: ProcessPoolExecutor | None = None
-        self._count = self._size = 0
+        self._count = self._size = 0  # of what is at work, and of images that each gets
 
     def __enter__(self) -> "Workers":
         return self
@@ -51,19 +52,19 @@ class Workers:
     def refine_all(self, items: Iterable[Item], total: int) -> Iterator[tuple[Item, bytes]]:
         """Yield each of `total` items and its refined file, in order."""
         items, job = iter(items), self._job
-        if not self._pool:
+        if not self._count:
             yield from job.refine_all(islice(items, FIRST))
             start = time.perf_counter()
             yield from job.refine_all(islice(items, FIRST))
             self._start((time.perf_counter() - start) / FIRST, total - 2 * FIRST)
-        if not self._pool:
+        if not self._count:
             yield from job.refine_all(items)
             return
         waiting: deque[tuple[list[Item], Future[Part]]] = deque()
         try:
             while (chunk := list(islice(items, self._size))) or waiting:
                 if chunk:
-                    waiting.append((chunk, self._pool.submit(_refine, chunk)))
+                    waiting.append((chunk, self._submit(chunk)))
                 if not chunk or len(waiting) > 2 * self._count:
                     yield from self._take(*waiting.popleft())
         except BrokenProcessPool as error:
@@ -72,8 +73,15 @@ class Workers:
                 "fewer --workers"
             ) from error
 
+    def _submit(self, chunk: list[Item]) -> Future[Any]:
+        if self._job.cluster:
+            future: Future[Any] = self._job.cluster.submit(refine_chunk, chunk)
+            return future
+        assert self._pool
+        return self._pool.submit(_refine, chunk)
+
     def _take(self, chunk: list[Item], future: Future[Part]) -> Iterator[tuple[Item, bytes]]:
-        made, broken = future.result()
+        made, broken = result(future) if self._job.cluster else future.result()
         self._job.done.images += len(made)
         self._job.done.broken += broken
         for place, data in made:
@@ -82,6 +90,9 @@ class Workers:
     def _start(self, seconds: float, left: int) -> None:
         """Start processes where `left` images of so many seconds each are worth it."""
         job = self._job
+        if job.cluster:
+            self._count, self._size = job.cluster.count, max(1, min(AHEAD, int(CHUNK / seconds)))
+            return
         device = next(job.refiner.parameters()).device
         on_cpu = device.type == "cpu"
         most = torch.get_num_threads() if on_cpu else min(count_cores(), max(1, memory_of(device) // MEMORY))
@@ -112,7 +123,12 @@ def _end_with_parent() -> None:
 
 
 def _refine(chunk: list[Item]) -> Part:
+    return refine_chunk(_job, chunk)
+
+
+def refine_chunk(job: Job, chunk: list[Item]) -> Part:
+    """Return the refined files of some images by their places, and what was wrong with those that were left out."""
     places = {item.key: place for place, item in enumerate(chunk)}
-    _job.done.broken = []
-    made = [(places[item.key], data) for item, data in _job.refine_all(chunk)]
-    return made, _job.done.broken
+    job.done.broken = []
+    made = [(places[item.key], data) for item, data in job.refine_all(chunk)]
+    return made, job.done.broken
