@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import socket
 import uuid
 import warnings
 from collections.abc import Callable
@@ -35,8 +36,11 @@ class Cluster:
         self._ray = ray
         options: dict[str, Any] = {"include_dashboard": False} if job.ray == LOCAL else {}
         try:
+            if job.ray and ":" in job.ray and "://" not in job.ray:  # as Ray waits for minutes
+                host, _, port = job.ray.rpartition(":")
+                socket.create_connection((host, int(port)), timeout=10).close()
             ray.init(job.ray, log_to_driver=False, logging_level=logging.ERROR, **options)
-        except (ConnectionError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(
                 f"there is no Ray cluster at {job.ray} ({reason(error)}): give its address, auto, or {LOCAL} to start "
                 "one here"
