@@ -243,7 +243,8 @@ class Refiner(Pretrained):
     def export(self, kind: Literal["onnx"]) -> bytes:
         """Return the refiner as a file for another engine; `simgan.refining.export` says what goes in and comes out.
 
-        `ConfigError` for another kind, or where the packages for it are not installed.
+        `ConfigError` for another kind, where the packages for it are not installed, or where the weights are not
+        float32 on a CPU.
         """
         require(kind == "onnx", f"a refiner can be exported as 'onnx', not as {kind!r}")
         return to_onnx(self)

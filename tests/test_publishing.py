@@ -211,6 +211,9 @@ def test_the_command_pushes_a_shipped_model_and_tells_what_is_wrong(hub, api, ca
     for wanted in (["--onnx"], []):  # a file of other weights must not stay
         main(["push", "eyes", "org/simgan-eyes", *wanted])
         assert api.file_exists("org/simgan-eyes", "model.onnx") == bool(wanted)
+    main(["push", "eyes", "org/simgan-eyes", "--onnx"])
+    Refiner.from_pretrained("eyes-simulated").push_to_hub("org/simgan-eyes")
+    assert not api.file_exists("org/simgan-eyes", "model.onnx")
     with pytest.raises(SystemExit, match="error: no model 'nowhere': it is no folder, no shipped model"):
         main(["push", "nowhere", "org/model"])
     with pytest.raises(SystemExit, match="error: runs/nowhere is no folder here and no shipped model"):

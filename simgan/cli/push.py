@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import tyro
 
 from simgan.cli.arguments import Repository
-from simgan.hub.push import ONNX, push_model
+from simgan.hub.loading import ONNX
+from simgan.hub.push import push_model
 from simgan.refiner import Refiner
 
 

@@ -11,6 +11,7 @@ from simgan.hub.access import check_access, proxy_of_hub
 from simgan.hub.uploading import explain
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+ONNX = "model.onnx"  # of a refiner, for other engines
 SHIPPED = Path(__file__).parents[1] / "pretrained"
 
 

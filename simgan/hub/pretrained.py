@@ -18,7 +18,7 @@ from simgan.errors import ModelError, SimGANError
 from simgan.hub import VERSION
 from simgan.hub.cards.model import render_model_card
 from simgan.hub.cards.records import read_records
-from simgan.hub.loading import CONFIG, WEIGHTS, check_files, fetch, local_folder
+from simgan.hub.loading import CONFIG, ONNX, WEIGHTS, check_files, fetch, local_folder
 from simgan.hub.uploading import CARD, Pushed, upload
 from simgan.refining.places import write
 
@@ -139,7 +139,9 @@ class Pretrained(nn.Module):
                 (Path(folder) / CARD).write_text(
                     render_model_card(read_records(Path(folder)), repo_id), encoding="utf-8"
                 )
-            return upload(Path(folder), repo_id, message=commit_message or type(self).__name__, **options)
+            message = commit_message or type(self).__name__
+            owned = [] if self.subfolder else [ONNX]  # which would be of other weights
+            return upload(Path(folder), repo_id, message=message, owned=owned, **options)
 
     @classmethod
     def from_preset(cls, name: str, **changes: Any) -> "Self":

@@ -20,11 +20,10 @@ from simgan.errors import ModelError, PublishError, hide
 from simgan.hub.cards.curves import draw_curves
 from simgan.hub.cards.model import CURVES, render_model_card
 from simgan.hub.cards.records import Records, read_records
-from simgan.hub.loading import CONFIG, WEIGHTS, local_folder
+from simgan.hub.loading import CONFIG, ONNX, WEIGHTS, local_folder
 from simgan.hub.uploading import CARD, Pushed, upload, warn_of_refusal
 
 NETWORKS = tuple(f"{folder}{file}" for folder in ("", "discriminator/") for file in (CONFIG, WEIGHTS))
-ONNX = "model.onnx"
 OWNED = ("samples/", "figures/", ONNX)
 SHEETS = 24  # sample sheets that are pushed, evenly spread over the steps
 PATIENCE = 600  # seconds that the end of a run waits for its last push

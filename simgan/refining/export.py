@@ -51,9 +51,8 @@ def to_onnx(refiner: RefinerLike) -> bytes:
         raise ConfigError(
             f'ONNX files need {error.name}, which is not installed: pip install "simgan[onnx]"'
         ) from error
-    logging.getLogger("torch.onnx").setLevel(
-        logging.ERROR
-    )  # it warns that torchvision, which is not needed, is missing
+    # It warns that torchvision, which is not needed, is missing.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     weights = next(refiner.parameters())
     if weights.dtype != torch.float32 or weights.device.type != "cpu":
         raise ConfigError(f"weights are {weights.dtype} on {weights.device}: call cpu().float() before the export")
