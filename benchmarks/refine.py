@@ -1,20 +1,24 @@
-"""Refining: `Refiner.refine` against a plain float32 NCHW loop with the same network, and memory over many crops.
+"""Refining: `Refiner.refine` against a plain float32 NCHW loop, a folder of PNG files against arrays, and memory.
 
-`python benchmarks/refine.py [--crops 100000] [--device cuda]`. The plain loop is what re-implementations do, batches of
-32 at a time.
+`python benchmarks/refine.py [--crops 100000] [--files 20000] [--device cuda]`. The plain loop is what
+re-implementations do with the same network, batches of 32 at a time.
 """
 
 import argparse
 import resource
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from simgan import Refiner
 from simgan.images.arrays import equalize, to_array
+from simgan.images.files import encode_png
+from simgan.refining.files import refine_path
 from simgan.runtime import has_fast_bfloat16
 from simgan.simulators import SIMULATORS
 
@@ -45,9 +49,39 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def of_files(refiner: Refiner, images: list[np.ndarray], count: int) -> None:
+    """Print how fast a folder of PNG files becomes another one, in turns with arrays; its start is left out."""
+    with tempfile.TemporaryDirectory() as here:
+        place = Path(here)
+        (place / "in").mkdir()
+        for number in range(count):
+            turned = np.roll(images[number % len(images)], number // len(images), 1)
+            (place / "in" / f"{number:07}.png").write_bytes(encode_png(turned))
+        for workers in (0, None) * 2:
+            arrays = [images[number % len(images)] for number in range(count // 4)]
+            rate = len(arrays) / seconds(lambda: refiner.refine(arrays))  # noqa: B023
+            times: list[tuple[float, int]] = []
+            refine_path(
+                refiner,
+                place / "in",
+                place / f"out{workers}",
+                overwrite=True,
+                workers=workers,
+                progress=lambda done, _: times.append((time.perf_counter(), done)),  # noqa: B023
+            )
+            first = next(k for k, (_, done) in enumerate(times) if done > count // 5)
+            files = (times[-1][1] - times[first][1]) / (times[-1][0] - times[first][0])
+            how = "in this process" if workers == 0 else "in processes"
+            print(
+                f"{count} PNG files {how}: {files:.0f} a second, arrays {rate:.0f}: {files / rate:.2f} of them",
+                flush=True,
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crops", type=int, default=100_000, help="crops for the memory's figure")
+    parser.add_argument("--files", type=int, default=20_000, help="PNG files of a folder")
     parser.add_argument("--device", default="cpu", help="where both are computed, such as cuda")
     arguments = parser.parse_args()
     count, device = arguments.crops, arguments.device
@@ -81,6 +115,7 @@ def main() -> None:
             f"{ratio:.2f} times as fast; one crop {1000 * one:.1f} ms",
             flush=True,
         )
+    of_files(ours, eye_crops, arguments.files)
     many: Iterator[np.ndarray] = (eye_crops[i % CROPS] for i in range(count))
     before = 0
     for number, _ in enumerate(ours.refine(many), 1):

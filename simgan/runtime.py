@@ -41,7 +41,10 @@ def has_fast_bfloat16(device: str = "cpu") -> bool:
         layer = nn.Conv2d(32, 32, 3, padding=1)
         x = torch.zeros(4, 32, 35, 55).contiguous(memory_format=torch.channels_last)
         half, y = copy.deepcopy(layer).bfloat16(), x.bfloat16()
-        rounds = [(_seconds(half, y), _seconds(layer, x)) for _ in range(8)]  # in turns: a machine may be busy
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # several would wait for one another where a machine is busy, and tell nothing
+        rounds = [(_seconds(half, y), _seconds(layer, x)) for _ in range(8)]
+        torch.set_num_threads(threads)
         bfloat16, float32 = (min(times) for times in zip(*rounds, strict=True))
         use_fast_bfloat16(bfloat16 < 0.7 * float32)
     return os.environ[_FAST_BFLOAT16] == "1"

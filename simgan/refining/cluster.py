@@ -4,7 +4,6 @@ import copy
 import logging
 import socket
 import uuid
-import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -12,13 +11,13 @@ from typing import Any
 
 import torch
 
-from simgan.errors import ConfigError, SimGANError, reason
-from simgan.refining.job import Job, Refined
+from simgan.errors import ConfigError, reason
+from simgan.refining.job import Job
+from simgan.refining.processes import Told, call
 from simgan.runtime import has_fast_bfloat16, use_fast_bfloat16
 
 LOCAL = "local"  # in place of an address: a cluster that is started here, and ends with the work
 SHARERS = 8  # processes that share a GPU, as reading and encoding take longer than the network
-Told = tuple[Any, list[str]]  # what a function returned, or the error that it raised; warnings
 _jobs: dict[str, Job] = {}  # the last one of this process
 
 
@@ -62,21 +61,11 @@ class Cluster:
         self._ray.shutdown()
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Told]:
-        """Have a function of this package called with a job and these arguments; `result` gives what it returned."""
+        """Have a function of this package called with a job and these arguments, for `processes.result`."""
         future: Future[Told] = self._run.remote(
             self._key, self._job, self._device, has_fast_bfloat16(), function, arguments
         ).future()
         return future
-
-
-def result(future: Future[Told]) -> Any:
-    """Return what a function that was submitted returned; its warnings and its `SimGANError` are raised here."""
-    returned, warned = future.result()
-    for sentence in warned:
-        warnings.warn(sentence, stacklevel=2)
-    if isinstance(returned, SimGANError):
-        raise returned
-    return returned
 
 
 def _run(key: str, job: list[Any], device: str, bfloat16: bool, function: Any, arguments: tuple[Any, ...]) -> Told:
@@ -88,9 +77,4 @@ def _run(key: str, job: list[Any], device: str, bfloat16: bool, function: Any, a
         _jobs.clear()
         _jobs[key] = ray.get(job[0])
         _jobs[key].refiner.to(device)
-    with warnings.catch_warnings(record=True) as caught:
-        try:
-            returned = function(replace(_jobs[key], done=Refined()), *arguments)
-        except SimGANError as error:
-            returned = error
-    return returned, [str(warning.message) for warning in caught if warning.category is UserWarning]
+    return call(_jobs[key], function, arguments)

@@ -23,11 +23,12 @@ from simgan.images.metadata import find_masks, is_metadata
 from simgan.images.names import is_stray
 from simgan.refining import labels
 from simgan.refining.archives import ARCHIVES, UNREAD, Member, kind_of, members, pack, read_member
-from simgan.refining.cluster import Cluster, result
+from simgan.refining.cluster import Cluster
 from simgan.refining.data_sets import TABLE, is_table, refine_data_set, table_stamps
 from simgan.refining.engine import RefinerLike
 from simgan.refining.job import Item, Job, Refined, Stamps
 from simgan.refining.places import alone, aside, found_in, is_remote, place_of, stamp_of, write
+from simgan.refining.processes import Processes, fitting, result
 from simgan.refining.workers import Workers
 
 Read = Callable[[str], bytes]
@@ -187,11 +188,13 @@ def _refine_shards(job: Job, source: Any, folder: Any, shards: list[str]) -> Non
 
 
 def _each(job: Job, source: Any, folder: Any, names: list[str]) -> Iterator[Refined]:
-    if job.cluster:
-        futures = [job.cluster.submit(refine_shard, source, folder, name) for name in names]
-        yield from map(result, as_completed(futures))
-    else:
+    count = min(fitting(job), len(names))
+    if not job.cluster and count < 2:
         yield from (refine_shard(replace(job, done=Refined()), source, folder, name) for name in names)
+        return
+    with nullcontext(job.cluster) if job.cluster else Processes(job, count) as helpers:
+        futures = [helpers.submit(refine_shard, source, folder, name) for name in names]
+        yield from map(result, as_completed(futures))
 
 
 def refine_shard(job: Job, source: Any, folder: Any, name: str) -> Refined:
