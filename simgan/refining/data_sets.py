@@ -112,7 +112,7 @@ def _refine_rows(workers: Workers, job: Job, rows: Any, source: Path, parts: Pat
             file = error
         return Item((number, cell and cell["path"]), f"row {number} of {source}", file)
 
-    for start in tqdm(starts, desc="refining", unit=f" × {SHARD} rows"):
+    for start in tqdm(starts, desc="refining", unit=f" × {SHARD} rows", disable=job.quiet):
         shard = rows.select(range(start, min(start + SHARD, len(rows))))
         place, unfinished = parts / f"{start:09}", parts / f".{start:09}"
         cells_of = (cell for row in shard.select_columns([*kinds]) for cell in row.values())

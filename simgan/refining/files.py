@@ -167,7 +167,8 @@ def _refine_images(
             file = error
         return Item(name, name, file, may_be_label=name not in said)
 
-    with tqdm(total=len(images), initial=already, desc="refining", unit=" images") as bar, Workers(job) as workers:
+    bar = tqdm(total=len(images), initial=already, desc="refining", unit=" images", disable=job.quiet)
+    with bar, Workers(job) as workers:
         for (name, *_), data in workers.refine_all(map(item, left), len(left)):
             write(folder / name, data)
             seen = already + done.images + len(done.broken) - before
@@ -199,6 +200,7 @@ def _each(job: Job, source: Any, folder: Any, names: list[str]) -> Iterator[Refi
 
 def refine_shard(job: Job, source: Any, folder: Any, name: str) -> Refined:
     """Refine one archive or Parquet file of a folder into another folder; return what was done."""
+    job.quiet = True  # as others are at work beside it
     try:
         _refine(job, source / name, folder / name)
     except ImageError as error:

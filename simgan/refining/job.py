@@ -67,6 +67,7 @@ class Job:
     overwrite: bool = False  # begin anew where the output exists, or is of another input, model or strength
     read_image: Callable[[Any, str], Image.Image | Array] = read  # of a path or bytes, and a name; `ImageError`
     check: Callable[[Any, Any, str], object] = check  # refuses at least what `simgan.refining.engine.check` does
+    quiet: bool = False  # no progress bar
     progress: Callable[[int, int], None] | None = None  # gets images done and all images of a folder or an archive
     should_stop: ShouldStop = None  # called before each image and between the pieces that go through the network
     done: Refined = field(default_factory=Refined)
