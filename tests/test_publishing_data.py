@@ -169,6 +169,19 @@ def test_a_data_set_comes_back_with_its_columns_and_splits(hub, model, images, t
     assert pushes(hub) == []
 
 
+def test_a_folder_of_tables_comes_back_with_its_splits(hub, model, images, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, count in (("train-00000-of-00002", 1), ("train-00001-of-00002", 2), ("test-00000-of-00001", 1)):
+        cells = [{"bytes": encode_png(images[0]), "path": None}] * count
+        rows = Dataset.from_dict({"image": cells, "row": [*range(count)]}).cast_column("image", ImageColumn())
+        rows.to_parquet(str(tmp_path / "in" / f"{name}.parquet"))
+    command = ["refine", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(model)]
+    main([*command, "--push-to-hub", "org/tables"])
+    assert {split: len(rows) for split, rows in loaded("org/tables").items()} == {"train": 3, "test": 1}
+    refined = encode_png(Refiner.from_pretrained(str(model)).refine(images[0]))
+    assert loaded("org/tables")["test"][0]["image"]["bytes"] == refined
+
+
 def test_the_card_tells_what_refined_it_and_stays_until_it_is_to_be_replaced(hub, model, images, tmp_path):
     commit = push_model(model, "org/model").url.rsplit("/", 1)[-1]
     refiner = Refiner.from_pretrained("org/model")

@@ -13,7 +13,7 @@ from PIL import Image
 from upath import UPath
 
 from simgan import ImageError, Refiner, SourceError
-from simgan.refining import archives
+from simgan.refining import archives, data_sets
 from simgan.refining.files import refine_path
 from simgan.simulators.eyes import renders as eyes
 
@@ -148,3 +148,21 @@ def test_a_remote_place_that_cannot_be_reached_ends_in_a_sentence(refiner, tmp_p
     monkeypatch.setattr(archives, "listed", lost)
     with pytest.raises(SourceError, match=r"memory://tests/in or .*out cannot be reached: no answer; call it again"):
         refine_path(refiner, str(remote / "in"), Path(tmp_path / "out"))
+
+
+def test_archives_that_look_like_labels_are_asked_about_and_copied(refiner, shards, tmp_path):
+    (shards / "masks.zip").write_bytes(b"labels")
+    with pytest.raises(SourceError, match=r"1 images seem to be labels by their names, such as masks\.zip: --copy"):
+        refine_path(refiner, shards, tmp_path / "out")
+    done = refine_path(refiner, shards, tmp_path / "out", copy=["masks.zip"])
+    assert (done.images, done.copied) == (12, 2) and (tmp_path / "out" / "masks.zip").read_bytes() == b"labels"
+
+
+def test_a_table_from_elsewhere_goes_on_after_it_was_interrupted(refiner, shards, tmp_path, remote, monkeypatch):
+    (remote / "c.parquet").write_bytes((shards / "c.parquet").read_bytes())
+    monkeypatch.setattr(data_sets.Workers, "refine_all", lambda *_: 1 / 0)
+    with pytest.raises(SourceError, match="call it again to go on"):
+        refine_path(refiner, str(remote / "c.parquet"), tmp_path / "out.parquet")
+    monkeypatch.undo()
+    assert refine_path(refiner, str(remote / "c.parquet"), tmp_path / "out.parquet").images == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out.parquet"]

@@ -77,7 +77,7 @@ def push_data(
     image: str | None = None,
     **options: Any,
 ) -> Pushed:
-    """Push what was refined into `output`: a folder or archive of images, a `datasets` folder or a `.parquet` file.
+    """Push what was refined into `output`: a folder or archive of images, a `datasets` folder, `.parquet` files.
 
     `load_dataset(repo_id)` returns it. `leave_out`: patterns of images that are labels, as for `refine_path`; like all
     other files of a folder they are not pushed. `skip_bad`: rows of metadata whose image is not there, as it was
@@ -131,8 +131,20 @@ def _shards(
             yield from ((split, rows.shard(number, index, contiguous=True)) for index in range(number))
     elif output.is_file() and output.suffix.lower() in SUFFIXES | {ARRAYS}:
         raise SourceError(f"{output} is one image: push a folder, an archive or a data set")
+    elif tables := _tables(output):
+        for table in tables:
+            words = re.split(r"[^a-z]+", table.relative_to(output).as_posix())
+            split = next((SPLITS[word] for word in words if word in SPLITS), "train")
+            yield from ((split, shard) for _, shard in _shards(table, place, (), skip_bad, image))
     else:
         yield from _shards_of_files(output, leave_out, skip_bad)
+
+
+def _tables(output: Path) -> list[Path]:
+    """Return the Parquet files of a folder without images."""
+    files = [path for path in sorted(output.rglob("*")) if path.is_file()] if output.is_dir() else []
+    images = pictures(path.relative_to(output).as_posix() for path in files)
+    return [] if images else [path for path in files if path.name.endswith(TABLE)]
 
 
 def _shards_of_files(output: Path, leave_out: Sequence[str], skip_bad: bool) -> Iterator[tuple[str, Any]]:

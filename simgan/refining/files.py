@@ -4,6 +4,7 @@ The work is done in a folder beside the output (for a folder of files in the out
 so that a run that was killed continues where it was.
 """
 
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
@@ -103,15 +104,18 @@ def _refine_remote(job: Job, source: Any, output: Any) -> None:
             raise SourceError(f"{place} cannot be reached as one file: give a name that ends in {', '.join(kinds)}")
     job.check_new(output)
     with TemporaryDirectory() as here:
-        local, made = source, output
+        local, made = source, Path(here, "refined", output.name)
         if is_remote(source):
             local = Path(here, source.name)
             source.fs.get_file(source.path, str(local))
-        if is_remote(output):
-            made = Path(here, "refined", output.name)
         _refine(job, local, made)
         if is_remote(output):
             output.fs.put_file(str(made), output.path)
+        else:
+            part = aside(output, ".part")
+            output.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(made, part)
+            part.replace(output)
 
 
 def _refine_file(job: Job, source: Path, output: Path) -> None:
@@ -141,7 +145,9 @@ def _refine_files(job: Job, source: Any, output: Any) -> None:
                 write(folder / name, read_member(found, source, name))
                 job.done.copied += 1
         if shards:
-            _refine_shards(job, source, folder, shards)
+            packed_names = [name for name in found if _is_packed(name)]
+            within = [pattern for pattern in job.copy if not labels.matches(pattern, packed_names)]
+            _refine_shards(job, source, folder, shards, within)
         else:
             _refine_images(job, source, found, folder, images, said)
         if packed:
@@ -177,30 +183,35 @@ def _refine_images(
                 job.progress(seen, len(images))
 
 
-def _refine_shards(job: Job, source: Any, folder: Any, shards: list[str]) -> None:
+def _refine_shards(job: Job, source: Any, folder: Any, shards: list[str], copy: Sequence[str]) -> None:
     """Refine archives and Parquet files of a folder, each as a whole on one machine."""
     is_there = found_in(folder)
     left = [name for name in shards if not is_there(name)]
     job.done.files = len(shards) - len(left)
-    for done in tqdm(_each(job, source, folder, left), "refining", len(shards), initial=job.done.files, unit=" files"):
+    parts = _each(job, source, folder, copy, left)
+    for done in tqdm(parts, "refining", len(shards), initial=job.done.files, unit=" files"):
         job.done.images += done.images
         job.done.already += done.already
         job.done.broken += done.broken
 
 
-def _each(job: Job, source: Any, folder: Any, names: list[str]) -> Iterator[Refined]:
+def _each(job: Job, source: Any, folder: Any, copy: Sequence[str], names: list[str]) -> Iterator[Refined]:
     count = min(fitting(job), len(names))
     if not job.cluster and count < 2:
-        yield from (refine_shard(replace(job, done=Refined()), source, folder, name) for name in names)
+        yield from (refine_shard(replace(job, done=Refined()), source, folder, copy, name) for name in names)
         return
     with nullcontext(job.cluster) if job.cluster else Processes(job, count) as helpers:
-        futures = [helpers.submit(refine_shard, source, folder, name) for name in names]
+        futures = [helpers.submit(refine_shard, source, folder, copy, name) for name in names]
         yield from map(result, as_completed(futures))
 
 
-def refine_shard(job: Job, source: Any, folder: Any, name: str) -> Refined:
-    """Refine one archive or Parquet file of a folder into another folder; return what was done."""
+def refine_shard(job: Job, source: Any, folder: Any, copy: Sequence[str], name: str) -> Refined:
+    """Refine one archive or Parquet file of a folder into another folder; return what was done.
+
+    `copy` is as that of the job, but for patterns that mean whole archives and tables.
+    """
     job.quiet = True  # as others are at work beside it
+    job.copy = copy
     try:
         _refine(job, source / name, folder / name)
     except ImageError as error:
@@ -217,9 +228,12 @@ def _parts(
     """
     names = list(found)
     shards = [name for name in names if _is_packed(name)] if source.is_dir() and not pictures(names) else []
-    if shards:
-        return {*names} - {*shards}, [], set(), shards
-    return *_sorted_out(copy, source, names, lambda name: read_member(found, source, name)), []
+    if not shards:
+        return *_sorted_out(copy, source, names, lambda name: read_member(found, source, name)), []
+    said = labels.told(shards, [pattern for pattern in copy if labels.matches(pattern, shards)])
+    labels.check_names(name for name in shards if name not in said)
+    kept = [name for name in shards if not said.get(name)]
+    return {*names} - {*kept}, [], set(), kept
 
 
 def _sorted_out(copy: Sequence[str], source: Any, names: list[str], read: Read) -> tuple[set[str], list[str], set[str]]:

@@ -28,14 +28,20 @@ def told(names: Sequence[str], patterns: Sequence[str]) -> dict[str, bool]:
     """
     found: dict[str, bool] = {}
     for pattern in patterns:
-        wanted = pattern.removeprefix(NOT).removeprefix("./")
-        matched = [name for name in names if fnmatchcase(name, wanted)]
+        matched = matches(pattern, names)
         if not matched:
+            wanted = pattern.removeprefix(NOT).removeprefix("./")
             raise SourceError(
                 f"no file is called {wanted!r}, which is to be copied: give a pattern of names such as {names[0]}"
             )
         found |= dict.fromkeys(matched, not pattern.startswith(NOT))
     return found
+
+
+def matches(pattern: str, names: Iterable[str]) -> list[str]:
+    """Return the names that a pattern of labels, or of images, means."""
+    wanted = pattern.removeprefix(NOT).removeprefix("./")
+    return [name for name in names if fnmatchcase(name, wanted)]
 
 
 def check_names(images: Iterable[str]) -> None:
@@ -48,7 +54,13 @@ def check_names(images: Iterable[str]) -> None:
 
 def named(images: Iterable[str]) -> list[str]:
     """Return the images that are called masks or labels, or lie in a folder that is called so."""
-    return [name for name in images if _is_named(PurePosixPath(name).with_suffix(""))]
+    return [name for name in images if _is_named(_stem(name))]
+
+
+def _stem(name: str) -> PurePosixPath:
+    """Return a name without its suffix, or the two of an archive such as .tar.gz."""
+    place = PurePosixPath(name).with_suffix("")
+    return place.with_suffix("") if place.suffix == ".tar" else place
 
 
 def check_values(image: Image.Image | Array, name: str) -> None:
