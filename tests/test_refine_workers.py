@@ -101,12 +101,12 @@ def test_processes_end_with_the_one_that_was_killed(tmp_path):
     place = tmp_path / "in"
     place.mkdir()
     rng = np.random.default_rng(0)
-    for number in range(400):
-        Image.fromarray(rng.integers(0, 256, (160, 160), np.uint8)).save(place / f"{number:03}.png")
+    for number in range(240):
+        Image.fromarray(rng.integers(0, 256, (96, 96), np.uint8)).save(place / f"{number:03}.png")
     command = [sys.executable, "-m", "simgan", "refine", place, tmp_path / "out", "--workers", "2"]
     run = subprocess.Popen([*map(str, command)], stderr=subprocess.DEVNULL)
     until = time.monotonic() + 120
-    while len(contents(tmp_path / "out")) < 60 and time.monotonic() < until:
+    while len(contents(tmp_path / "out")) < 40 and time.monotonic() < until:
         time.sleep(0.05)
     started = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text(encoding="utf-8").split()
     run.kill()
@@ -115,7 +115,7 @@ def test_processes_end_with_the_one_that_was_killed(tmp_path):
     while any(Path(f"/proc/{number}").exists() for number in started):
         assert time.monotonic() < until
         time.sleep(0.05)
-    assert 60 <= len(contents(tmp_path / "out")) < 400
+    assert 40 <= len(contents(tmp_path / "out")) < 240
     subprocess.run([*map(str, command)], check=True, stderr=subprocess.DEVNULL)
-    assert len(contents(tmp_path / "out")) == 400
-    assert all(Image.open(file).size == (160, 160) for file in (tmp_path / "out").rglob("*.png"))
+    assert len(contents(tmp_path / "out")) == 240
+    assert all(Image.open(file).size == (96, 96) for file in (tmp_path / "out").rglob("*.png"))
