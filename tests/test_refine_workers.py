@@ -1,5 +1,6 @@
 """Refining in several processes: the same files as in one, whatever ends first."""
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from PIL import Image
 
 from simgan import ImageError, Refiner, SourceError
 from simgan.images.files import read
-from simgan.refining import workers
+from simgan.refining import processes, workers
 from simgan.refining.files import refine_path
 from simgan.simulators.eyes import renders as eyes
 
@@ -48,6 +49,15 @@ def test_a_folder_becomes_the_same_files_in_two_processes(folder, tmp_path, refi
     done = [refine_path(refiner, folder, tmp_path / f"out{count}", skip_bad=True, workers=count) for count in (0, 2)]
     assert done[0] == done[1] and done[1].images == 38
     assert [line.split()[0] for line in done[1].broken] == ["0/20.png", "1/31.png"]
+    assert contents(tmp_path / "out0") == contents(tmp_path / "out2")
+
+
+def test_processes_that_are_no_forks_do_the_same(folder, tmp_path, refiner, monkeypatch):
+    """As on a GPU, and where a fork is not safe."""
+    spawned = multiprocessing.get_context("spawn")
+    monkeypatch.setattr(processes.multiprocessing, "get_context", lambda kind: spawned)
+    for count in (0, 2):
+        refine_path(refiner, folder, tmp_path / f"out{count}", skip_bad=True, workers=count)
     assert contents(tmp_path / "out0") == contents(tmp_path / "out2")
 
 
