@@ -20,6 +20,7 @@ from datasets import Image as ImageColumn
 from PIL import Image
 from PIL.JpegImagePlugin import get_sampling
 from PIL.PngImagePlugin import PngInfo
+from pyarrow.parquet import ParquetFile
 
 from simgan import ImageError, Refiner, SourceError
 from simgan.images.files import encode_png
@@ -368,6 +369,25 @@ def test_large_images_are_read_a_few_at_a_time(tmp_path, refiner, monkeypatch):
     monkeypatch.setattr(refining_job, "refine", lambda _, images, *rest: together.append(len(images)) or images)
     refine_path(refiner, place, tmp_path / "out")
     assert together == [3, 3, 2]
+
+
+@pytest.mark.parametrize("limit", [{"SHARD": 3}, {"BYTES": 1}])
+def test_a_table_is_read_a_few_rows_at_a_time(tmp_path, refiner, monkeypatch, limit):
+    cells = [{"bytes": encode_png(image), "path": f"{k}.png"} for k, image in enumerate(eyes.render(range(8))[0])]
+    rows = Dataset.from_dict({"image": cells, "row": [*range(8)]}).cast_column("image", ImageColumn())
+    rows.to_parquet(str(tmp_path / "in.parquet"), batch_size=5)  # groups of rows
+    refine_path(refiner, tmp_path / "in.parquet", tmp_path / "whole.parquet")
+    for name, value in limit.items():
+        monkeypatch.setattr(data_sets, name, value)
+    read = []
+    monkeypatch.setattr(data_sets, "_shards_of", lambda rows: (read.append(len(s)) or s for s in rows.shards()))
+    refine_path(refiner, tmp_path / "in.parquet", tmp_path / "parts.parquet")
+    assert sum(read) == 8 and max(read) <= limit.get("SHARD", 1)
+    whole, parts = (ParquetFile(tmp_path / f"{name}.parquet").read() for name in ("whole", "parts"))
+    assert whole.schema.equals(parts.schema, check_metadata=True) and whole["row"].equals(parts["row"])
+    for one, other in zip(whole["image"].to_pylist(), parts["image"].to_pylist(), strict=True):
+        assert one["path"] == other["path"]
+        assert alike(Image.open(io.BytesIO(one["bytes"])), Image.open(io.BytesIO(other["bytes"])))
 
 
 def test_a_broken_data_set_is_refused(tmp_path, refiner):

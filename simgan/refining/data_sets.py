@@ -3,6 +3,8 @@
 import json
 import shutil
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from simgan.refining.workers import Workers
 
 TABLE = ".parquet"
 SHARD = 4096  # rows of a data set that are written at a time
+BYTES = 2**28  # of a Parquet file that are in memory at a time
 NOTE = "note.json"  # of a shard: what was wrong with each row that was left out, and stamps of files that rows name
 
 
@@ -62,12 +65,14 @@ def refine_data_set(job: Job, source: Path, output: Path) -> None:
         raise SourceError(f"the input {source} is in the output {output}: give another output")
     stamps = table_stamps(source, job.image)
     with Workers(job) as workers, job.begun(source, output, stamps, beside=True) as parts:
-        data = open_dataset(source, parts)
         part = aside(output, ".part")
-        if isinstance(data, DatasetDict):
-            data = DatasetDict({k: _refine_rows(workers, job, rows, source / k, parts / k) for k, rows in data.items()})
+        opened = open_dataset(source, parts) if source.is_dir() else _Parquet(source)
+        if isinstance(opened, DatasetDict):
+            data = DatasetDict(
+                {k: _refine_rows(workers, job, rows, source / k, parts / k) for k, rows in opened.items()}
+            )
         else:
-            data = _refine_rows(workers, job, data, source, parts)
+            data = _refine_rows(workers, job, opened, source, parts)
         if isinstance(data, DatasetDict) or output.suffix.lower() != TABLE:
             shutil.rmtree(part, ignore_errors=True)
             data.save_to_disk(str(part))
@@ -82,28 +87,66 @@ def open_dataset(place: Path, parts: Path) -> Any:
     """Return a saved `Dataset`, `DatasetDict` or Parquet file, unpacked to `parts`; `SourceError` if broken."""
     from datasets import Dataset, load_from_disk
 
-    try:
+    with _reading(place):
         if place.is_dir():
             return load_from_disk(str(place))
         return Dataset.from_parquet(str(place), cache_dir=str(parts / "cache"))  # Arrow files are made of Parquet
+
+
+class _Parquet:
+    """The rows of a Parquet file, of which one shard at a time is read."""
+
+    def __init__(self, place: Path) -> None:
+        from datasets import Features
+        from pyarrow.parquet import ParquetFile
+
+        with _reading(place):
+            self._place, self._file = place, ParquetFile(place)
+            self.features = Features.from_arrow_schema(self._file.schema_arrow)
+
+    def __len__(self) -> int:
+        return int(self._file.metadata.num_rows)
+
+    def shards(self) -> Iterator[Any]:
+        """Yield all rows in their order, as `datasets.Dataset`s of up to `SHARD` rows."""
+        import pyarrow as pa
+        from datasets import Dataset, DatasetInfo
+        from datasets.table import table_cast
+
+        groups = [self._file.metadata.row_group(k).total_byte_size for k in range(self._file.num_row_groups)]
+        batches = self._file.iter_batches(max(1, min(SHARD, BYTES * len(self) // max(1, sum(groups)))))
+        while True:
+            with _reading(self._place):
+                if (batch := next(batches, None)) is None:
+                    return
+                table = table_cast(pa.Table.from_batches([batch]), self.features.arrow_schema)
+            yield Dataset(table, DatasetInfo(features=self.features))
+
+
+@contextmanager
+def _reading(place: Path) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:  # datasets and Arrow raise all kinds for a broken file
         raise SourceError(f"{place} cannot be read as a data set: {reason(error.__cause__ or error)}") from error
 
 
+def _shards_of(rows: Any) -> Iterator[Any]:
+    if isinstance(rows, _Parquet):
+        yield from rows.shards()
+    else:
+        yield from (rows.select(range(k, min(k + SHARD, len(rows)))) for k in range(0, len(rows), SHARD))
+
+
 def _refine_rows(workers: Workers, job: Job, rows: Any, source: Path, parts: Path) -> Any:
-    """Refine a `Dataset`; each shard becomes a folder in `parts`, which a later call finds."""
+    """Refine a `Dataset` or a Parquet file; each shard becomes a folder in `parts`, which a later call finds."""
     from datasets import Image, concatenate_datasets, load_from_disk
 
     column = image_column(rows.features, source, job.image)
     if not len(rows):
         raise SourceError(f"{source} has no rows")
     kinds = {name: kind for name, kind in rows.features.items() if isinstance(kind, Image)} | {column: Image()}
-    try:
-        for name in kinds:
-            rows = rows.cast_column(name, Image(decode=False))
-    except Exception as error:  # lists of images, numbers
-        raise SourceError(f"{source} has no images in its column {name}, but {rows.features[name]}") from error
-    starts = range(0, len(rows), SHARD)
+    starts: list[int] = []
 
     def item(number: int, cell: dict[str, Any] | None) -> Item:
         try:
@@ -112,8 +155,17 @@ def _refine_rows(workers: Workers, job: Job, rows: Any, source: Path, parts: Pat
             file = error
         return Item((number, cell and cell["path"]), f"row {number} of {source}", file)
 
-    for start in tqdm(starts, desc="refining", unit=f" × {SHARD} rows", disable=job.quiet):
-        shard = rows.select(range(start, min(start + SHARD, len(rows))))
+    end = 0
+    bar = tqdm(total=len(rows), desc="refining", unit=" rows", disable=job.quiet)
+    for shard in _shards_of(rows):
+        bar.update(end - bar.n)
+        start, end = end, end + len(shard)
+        starts.append(start)
+        try:
+            for name in kinds:
+                shard = shard.cast_column(name, Image(decode=False))
+        except Exception as error:  # lists of images, numbers
+            raise SourceError(f"{source} has no images in its column {name}, but {rows.features[name]}") from error
         place, unfinished = parts / f"{start:09}", parts / f".{start:09}"
         cells_of = (cell for row in shard.select_columns([*kinds]) for cell in row.values())
         files = [stamp_of(path) for cell in cells_of if (path := _place(cell, source)) and path.is_file()]
@@ -136,6 +188,8 @@ def _refine_rows(workers: Workers, job: Job, rows: Any, source: Path, parts: Pat
             shard.save_to_disk(str(unfinished))
         write(unfinished / NOTE, json.dumps({"broken": job.done.broken[known:], "files": files}).encode())
         unfinished.replace(place)
+    bar.update(end - bar.n)
+    bar.close()
     shards = [place for start in starts if is_dataset(place := parts / f"{start:09}")]
     if not shards:
         raise SourceError(f"{source} holds no image that can be refined: {job.done.broken[-1]}")
