@@ -83,3 +83,5 @@ def test_a_cluster_that_is_not_there_is_told(tmp_path):
         ConfigError, match=r"there is no Ray cluster at 127\.0\.0\.1:1 .*: give its address, auto, or local"
     ):
         refine_path(Refiner.from_pretrained("eyes"), tmp_path / "in", tmp_path / "out", ray="127.0.0.1:1")
+    with pytest.raises(ConfigError, match="workers are processes of this machine: leave them out"):
+        refine_path(Refiner.from_pretrained("eyes"), tmp_path / "in", tmp_path / "out", ray="local", workers=2)

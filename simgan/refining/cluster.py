@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from simgan.errors import ConfigError, reason
+from simgan.errors import ConfigError, reason, require
 from simgan.refining.job import Job
 from simgan.refining.processes import Told, call
 from simgan.runtime import has_fast_bfloat16, use_fast_bfloat16
@@ -24,10 +24,14 @@ _jobs: dict[str, Job] = {}  # the last one of this process
 class Cluster:
     """A connection to the cluster of `Job.ray`, which runs functions that take a copy of the job; a context manager.
 
-    `ConfigError` where Ray is not installed, or there is no cluster. simgan must be installed on all machines.
+    `ConfigError` where Ray is not installed, there is no cluster, or the job names a number of processes as well.
+    simgan must be installed on all machines.
     """
 
     def __init__(self, job: Job) -> None:
+        require(
+            not job.workers, "workers are processes of this machine: leave them out where a Ray cluster does the work"
+        )
         try:
             import ray
         except ImportError as error:
