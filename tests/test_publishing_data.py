@@ -175,7 +175,8 @@ def test_a_folder_of_tables_comes_back_with_its_splits(hub, model, images, tmp_p
         cells = [{"bytes": encode_png(images[0]), "path": None}] * count
         rows = Dataset.from_dict({"image": cells, "row": [*range(count)]}).cast_column("image", ImageColumn())
         rows.to_parquet(str(tmp_path / "in" / f"{name}.parquet"))
-    command = ["refine", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(model)]
+    Dataset.from_dict({"gaze": [0.0]}).to_parquet(str(tmp_path / "in" / "gaze.parquet"))
+    command = ["refine", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(model), "--copy", "gaze.parquet"]
     main([*command, "--push-to-hub", "org/tables"])
     assert {split: len(rows) for split, rows in loaded("org/tables").items()} == {"train": 3, "test": 1}
     refined = encode_png(Refiner.from_pretrained(str(model)).refine(images[0]))

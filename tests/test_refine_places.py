@@ -142,12 +142,14 @@ def test_a_remote_place_that_cannot_be_reached_ends_in_a_sentence(refiner, tmp_p
         refine_path(refiner, "nosuch://a", tmp_path / "out")
     (remote / "in" / "0.png").write_bytes(png(eyes.render([0])[0][0]))
 
-    def lost(folder):
-        raise RuntimeError("no answer")
+    for error in (RuntimeError("no answer"), PermissionError("no answer")):
 
-    monkeypatch.setattr(archives, "listed", lost)
-    with pytest.raises(SourceError, match=r"memory://tests/in or .*out cannot be reached: no answer; call it again"):
-        refine_path(refiner, str(remote / "in"), Path(tmp_path / "out"))
+        def lost(folder, error=error):
+            raise error
+
+        monkeypatch.setattr(archives, "listed", lost)
+        with pytest.raises(SourceError, match=r"memory://tests/in could not be refined into .*out: no answer; what is"):
+            refine_path(refiner, str(remote / "in"), Path(tmp_path / "out"))
 
 
 def test_archives_that_look_like_labels_are_asked_about_and_copied(refiner, shards, tmp_path):

@@ -131,7 +131,7 @@ def _shards(
             yield from ((split, rows.shard(number, index, contiguous=True)) for index in range(number))
     elif output.is_file() and output.suffix.lower() in SUFFIXES | {ARRAYS}:
         raise SourceError(f"{output} is one image: push a folder, an archive or a data set")
-    elif tables := _tables(output):
+    elif tables := _tables(output, leave_out):
         for table in tables:
             words = re.split(r"[^a-z]+", table.relative_to(output).as_posix())
             split = next((SPLITS[word] for word in words if word in SPLITS), "train")
@@ -140,11 +140,14 @@ def _shards(
         yield from _shards_of_files(output, leave_out, skip_bad)
 
 
-def _tables(output: Path) -> list[Path]:
-    """Return the Parquet files of a folder without images."""
-    files = [path for path in sorted(output.rglob("*")) if path.is_file()] if output.is_dir() else []
-    images = pictures(path.relative_to(output).as_posix() for path in files)
-    return [] if images else [path for path in files if path.name.endswith(TABLE)]
+def _tables(output: Path, leave_out: Sequence[str]) -> list[Path]:
+    """Return the Parquet files of a folder without images; all else in it is told of."""
+    names = listing(output)[0] if output.is_dir() else []
+    names = [name for name in names if not is_stray(name) and not any(fnmatchcase(name, k) for k in leave_out)]
+    tables = [] if pictures(names) else sorted(name for name in names if name.lower().endswith(TABLE))
+    if tables and (others := sorted({*names} - {*tables})):
+        logger.warning("%d files are not pushed, as they are no tables: %s", len(others), others[0])
+    return [output / name for name in tables]
 
 
 def _shards_of_files(output: Path, leave_out: Sequence[str], skip_bad: bool) -> Iterator[tuple[str, Any]]:

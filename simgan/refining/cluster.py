@@ -18,6 +18,7 @@ from simgan.runtime import has_fast_bfloat16, use_fast_bfloat16
 
 LOCAL = "local"  # in place of an address: a cluster that is started here, and ends with the work
 SHARERS = 8  # processes that share a GPU, as reading and encoding take longer than the network
+RETRIES = 10  # of a piece of work whose process or machine died; without an end one broken image could take for ever
 _jobs: dict[str, Job] = {}  # the last one of this process
 
 
@@ -52,7 +53,7 @@ class Cluster:
         cores, gpus = int(there.get("CPU", 0)) or 1, int(there.get("GPU", 0))
         sharers = max(1, min(SHARERS, cores // gpus)) if gpus else 0
         self.count = gpus * sharers or cores
-        self._run = ray.remote(num_cpus=1, num_gpus=1 / sharers if gpus else 0, max_retries=-1)(_run)
+        self._run = ray.remote(num_cpus=1, num_gpus=1 / sharers if gpus else 0, max_retries=RETRIES)(_run)
         refiner = copy.deepcopy(job.refiner).to("cpu")
         theirs = replace(job, refiner=refiner, workers=0, ray=None, progress=None, should_stop=None)
         self._job = [ray.put(theirs)]  # in a list, as Ray fetches what is an argument itself at every call

@@ -42,8 +42,8 @@ def refine_path(refiner: RefinerLike, source: str | Path, output: str | Path, **
     `mask`, are labels and are copied. An archive becomes a folder where `output` has no archive's suffix. Of a folder
     of archives and Parquet files each is refined. Called again after an interruption, it does the rest.
 
-    Both may be addresses of `fsspec`, such as s3://bucket/folder: an archive or a table is brought here as a whole. Two
-    runs at once are told of on a disk alone.
+    Both may be addresses of `fsspec`, such as s3://bucket/folder: an archive or a table is brought here as a whole. A
+    lock keeps two runs from writing one output on a disk; a remote output has none.
 
     `settings` are those of `simgan.refining.job.Job`. What cannot be refined or written raises `SourceError`, a broken
     image `ImageError`.
@@ -61,14 +61,16 @@ def _refine_path(job: Job, source: Any, output: Any) -> None:
             _refine(job, source, output)
     except SimGANError:
         raise
-    except OSError as error:
-        raise SourceError(
-            f"{output} cannot be written ({reason(error)}); what is there is whole: call it again to go on"
-        ) from error
-    except Exception as error:  # clients of remote stores raise any
-        if not (is_remote(source) or is_remote(output)):
+    except Exception as error:  # clients of remote stores and Ray raise any
+        told = reason(error)
+        if is_remote(source) or is_remote(output) or job.ray:
+            last = told.splitlines()[-1] if job.ray and told else told  # Ray's have a traceback before it
+            failed = f"{source} could not be refined into {output}: {last}"
+        elif isinstance(error, OSError):
+            failed = f"{output} cannot be written ({told})"
+        else:
             raise
-        raise SourceError(f"{source} or {output} cannot be reached: {reason(error)}; call it again to go on") from error
+        raise SourceError(f"{failed}; what is there is whole: call it again to go on") from error
 
 
 def _refine(job: Job, source: Any, output: Any) -> None:
