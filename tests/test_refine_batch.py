@@ -76,7 +76,7 @@ def test_ray_refines_a_parquet_file(tmp_path, told):
 
     rows = {"image": [{"bytes": png(crop), "path": None} for crop in CROPS], "label": [*range(6)]}
     Dataset.from_dict(rows).to_parquet(tmp_path / "eyes.parquet")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         data = read_parquet(str(tmp_path / "eyes.parquet")).map_batches(REFINE, batch_size=4)
         found = sorted(data.take_all(), key=lambda row: row["label"])
