@@ -203,6 +203,12 @@ class Domain:
     trained; `SourceError` where they are of another kind. None: refiners have no photometry."""
     learn_triangulation: Callable[[Frames, Frames], Triangulation] | None = None
     """Learns what a depth camera does, without labels, from synthetic and real images."""
+    outlines: Callable[[Mapping[str, Any]], list[Floats]] | None = None
+    """Lines, each (n, 2) of x and y in px, that show over an image what its labels (by column) say; None: not drawn."""
+    find_crops: Callable[[Images], list[Floats]] | None = None
+    """Finds in a photograph, uint8 (H, W, 3), crops like the training images: for each of them the affine map (2, 3)
+    that takes a place in the crop, of this domain's size, to the photograph; pixels end at whole numbers. May need the
+    extra [demo]. None: photographs are refined whole."""
     unusual_layout: float | None = None
     """`simgan.space.notes.strangeness` above which a visitor's image is unusual; None if layouts are not compared."""
 

@@ -1,14 +1,19 @@
 """Eyes: grey crops of 55×35 pixels as MPIIGaze normalizes them (section 3.1 of the paper), with gaze and landmarks."""
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from simgan.domains.base import PAPER, PATCHES, Domain, Label, Layer, PointsWeight, Recipe, Terms, Words
 from simgan.domains.eye_shift import FAR, FINDER, LEFT, eye_edges_left, eye_shift, measure_eye_shift
+from simgan.domains.faces import find_eyes
 from simgan.domains.iris import WIDTH, find_irises, fit_photometry, share_of_irises
+from simgan.measures.statistics import Floats
 
 HEIGHT = 35
+ARROW, HEAD = 40.0, 3.0  # px: length of a gaze across the image, and of the arrow's head
 PUPIL_DISTANCE = 63.0 * 960 / 600  # px, at the scale of such crops, of the 63 mm between pupils
 
 LAYERS: tuple[Layer, ...] = (
@@ -71,6 +76,16 @@ RECIPES = {
 def gaze_direction(pitch: Any, yaw: Any) -> list[Any]:
     """Return the unit vector (−cos p sin y, −sin p, −cos p cos y) of angles, or arrays of them, in radians."""
     return [-np.cos(pitch) * np.sin(yaw), -np.sin(pitch), -np.cos(pitch) * np.cos(yaw)]
+
+
+def outlines(labels: Mapping[str, Any]) -> list[Floats]:
+    """Return iris and lids as closed lines, and the gaze as an arrow from the pupil, of an image's labels."""
+    lines = [np.concatenate([line, line[:1]]) for line in (np.asarray(labels[name]) for name in ("iris", "lids"))]
+    start, towards = np.asarray(labels["pupil"]), np.asarray(labels["gaze"])[:2]
+    tip, length = start + ARROW * towards, np.hypot(*towards)
+    along, across = (towards, towards[::-1] * (-1, 1)) if length else (towards, towards)
+    barbs = [tip - HEAD * (along + side * across / 2) / max(length, 1e-6) for side in (1, -1)]
+    return [*lines, np.stack([start, tip]), np.stack([barbs[0], tip, barbs[1]])]
 
 
 _FLIP = (-1.0, 1.0, 1.0)  # x changes sides
@@ -138,5 +153,7 @@ EYES = Domain(
     recognize=share_of_irises,
     weight=PointsWeight(("iris", "pupil", "lids"), radius=3, find=find_irises),
     fit_photometry=fit_photometry,
+    outlines=outlines,
+    find_crops=partial(find_eyes, size=(WIDTH, HEIGHT), pupil_distance=PUPIL_DISTANCE),
     unusual_layout=0.85,
 )

@@ -1,7 +1,13 @@
 """Hands: depth of 224×224 pixels in mm, a cube of 300 mm about the hand (section 3.3 of the paper), with joints."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
 from simgan.domains.base import PAPER, PATCHES, Domain, Label, Layer, Recipe, SurfaceWeight, Terms, Words
 from simgan.measures.depth import depth_realism, measure_depth_realism, measure_surface_shift, surface_shift
+from simgan.measures.statistics import Floats
 from simgan.preparation.triangulation import learn_triangulation
 
 SIDE = 224
@@ -10,6 +16,7 @@ JOINTS = (
     "index middle", "thumb tip", "thumb middle", "thumb base", "wrist left", "wrist right", "palm",
 )  # fmt: skip
 """The joints of a hand in the order of every label: those 14 of NYU's 36 on which methods are compared."""
+_BONES = ((0, 1, 13), (2, 3, 13), (4, 5, 13), (6, 7, 13), (8, 9, 10, 13), (11, 13, 12))  # numbers of joints
 
 PAPER_LAYERS: tuple[Layer, ...] = (
     ("conv", 7, 4, 96),
@@ -49,6 +56,12 @@ RECIPES = {
         {**PAPER, **EMBEDDED, "refiner_warm_up": 500},
     ),
 }
+
+
+def outlines(labels: Mapping[str, Any]) -> list[Floats]:
+    """Return the bones of an image's labelled joints as lines."""
+    return [np.asarray(labels["joints"])[list(bone), :2] for bone in _BONES]
+
 
 _FLIP = (-1.0, 1.0, 1.0)  # x changes sides
 LABELS = {
@@ -112,4 +125,5 @@ HANDS = Domain(
     terms=TERMS,
     weight=SurfaceWeight(edge=0.12, reach=3),
     learn_triangulation=learn_triangulation,
+    outlines=outlines,
 )
