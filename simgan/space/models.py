@@ -22,7 +22,7 @@ from simgan.images.depth import looks_like_depth
 from simgan.refiner import Refiner
 from simgan.refining.engine import STRIP, check
 from simgan.space.fetching import fetch
-from simgan.space.uploads import TooSlow, Worker
+from simgan.space.uploads import PIXELS, TooSlow, Worker
 
 TOTAL_BYTES = 64 * 2**20  # of a model's files, and of the weights that its configurations describe
 DEPTH = 64  # layers of a network
@@ -56,6 +56,11 @@ class Model:
         if (needed := self.memory_of(max(pixels))) > MEMORY:
             text = f"{self.name} needs {needed / 2**30:.1f} GB for an image of {max(pixels):,} pixels"
             raise ImageError(f"{text}, and {MEMORY / 2**30:.0f} are free here: use a smaller image")
+
+    def most_pixels(self, count: int) -> int:
+        """Return how many pixels each of so many images may have about: photographs of more are shrunk."""
+        most = min(PIXELS, WORK // self.refiner.number_of_parameters // count)
+        return int(most * min(1, MEMORY / self.memory_of(most)))
 
     def memory_of(self, pixels: int) -> int:
         """Return the bytes of feature maps that both networks need at most for an image, one after the other.

@@ -57,7 +57,10 @@ def _inspect(model: Model, path: str) -> tuple[str, dict[str, Any]]:
     name = Path(path).name
     if model.discriminator is None:
         raise ModelError(f"{model.name} comes without a discriminator, which draws the map: choose another model")
-    (image,) = open_uploads([path], model.check_work)
+    (opened,) = open_uploads([path], min(PIXELS, model.most_pixels(1)))
+    if isinstance(opened, ImageError):
+        raise opened
+    image = opened.image
     stored = check_image(model.refiner, image, name)
     if image.width * image.height > PIXELS:
         raise ImageError(f"{name} has {image.width}×{image.height} pixels: maps take {PIXELS:,} at most")

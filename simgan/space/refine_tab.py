@@ -1,83 +1,224 @@
 """The tab Refine: images in; before and after side by side, and the refined files in the format of the input."""
 
-import time
-from pathlib import Path
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
-from simgan.images.files import encode_like
-from simgan.space.events import MODEL, MODEL_QUEUE, TEXTS, show_errors
-from simgan.space.models import Model, Models, check_image
-from simgan.space.notes import compare, describe
-from simgan.space.samples import Upload, examples, image_fields
-from simgan.space.uploads import open_uploads
+from simgan.errors import ImageError
+from simgan.hub.cards.records import read_records
+from simgan.hub.loading import SHIPPED
+from simgan.space.events import MODEL_QUEUE, TEXTS, in_place, show_errors
+from simgan.space.models import Model, Models
+from simgan.space.notes import closeup, compare, describe, draw_labels, unlike
+from simgan.space.refined import Refined, compare_all, refine_uploads
+from simgan.space.samples import Upload, examples, image_fields, labels_of
 
 NONE_YET = "Upload an image, paste one, or pick an example."
 PICTURE: dict[str, Any] = {"format": "png", "interactive": False, "buttons": ["fullscreen"]}
+PAIRS = 3  # of each shipped model on the wall
+STRENGTHS = (0.25, 0.5, 0.75, 1.0)  # at which models are compared
+TO_RESULT = "() => document.querySelector('#refine-result').scrollIntoView({ block: 'nearest' })"
 
 
 def add(models: Models) -> None:
     """Build the tab inside the current `gr.Tab`."""
+    wall, chosen = _wall(models)
 
-    @show_errors
     def refine(images: Upload, model: str, strength: float) -> list[Any]:
-        """Refine images: the last one before and after, the difference, a note, and all refined files."""
+        """Refine images; show the first result, and list all of them and what could not be refined."""
         if not images:
-            return [None, None, NONE_YET, None, gr.Dropdown(visible=False)]
-        paths = [path for path, _ in images]
-        numbered = [(f"{number + 1} · {Path(path).name}", number) for number, path in enumerate(paths)]
-        shown = gr.Dropdown(choices=numbered, value=len(paths) - 1, visible=len(paths) > 1)
-        return [*_refine(models.get(model), paths, strength), shown]
+            return _tell(NONE_YET)
+        network, paths = models.get(model), [path for path, _ in images]
+        sent = refine_uploads(network, paths, strength)
+        if not sent.refined:
+            return _tell(*sent.failed.values(), failed=[*sent.failed], remedy=len(paths) > 1)
+        shown = _show(network, paths, sent.refined[0], strength, [*sent.failed.values()])
+        return [*shown, *_list(sent.refined, [*sent.failed])]
 
-    @show_errors
-    def show(images: Upload, which: int | None, model: str, strength: float) -> list[Any]:
-        """Show another one of several images before and after (`which` counts from 0)."""
-        paths = [path for path, _ in images or []]
-        return _refine(models.get(model), paths[which or 0 :][:1] or paths[-1:], strength)[:3]
+    def refine_for_code(images: Upload, model: str, strength: float) -> list[Any]:
+        """Refine images: the first one before and after, the difference, a note, all refined files, and warnings."""
+        if not images:
+            return [None, None, NONE_YET, None, ""]
+        network, paths = models.get(model), [path for path, _ in images]
+        sent = refine_uploads(network, paths, strength)
+        if sent.failed:
+            raise ImageError("; ".join(sent.failed.values()))
+        comparison, difference, note, above, *_ = _show(network, paths, sent.refined[0], strength)
+        return [comparison, difference, note, _list(sent.refined)[0], above]
 
-    shown_first = {model: examples(domain)[0] for domain, model in models.domains().items() if examples(domain)}
+    def show(places: list[int], images: Upload, model: str, strength: float, event: gr.SelectData) -> list[Any]:
+        """Show another one of several results."""
+        network, paths = models.get(model), [path for path, _ in images or []]
+        upload = places[event.index]
+        sent = refine_uploads(network, [paths[upload]], strength)
+        return _show(network, paths[upload:], sent.refined[event.index - places.index(upload)], strength)
+
+    def choose(event: gr.SelectData) -> list[Any]:
+        """Put a pair of the wall into the fields."""
+        model, path = chosen[event.index]
+        return [[path], model.name]
+
+    def leave_out(images: Upload, failed: list[int]) -> Any:
+        """Keep the images that can be refined."""
+        return [image for number, image in enumerate(images or []) if number not in failed]
+
+    def compare_models(images: Upload, model: str) -> Any:
+        """Show what each model of this kind of image makes of the first image, at several strengths."""
+        network = models.get(model)
+        alike = [one for one in map(models.get, models.shipped) if one.domain is network.domain]
+        found = compare_all(list({one.name: one for one in (network, *alike)}.values()), _first(images), STRENGTHS)
+        return gr.Gallery(found, visible=True)
+
+    network, path = chosen[0]
     # Compiles the kernels of the examples' sizes, so that no visitor waits for them.
-    opening, *_ = [_refine(model, [example], 1.0) for model, example in shown_first.items()]
-    with gr.Row():
-        with gr.Column(scale=2, min_width=300):
-            gr.Markdown(TEXTS.refine(list(models.domains().values())))
-            example, *_ = shown_first.values()
-            images, model, fits = image_fields(models, "refine", "refine", "Synthetic images", example, together=True)
-            strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="0 gives the input back, 1 is refined.")
-            button = gr.Button("Refine", variant="primary", elem_id="refine-button")
-        with gr.Column(scale=3, min_width=300):
-            shown = gr.Dropdown([], label="Shown image", visible=False, elem_id="refine-shown")
+    opened = refine_uploads(network, [path], 1.0).refined
+    opening = [*_show(network, [path], opened[0], 1.0), *_list(opened)]
+    opening = [one["value"] if isinstance(one, dict) else one for one in opening[:9]]
+    with gr.Row(elem_id="refine-row"):
+        with gr.Column(scale=3, min_width=300, elem_id="refine-result"):
+            above = gr.Markdown(opening[3], elem_id="refine-above", visible=False)
+            leave = gr.Button("Leave it out", visible=False, elem_id="refine-leave", size="sm")
             comparison = gr.ImageSlider(opening[0], label="Before · after", elem_id="comparison", **PICTURE)
             note = gr.Markdown(opening[2], elem_id="refine-note")
+            look: dict[str, Any] = {"columns": 3, "object_fit": "contain", "allow_preview": False, "buttons": []}
+            results = gr.Gallery(label="All results: choose one", visible=False, elem_id="refine-results", **look)
             with gr.Row():
+                alt = "The labels of the image, drawn over it before and after refining: they fit both"
+                label = "The same labels over both"
+                labels = gr.Image(opening[4], label=label, alt_text=alt, elem_id="refine-labels", **PICTURE)
+                label, alt = "Close-up, before and after", "The place that changed most, enlarged, before and after"
+                close = gr.Image(label=label, alt_text=alt, visible=False, elem_id="refine-closeup", **PICTURE)
                 label = "Difference (grey: unchanged)"
                 alt = "What refining changed: grey where nothing did, lighter or darker where it did"
                 difference = gr.Image(opening[1], label=label, alt_text=alt, min_width=240, **PICTURE)
-                label = "Download, in the format that came in"
-                box: dict[str, Any] = {"height": 240, "min_width": 240, "interactive": False}
-                download = gr.File(opening[3], label=label, elem_id="refine-download", file_count="multiple", **box)
-    outputs, settings = [comparison, difference, note], MODEL_QUEUE | {"show_progress_on": comparison}
-    triggers = [button.click, images.change, fits, strength.release]
-    inputs, all_outputs = [images, model, strength], [*outputs, download, shown]
-    gr.on(triggers, refine, inputs, all_outputs, api_name="refine", trigger_mode="always_last", **settings)
-    shown.input(show, [images, shown, model, strength], outputs, api_name="show", **settings)
+            why = gr.Markdown(opening[6], elem_id="refine-why")
+            label = "Download, in the format that came in"
+            box: dict[str, Any] = {"height": 240, "min_width": 240, "interactive": False}
+            files = gr.File(opening[8], label=label, elem_id="refine-download", file_count="multiple", **box)
+            whole = gr.DownloadButton("Download all as a ZIP", visible=False, elem_id="refine-zip", size="sm")
+            with gr.Accordion("The same in Python", open=False):
+                code = gr.Markdown(opening[7], elem_id="refine-code")
+            with gr.Accordion("All models and strengths", open=False):
+                every = gr.Button("Compare them on the first image", elem_id="compare-button")
+                label = "Each model at each strength"
+                compared = gr.Gallery(label=label, visible=False, elem_id="compared", **look | {"columns": 4})
+        with gr.Column(scale=2, min_width=300):
+            label = "Rendered and refined: choose a pair"
+            pairs = gr.Gallery(wall, label=label, format="png", elem_id="wall", **look)
+            title = "Your images"
+            images, model, fits = image_fields(models, "refine", "refine", title, path, listed=False)
+            strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="0 gives the input back, 1 is refined.")
+            button = gr.Button("Refine", variant="primary", elem_id="refine-button")
+            gr.Markdown(TEXTS.refine(list(models.domains().values())))
+            by_code = gr.Button(visible=False)
+    places, failed = gr.State([0]), gr.State([])
+    inputs, one = [images, model, strength], [comparison, difference, note, above, labels, close, why, code]
+    outputs: list[Any] = [*one, files, results, whole, leave, places, failed]
+    waiting: dict[str, Any] = MODEL_QUEUE | {"show_progress_on": comparison}
+    hidden: dict[str, Any] = {"api_visibility": "private"}
+    latest = waiting | hidden | {"trigger_mode": "always_last"}
+    gr.on([button.click, images.change, fits, strength.input], in_place(refine, _tell), inputs, outputs, **latest)
+    public = [comparison, difference, note, files, above]
+    by_code.click(show_errors(refine_for_code), inputs, public, api_name="refine", **MODEL_QUEUE)
+    results.select(in_place(show, lambda text: _tell(text)[: len(one)]), [places, *inputs], one, **waiting, **hidden)
+    chose = pairs.select(choose, None, [images, model], show_progress="hidden", **hidden)
+    chose.then(None, js=TO_RESULT)
+    leave.click(leave_out, [images, failed], images, show_progress="hidden", **hidden)
+    every.click(show_errors(compare_models), [images, model], compared, api_name="compare", **MODEL_QUEUE)
 
 
-def _refine(model: Model, paths: list[str], strength: float) -> list[Any]:
-    """Return what is shown of the last image, which was added last, and the refined files."""
-    names = [Path(path).name for path in paths]
-    pictures = open_uploads(paths, model.check_work)
-    stored = [check_image(model.refiner, picture, name) for picture, name in zip(pictures, names, strict=True)]
-    with MODEL:
-        start = time.perf_counter()
-        refined = model.refiner.refine(stored, strength)
-        seconds = (time.perf_counter() - start) / len(stored)
-    files = []
-    for name, picture, array in zip(names, pictures, refined, strict=True):
-        data = encode_like(model.refiner.codec.restore(array, picture), picture, picture.format)
-        files.append(save_bytes_to_cache(data, name, get_upload_folder()))
-    first, second, difference = compare(model.refiner.codec, stored[-1], refined[-1])
-    return [(first, second), difference, describe(model, stored[-1], strength, seconds), files]
+def _wall(models: Models) -> tuple[list[Any], list[tuple[Model, str]]]:
+    """Return pairs of examples before and after, with captions, and the model and the example of each of them."""
+    pictures, chosen, used = [], [], dict.fromkeys(models.domains(), 0)
+    for model in map(models.get, models.shipped):
+        known = examples(model.domain.name)
+        first = used[model.domain.name] % max(1, len(known))
+        used[model.domain.name] += PAIRS
+        paths = list(known[first : first + PAIRS])
+        for path, image in zip(paths, refine_uploads(model, paths, 1.0).refined if paths else (), strict=True):
+            pictures.append((image.picture, f"{model.name} · {image.name.rpartition('.')[0]}"))
+            chosen.append((model, path))
+    return pictures, chosen
+
+
+def _first(images: Upload) -> str:
+    if not images:
+        raise ImageError(NONE_YET)
+    return images[0][0]
+
+
+def _show(model: Model, paths: Sequence[str], image: Refined, strength: float, failed: Sequence[str] = ()) -> list[Any]:
+    """Return what is shown of a result: comparison, difference, note, warnings, labels, close-up, gain, code."""
+    codec, is_photograph = model.refiner.codec, not image.source
+    first, second, difference = compare(codec, image.before, image.after)
+    known = labels_of(model.domain.name, paths[0])
+    labels = draw_labels(model, image.before, image.after, known) if known else None
+    close = None if is_photograph else closeup(codec, image.before, image.after)
+    above = TEXTS.above(failed, [*image.done, *([] if is_photograph else unlike(model, image.before))])
+    return [
+        gr.update(value=(first, second), visible=True),
+        gr.update(value=difference, visible=True),
+        describe(model, image.before, strength, image.seconds),
+        gr.update(value=above, visible=bool(above.strip())),
+        gr.update(value=labels, visible=labels is not None),
+        gr.update(value=close, visible=close is not None),
+        _gain(model),
+        TEXTS.snippet(model, image.source, strength) if image.source else TEXTS.snippet_of_crops(),
+    ]
+
+
+def _list(refined: Sequence[Refined], failed: Sequence[int] = ()) -> list[Any]:
+    """Return what is told of all results: files, gallery, ZIP, the button that leaves out, and two states."""
+    contents = dict(file for image in refined for file in image.files)
+    files = [save_bytes_to_cache(data, name, get_upload_folder()) for name, data in contents.items()]
+    return [
+        gr.update(value=files, visible=True),
+        gr.update(value=[(image.picture, image.name) for image in refined], visible=len(refined) > 1),
+        _zip(contents) if len(contents) > 1 else gr.update(visible=False),
+        gr.update(visible=bool(failed)),
+        [image.upload for image in refined],
+        list(failed),
+    ]
+
+
+def _zip(contents: Mapping[str, bytes]) -> dict[str, Any]:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in contents.items():
+            archive.writestr(name, data)
+    return gr.update(value=save_bytes_to_cache(file.getvalue(), "refined.zip", get_upload_folder()), visible=True)
+
+
+def _tell(*sentences: str, failed: Sequence[int] = (), remedy: bool = False) -> list[Any]:
+    """Return the sentences in the place of results."""
+    nothing: dict[str, Any] = {"visible": False}
+    return [
+        gr.update(value=None, **nothing),
+        gr.update(value=None, **nothing),
+        "",
+        gr.update(value=TEXTS.above(sentences, []), visible=True),
+        gr.update(value=None, **nothing),
+        gr.update(value=None, **nothing),
+        "",
+        "",
+        gr.update(value=None, **nothing),
+        gr.update(value=None, **nothing),
+        gr.update(**nothing),
+        gr.update(visible=remedy),
+        [],
+        list(failed),
+    ]
+
+
+def _gain(model: Model) -> str:
+    """Return what networks that were trained on refined images gained, as the model's records tell; "" without."""
+    if not (SHIPPED / model.name).is_dir():
+        return ""
+    records = read_records(SHIPPED / model.name)
+    raw, refined = (records.reached(kind) for kind in ("raw", "refined"))
+    return TEXTS.gained(records.words, raw, refined) if raw is not None and refined is not None else ""

@@ -11,8 +11,8 @@ import gradio as gr
 from PIL import Image
 
 from simgan.domains import find
+from simgan.errors import ModelError
 from simgan.simulators import SIMULATORS, Simulator
-from simgan.space.events import show_errors
 from simgan.space.models import Models
 
 Upload = Sequence[tuple[str, str | None]] | None  # paths and captions of a gallery
@@ -25,17 +25,29 @@ def simulator_of(domain: str) -> Simulator | None:
     return next((simulator for simulator in SIMULATORS.values() if simulator.domain == domain), None)
 
 
-@functools.cache
 def examples(domain: str) -> tuple[str, ...]:
-    """Write examples of a domain as PNG files, once a process, and return their paths: none without a simulator."""
+    """Return the paths of examples of a domain, PNG files with labels that are known: none without a simulator."""
+    return tuple(_examples(domain))
+
+
+@functools.cache
+def _examples(domain: str) -> dict[str, dict[str, Any]]:
+    """Write examples of a domain, once a process, and return their labels by their paths."""
     if (simulator := simulator_of(domain)) is None:
-        return ()
+        return {}
     folder = Path(tempfile.mkdtemp(prefix="simgan-examples-"))
     name = Path(find(domain).words.example).stem
     paths = [folder / f"{name} {number}.png" for number in range(1, len(NUMBERS) + 1)]
-    for path, image in zip(paths, simulator.render(NUMBERS)[0], strict=True):
+    images, labels = simulator.render(NUMBERS)
+    for path, image in zip(paths, images, strict=True):
         Image.fromarray(image).save(path)
-    return tuple(map(str, paths))
+    return {str(path): {key: rows[k] for key, rows in labels.items()} for k, path in enumerate(paths)}
+
+
+def labels_of(domain: str, path: str) -> dict[str, Any] | None:
+    """Return the labels of an image, by column, where it is one of the examples of a domain."""
+    data = Path(path).read_bytes()
+    return next((labels for known, labels in _examples(domain).items() if Path(known).read_bytes() == data), None)
 
 
 def model_field(models: Models) -> gr.Dropdown:
@@ -45,33 +57,34 @@ def model_field(models: Models) -> gr.Dropdown:
 
 
 def image_fields(
-    models: Models, name: str, event: str, label: str, chosen: str, *, together: bool = False
+    models: Models, name: str, event: str, label: str, chosen: str, *, listed: bool = True
 ) -> tuple[gr.Gallery, gr.Dropdown, Callable[..., Any]]:
     """Return the fields for images and for the model, and the event after a model was chosen and its examples shown.
 
-    `name` begins the id of the gallery, `event` those of the examples and the names of events; `together`: the last
-    example is all of them. If the gallery holds examples of another domain, they are replaced, and the gallery's own
-    event fires instead. Images that a visitor sent stay.
+    `name` begins the id of the gallery, `event` those of the examples and the names of events; `listed`: the
+    examples are offered below it. If the gallery holds examples of another domain, they are replaced, and the
+    gallery's own event fires instead. Images that a visitor sent stay.
     """
-    files: dict[str, Any] = {"format": "png", "file_types": ["image"], "sources": ["upload", "clipboard"]}
+    files: dict[str, Any] = {"format": "png", "file_types": ["image"], "sources": ["upload", "webcam", "clipboard"]}
     look: dict[str, Any] = {"columns": 3, "fit_columns": False, "object_fit": "contain", "buttons": []}
     images = gr.Gallery([chosen], label=label, interactive=True, elem_id=f"{name}-images", **files, **look)
     fields: dict[str, gr.Dataset] = {}
     units = {domain: first.refiner.codec.unit for domain, first in models.domains().items() if examples(domain)}
-    for domain, unit in units.items():
+    for domain, unit in units.items() if listed else ():
         paths = examples(domain)
         # Browsers show 16 bits of depth as black, so that names stand in place of thumbnails.
-        names = [Path(path).stem for path in paths] + ["all of them"] * together
-        rows = [[[path]] for path in paths] + [[list(paths)]] * together
+        names, rows = [Path(path).stem for path in paths], [[[path]] for path in paths]
         look = {"label": "Examples", "example_labels": names if unit else None, "visible": not fields}
         look |= {"api_name": f"{event}_{domain}_example", "api_visibility": "public"}
         fields[domain] = gr.Examples(rows, [images], elem_id=f"{event}-{domain}-examples", **look).dataset
     moment = gr.State(0)
 
-    @show_errors
     def fit(images: Upload, model: str) -> list[Any]:
         """Show examples that a model takes: in the gallery too, where it holds examples of another kind."""
-        chosen = models.get(model)
+        try:
+            chosen = models.get(model)
+        except ModelError:  # the event that follows says so
+            return [gr.skip()] * (len(fields) + 1) + [time.time_ns()]
         own, unit = chosen.domain.name, chosen.refiner.codec.unit
         fitting = [own] if own in units else [domain for domain in units if units[domain] == unit]
         others = {Path(path).read_bytes() for domain in units if domain not in fitting for path in examples(domain)}

@@ -6,6 +6,8 @@ neither PyTorch nor Gradio, so that they start in half a second and stay small.
 """
 
 import contextlib
+import io
+import math
 import multiprocessing
 import os
 import queue
@@ -17,20 +19,22 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
 
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from simgan.errors import ImageError, SimGANError, SourceError
-from simgan.images.files import FORMATS, SUFFIXES, attach, detach, open_image, pictures, read, read_kind
+from simgan.images.files import FORMATS, MAXIMUM_PIXELS, SUFFIXES, attach, detach, open_image, pictures, read, read_kind
 
 UPLOAD_BYTES = 64 * 2**20  # of a file; Gradio refuses longer ones
 FILE_BYTES = 16 * 2**20  # of an image
 EVENT_BYTES = 64 * 2**20  # of all images of an event
-PIXELS = 4_000_000  # of an image
+PIXELS = 4_000_000  # of an image; photographs of more are shrunk
 EVENT_PIXELS = 16_000_000  # of all images of an event
+LOADED = MAXIMUM_PIXELS  # of a photograph before it is shrunk
 COUNT = 32  # images of an event
 
 FILES = 2_000  # in an archive
@@ -39,6 +43,7 @@ RATIO = 200  # unpacked to packed; photographs reach 2, renders with plain backg
 NAME = 200  # bytes of each part of a file's name
 
 SECONDS = 10.0  # for all images of an event; the largest one that is taken needs less than one
+_SMOOTH = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")  # modes whose neighbouring pixels may be averaged
 MEMORY = 512 * 2**20  # bytes beside what Python and the decoders need themselves
 
 
@@ -48,15 +53,15 @@ def check_bytes(size: int, most: int, name: str) -> None:
         raise ImageError(f"{name} has {size / 2**20:.0f} MB: at most {most / 2**20:.0f} are taken at once here")
 
 
-def count_pixels(file: Path | IO[bytes], name: str) -> int:
+def count_pixels(file: Path | IO[bytes], name: str, most: int = PIXELS) -> int:
     """Return the number of pixels of an image by its header; `ImageError` where it is no image, or too large."""
     try:
         with file.open("rb") if isinstance(file, Path) else contextlib.nullcontext(file) as opened:
             width, height = read_kind(opened, name)[:2]
     except ImageError as error:
         raise ImageError(f"{name} is no image that can be read here: send one of {', '.join(FORMATS)}") from error
-    if width * height > PIXELS:
-        raise ImageError(f"{name} has {width}×{height} pixels: at most {PIXELS:,} are taken here")
+    if width * height > most:
+        raise ImageError(f"{name} has {width}×{height} pixels: at most {most:,} are taken here")
     return width * height
 
 
@@ -163,28 +168,60 @@ def call(function: Callable[[Any, str], Any], named: Sequence[tuple[Any, str]]) 
     try:
         return worker.call(function, named, SECONDS)
     except TooSlow as error:
-        text = f"{error} takes more than {SECONDS:g} seconds, or too much memory, to read"
-        raise ImageError(f"{text}: save it again in another format") from error
+        raise _too_slow(error) from error
     finally:
         _idle.put(worker)
 
 
-def open_uploads(paths: Sequence[str], check: Callable[[list[int]], None] = lambda _: None) -> list[Image.Image]:
-    """Read an event's images, after `check` of their numbers of pixels; `ImageError` for none, too many or bad ones."""
+@dataclass(frozen=True)
+class Opened:
+    """An image that was sent, upright, and what was done to it, in sentences."""
+
+    name: str
+    image: Image.Image
+    done: tuple[str, ...] = ()
+
+
+def open_uploads(paths: Sequence[str], most: int = PIXELS) -> list[Opened | ImageError]:
+    """Read an event's images, each of which has at most `most` pixels then, or has an error that is its own.
+
+    Photographs of more are shrunk, other images refused. `ImageError` is raised for none, or too many.
+    """
     if not paths:
         raise ImageError("There is no image yet: upload one, paste one, or pick an example")
     if len(paths) > COUNT:
         raise ImageError(f"{len(paths)} images are too many at once: at most {COUNT} are taken here")
-    named = [(Path(path), Path(path).name) for path in paths]
-    sizes = [file.stat().st_size for file, _ in named]
-    for size, (_, name) in zip(sizes, named, strict=True):
-        check_bytes(size, FILE_BYTES, name)
-    check_bytes(sum(sizes), EVENT_BYTES, "The upload")
-    pixels = call(count_pixels, named)
-    if sum(pixels) > EVENT_PIXELS:
-        raise ImageError(f"The images have {sum(pixels):,} pixels: at most {EVENT_PIXELS:,} are taken at once here")
-    check(pixels)
-    return [attach(*found) for found in call(_open, named)]
+    most, left = min(most, EVENT_PIXELS // len(paths)), EVENT_BYTES
+    found: list[Opened | ImageError] = []
+    worker, end = _idle.get(), time.monotonic() + SECONDS
+    try:
+        for file in map(Path, paths):
+            try:
+                left -= _size(file)
+                check_bytes(EVENT_BYTES - left, EVENT_BYTES, f"The upload up to {file.name}")
+                (answer,) = worker.call(_open, [((file, most), file.name)], max(0.0, end - time.monotonic()))
+                found.append(Opened(file.name, attach(*answer[0]), answer[1]))
+            except TooSlow as error:
+                found.append(_too_slow(error))
+            except ImageError as error:
+                found.append(error)
+    finally:
+        _idle.put(worker)
+    return found
+
+
+def _size(file: Path) -> int:
+    try:
+        size = file.stat().st_size
+    except FileNotFoundError as error:
+        raise ImageError(f"{file.name} was deleted here, as uploads are after a while: send it again") from error
+    check_bytes(size, FILE_BYTES, file.name)
+    return size
+
+
+def _too_slow(error: TooSlow) -> ImageError:
+    text = f"{error} takes more than {SECONDS:g} seconds, or too much memory, to read"
+    return ImageError(f"{text}: save it again in another format")
 
 
 def read_bytes(data: bytes, name: str) -> Image.Image | Any:
@@ -193,8 +230,48 @@ def read_bytes(data: bytes, name: str) -> Image.Image | Any:
     return attach(*found) if isinstance(found, tuple) else found
 
 
-def _open(file: Path, name: str) -> Any:
-    return detach(open_image(file.read_bytes(), name))
+def _open(source: tuple[Path, int], name: str) -> tuple[Any, tuple[str, ...]]:
+    """Return an image, upright and of at most so many pixels, detached from its file, and what was done to it."""
+    data, most, done = source[0].read_bytes(), source[1], []
+    if data[4:8] == b"ftyp":
+        image = _open_heif(data, name)
+        done.append(f"{name} is a HEIF file, which is read here and not written: the refined one is a PNG.")
+    else:
+        count_pixels(io.BytesIO(data), name, LOADED)
+        image = open_image(data, name)
+    if _turned(image):
+        kind, image = image.format, ImageOps.exif_transpose(image)
+        image.format = kind
+        done.append(f"{name} was turned upright, as its EXIF data says.")
+    before = image.size
+    if math.prod(before) > most:
+        if image.mode not in _SMOOTH:
+            raise ImageError(f"{name} has {before[0]}×{before[1]} pixels: of its kind at most {most:,} are taken here")
+        scale = math.sqrt(most / math.prod(before))
+        image.thumbnail((max(1, int(scale * before[0])), max(1, int(scale * before[1]))))
+        done.append(f"{name} was shrunk from {before[0]}×{before[1]} to {image.width}×{image.height} pixels.")
+    return detach(image), tuple(done)
+
+
+def _turned(image: Image.Image) -> bool:
+    with contextlib.suppress(Exception):  # broken EXIF raises any; viewers show such images as they are stored, too
+        return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+    return False
+
+
+def _open_heif(data: bytes, name: str) -> Image.Image:
+    """Return a photograph of a telephone, upright, as a PNG file holds it; `ImageError` where it is none."""
+    import pi_heif  # of the extra [demo]
+
+    try:
+        file = pi_heif.open_heif(data)
+        image: Image.Image | None = file.to_pillow() if math.prod(file.size) <= LOADED else None
+    except Exception as error:  # of any kind, by what is broken
+        raise ImageError(f"{name} cannot be read as a HEIF file: save it as PNG or JPEG") from error
+    if image is None:
+        raise ImageError(f"{name} has {file.size[0]}×{file.size[1]} pixels: at most {LOADED:,} are taken here")
+    image.format, image.info = "PNG", {}
+    return image
 
 
 def _read(data: bytes, name: str) -> Any:
