@@ -85,9 +85,9 @@ def add(models: Models) -> None:
             leave = gr.Button("Leave it out", visible=False, elem_id="refine-leave", size="sm")
             comparison = gr.ImageSlider(opening[0], label="Before · after", elem_id="comparison", **PICTURE)
             note = gr.Markdown(opening[2], elem_id="refine-note")
-            look: dict[str, Any] = {"columns": 3, "object_fit": "contain", "allow_preview": False, "buttons": []}
+            look: dict[str, Any] = {"columns": 3, "object_fit": "contain", "allow_preview": False, "buttons": [], "elem_classes": "pairs"}
             results = gr.Gallery(label="All results: choose one", visible=False, elem_id="refine-results", **look)
-            with gr.Row():
+            with gr.Row(elem_id="refine-details"):
                 alt = "The labels of the image, drawn over it before and after refining: they fit both"
                 label = "The same labels over both"
                 labels = gr.Image(opening[4], label=label, alt_text=alt, elem_id="refine-labels", **PICTURE)
@@ -107,7 +107,7 @@ def add(models: Models) -> None:
                 every = gr.Button("Compare them on the first image", elem_id="compare-button")
                 label = "Each model at each strength"
                 compared = gr.Gallery(label=label, visible=False, elem_id="compared", **look | {"columns": 4})
-        with gr.Column(scale=2, min_width=300):
+        with gr.Column(scale=2, min_width=300, elem_id="refine-settings"):
             label = "Rendered and refined: choose a pair"
             pairs = gr.Gallery(wall, label=label, format="png", elem_id="wall", **look)
             title = "Your images"
@@ -167,7 +167,7 @@ def _show(model: Model, paths: Sequence[str], image: Refined, strength: float, f
         gr.update(value=above, visible=bool(above.strip())),
         gr.update(value=labels, visible=labels is not None),
         gr.update(value=close, visible=close is not None),
-        _gain(model),
+        "\n\n".join(part for part in (TEXTS.legend(model).strip(), _gain(model)) if part),
         TEXTS.snippet(model, image.source, strength) if image.source else TEXTS.snippet_of_crops(),
     ]
 

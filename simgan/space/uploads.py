@@ -42,7 +42,8 @@ UNPACKED = 256 * 2**20  # bytes of all files of an archive
 RATIO = 200  # unpacked to packed; photographs reach 2, renders with plain backgrounds 50
 NAME = 200  # bytes of each part of a file's name
 
-SECONDS = 10.0  # for all images of an event; the largest one that is taken needs less than one
+SECONDS = 10.0  # for an image; the largest one that is taken needs one
+EVENT_SECONDS = 30.0  # for all images of an event
 _SMOOTH = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")  # modes whose neighbouring pixels may be averaged
 MEMORY = 512 * 2**20  # bytes beside what Python and the decoders need themselves
 
@@ -193,13 +194,14 @@ def open_uploads(paths: Sequence[str], most: int = PIXELS) -> list[Opened | Imag
         raise ImageError(f"{len(paths)} images are too many at once: at most {COUNT} are taken here")
     most, left = min(most, EVENT_PIXELS // len(paths)), EVENT_BYTES
     found: list[Opened | ImageError] = []
-    worker, end = _idle.get(), time.monotonic() + SECONDS
+    worker, end = _idle.get(), time.monotonic() + EVENT_SECONDS
     try:
         for file in map(Path, paths):
             try:
                 left -= _size(file)
                 check_bytes(EVENT_BYTES - left, EVENT_BYTES, f"The upload up to {file.name}")
-                (answer,) = worker.call(_open, [((file, most), file.name)], max(0.0, end - time.monotonic()))
+                seconds = max(0.0, min(SECONDS, end - time.monotonic()))
+                (answer,) = worker.call(_open, [((file, most), file.name)], seconds)
                 found.append(Opened(file.name, attach(*answer[0]), answer[1]))
             except TooSlow as error:
                 found.append(_too_slow(error))
