@@ -2,6 +2,8 @@
 
 import io
 import re
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 from simgan import Refiner
 from simgan.simulators.eyes import renders as eyes
 
+HERE = Path(__file__).parent
 TABS = ("Refine", "Where it looks fake", "Batch", "Can you tell?", "Training")
 WIDTHS = pytest.mark.parametrize("width", [1280, 390])
 LOOKS = pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False), (390, True)])
@@ -65,16 +68,17 @@ def test_uploads_are_refined_looked_at_one_by_one_and_downloaded_in_their_own_fo
     jpegs = (file(f"{number}.jpg", eye(number), "JPEG") for number in (1, 2))
     upload(page, "#refine-images", *jpegs, file("deep.png", deep))
     page.locator("#refine-download a").nth(2).wait_for()
-    wait_for_text(page, "#refine-note", "16-bit")
     image = downloaded(page, "deep.png")
     assert image.mode == "I;16"
     assert is_near(image, Refiner.from_pretrained("eyes").refine(deep))
     for number in (1, 2):
         assert downloaded(page, f"{number}.jpg").format == "JPEG"
-    before = page.locator("#comparison img").first.get_attribute("src")
-    page.get_by_label("Shown image").click()
-    page.get_by_role("option", name="1 · 1.jpg").click()
-    page.wait_for_function("s => document.querySelector('#comparison img').src != s", arg=before)
+    with page.expect_download() as started:
+        page.get_by_role("link", name="Download all").click()
+    assert len(zipfile.ZipFile(started.value.path()).namelist()) == 3
+    page.locator("#refine-results button").nth(2).click()
+    wait_for_text(page, "#refine-note", "16-bit")
+    assert '"deep.png"' in page.locator("#refine-code").text_content()
     check_fits(page)
     check_accessible(page)
 
@@ -88,14 +92,13 @@ def test_a_paste_is_refined(visit):
 
 def test_an_example_and_a_strength_are_chosen_by_keyboard_and_the_line_moves(visit):
     page = visit()
-    page.locator("#refine-eyes-examples").get_by_label("Example 2").press("Enter")
+    page.locator("#wall button").nth(1).press("Enter")
     page.locator('#refine-download a[download="eye 2.png"]').wait_for()
-    strength = page.locator("input[type=range]").first
-    for _ in range(20):
-        strength.press("ArrowLeft")
-    strength.press("Tab")
-    page.locator("#refine-button").press("Enter")
-    page.wait_for_function("document.querySelector('#refine-note').innerText.includes('strength 0')")
+    page.locator("input[type=range]").first.press("ArrowLeft")
+    wait_for_text(page, "#refine-note", "strength 0.95")
+    number = page.get_by_label("number input for Strength").first
+    number.fill("0.4")
+    wait_for_text(page, "#refine-note", "strength 0.4")
     line = page.get_by_role("slider", name="Line between before and after")
     start = int(line.get_attribute("aria-valuenow"))
     for _ in range(4):
@@ -105,12 +108,44 @@ def test_an_example_and_a_strength_are_chosen_by_keyboard_and_the_line_moves(vis
     )
 
 
+@WIDTHS
+def test_a_pair_of_the_wall_opens_with_its_model_its_labels_and_a_close_up(visit, width):
+    page = visit(width)
+    pairs = page.locator("#wall button")
+    assert pairs.count() == 12
+    last = pairs.nth(11)
+    last.scroll_into_view_if_needed()
+    (last.tap if width < 500 else last.click)()
+    page.locator('#refine-download a[download="hand 6.png"]').wait_for()
+    wait_for_text(page, "#refine-note", "hands-simulated")
+    page.locator("#refine-closeup img").wait_for()
+    page.locator("#refine-labels img").wait_for()
+    page.wait_for_function("document.querySelector('#comparison').getBoundingClientRect().top >= 0")
+    assert page.locator("#comparison").bounding_box()["y"] < 844
+    check_fits(page)
+    check_accessible(page)
+
+
+def test_eyes_in_a_photograph_are_refined_and_a_broken_file_beside_it_is_left_out_by_a_button(visit):
+    page = visit(390)
+    face = {"name": "face.jpg", "mimeType": "image/jpeg", "buffer": (HERE / "astronaut.jpg").read_bytes()}
+    upload(page, "#refine-images", {"name": "b.png", "mimeType": "image/png", "buffer": b"no image"}, face)
+    wait_for_text(page, "#refine-above", "2 eye crops were found in face.jpg")
+    assert "b.png is no image that can be read here" in page.locator("#refine-above").inner_text()
+    assert page.locator("#refine-results button").count() == 3
+    check_accessible(page)
+    page.get_by_role("button", name="Leave it out").tap()
+    page.wait_for_function("!document.querySelector('#refine-above').innerText.includes('b.png')")
+    assert downloaded(page, "face.jpg").size == (256, 200)
+
+
 def test_what_goes_wrong_is_a_sentence_in_the_page(visit):
     page = visit()
     model = page.get_by_label("Model").first
     model.fill("../<b>secrets")
     model.press("Enter")
-    wait_for_text(page, ".toast-body", "There is no model '../<b>secrets': choose one of eyes, eyes-simulated")
+    wait_for_text(page, "#refine-above", "There is no model '../<b>secrets': choose one of eyes, eyes-simulated")
+    assert not page.locator("#comparison").is_visible()
     assert "Traceback" not in page.locator("body").inner_text()
     model.fill("eyes-simulated")
     model.press("Enter")

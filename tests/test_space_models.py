@@ -15,9 +15,10 @@ from PIL import Image
 from simgan import Discriminator, DiscriminatorConfig, ImageError, ModelError, Refiner
 from simgan.simulators.eyes import renders as eyes
 from simgan.space import models as demo_models
-from simgan.space import refine_tab, uploads
+from simgan.space import uploads
 from simgan.space.events import MODEL_QUEUE
 from simgan.space.models import Models
+from simgan.space.refined import refine_uploads
 
 NAME = "org/simgan-eyes"
 
@@ -260,16 +261,16 @@ def test_neither_a_slow_file_nor_a_slow_hub_keeps_others_from_the_model(tmp_path
     for path in (slow, fast):
         Image.fromarray(eyes.render([0])[0][0]).save(path)
     begun, go_on = threading.Event(), threading.Event()
-    read = uploads.call
+    read = uploads.Worker.call
 
-    def call(function, named):
+    def call(worker, function, named, seconds):
         if named[0][1] == "slow.png":
             begun.set()
             assert go_on.wait(60)
-        return read(function, named)
+        return read(worker, function, named, seconds)
 
-    monkeypatch.setattr(uploads, "call", call)
-    waiting = [threading.Thread(target=refine_tab._refine, args=(models.get("eyes"), [slow], 1.0))]
+    monkeypatch.setattr(uploads.Worker, "call", call)
+    waiting = [threading.Thread(target=refine_uploads, args=(models.get("eyes"), [slow], 1.0))]
     monkeypatch.setitem(models._fetched, "org/slow", Future())
     monkeypatch.setattr(demo_models, "PATIENCE", 60)
     waiting += [threading.Thread(target=models.get, args=("org/slow",)) for _ in range(demo_models.WAITING)]
@@ -277,8 +278,8 @@ def test_neither_a_slow_file_nor_a_slow_hub_keeps_others_from_the_model(tmp_path
         thread.start()
     assert begun.wait(60)
     assert len(waiting) < MODEL_QUEUE["concurrency_limit"]
-    (before, after), *_ = refine_tab._refine(models.get("eyes"), [fast], 1.0)
-    assert (before != after).any()
+    (refined,) = refine_uploads(models.get("eyes"), [fast], 1.0).refined
+    assert (refined.before != refined.after).any()
     assert all(thread.is_alive() for thread in waiting)
     go_on.set()
     models._fetched["org/slow"].set_result(models.get("eyes"))

@@ -180,14 +180,14 @@ def images_in(text):
             yield np.array(Image.open(io.BytesIO(HTTP.get(link).content)))
 
 
-@pytest.mark.parametrize("name", ["refine", "show", "inspect", "refine_model", "inspect_model", "batch"])
+@pytest.mark.parametrize("name", ["refine", "compare", "inspect", "refine_model", "inspect_model", "batch"])
 def test_no_file_outside_the_uploads_is_opened_whatever_the_form_of_a_call(server, tmp_path, name):
     secret = tmp_path / "secret.png"
     pixels = eyes.render([77])[0][0]
     Image.fromarray(pixels).save(secret)
     (uploads,) = server.temporary.glob("simgan-space-*/gradio")
     files, images = named_in_many_ways(secret, uploads)
-    rest = {"refine": ["eyes", 0], "show": [0, "eyes", 0], "batch": ["eyes", 0, ""]}.get(name, ["eyes"])
+    rest = {"refine": ["eyes", 0], "batch": ["eyes", 0, ""]}.get(name, ["eyes"])
     for data in [[file] for file in (files if name == "batch" else images)] + [files[0]]:
         text = answer_of(server.url, name, [data, *rest], "call")
         assert any(
