@@ -74,11 +74,13 @@ def test_uploads_are_refined_looked_at_one_by_one_and_downloaded_in_their_own_fo
     for number in (1, 2):
         assert downloaded(page, f"{number}.jpg").format == "JPEG"
     with page.expect_download() as started:
-        page.get_by_role("link", name="Download all").click()
+        page.locator("#refine-zip").click()
     assert len(zipfile.ZipFile(started.value.path()).namelist()) == 3
-    page.locator("#refine-results button").nth(2).click()
     wait_for_text(page, "#refine-note", "16-bit")
-    assert '"deep.png"' in page.locator("#refine-code").text_content()
+    page.locator("#refine-results button").nth(0).click()
+    wait_for_text(page, "#refine-note", "8-bit")
+    page.get_by_role("button", name="The same in Python").click()
+    assert '"1.jpg"' in page.locator("#refine-code").text_content()
     check_fits(page)
     check_accessible(page)
 

@@ -30,25 +30,25 @@ def add(models: Models) -> None:
     wall, chosen = _wall(models)
 
     def refine(images: Upload, model: str, strength: float) -> list[Any]:
-        """Refine images; show the first result, and list all of them and what could not be refined."""
+        """Refine images; show what was sent last, and list all of them and what could not be refined."""
         if not images:
             return _tell(NONE_YET)
         network, paths = models.get(model), [path for path, _ in images]
         sent = refine_uploads(network, paths, strength)
         if not sent.refined:
             return _tell(*sent.failed.values(), failed=[*sent.failed], remedy=len(paths) > 1)
-        shown = _show(network, paths, sent.refined[0], strength, [*sent.failed.values()])
+        shown = _show(network, paths, sent.last, strength, [*sent.failed.values()])
         return [*shown, *_list(sent.refined, [*sent.failed])]
 
     def refine_for_code(images: Upload, model: str, strength: float) -> list[Any]:
-        """Refine images: the first one before and after, the difference, a note, all refined files, and warnings."""
+        """Refine images: the last one before and after, the difference, a note, all refined files, and warnings."""
         if not images:
             return [None, None, NONE_YET, None, ""]
         network, paths = models.get(model), [path for path, _ in images]
         sent = refine_uploads(network, paths, strength)
         if sent.failed:
             raise ImageError("; ".join(sent.failed.values()))
-        comparison, difference, note, above, *_ = _show(network, paths, sent.refined[0], strength)
+        comparison, difference, note, above, *_ = _show(network, paths, sent.last, strength)
         return [comparison, difference, note, _list(sent.refined)[0], above]
 
     def show(places: list[int], images: Upload, model: str, strength: float, event: gr.SelectData) -> list[Any]:
@@ -156,7 +156,7 @@ def _show(model: Model, paths: Sequence[str], image: Refined, strength: float, f
     """Return what is shown of a result: comparison, difference, note, warnings, labels, close-up, gain, code."""
     codec, is_photograph = model.refiner.codec, not image.source
     first, second, difference = compare(codec, image.before, image.after)
-    known = labels_of(model.domain.name, paths[0])
+    known = labels_of(model.domain.name, paths[image.upload])
     labels = draw_labels(model, image.before, image.after, known) if known else None
     close = None if is_photograph else closeup(codec, image.before, image.after)
     above = TEXTS.above(failed, [*image.done, *([] if is_photograph else unlike(model, image.before))])

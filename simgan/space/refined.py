@@ -45,6 +45,11 @@ class Sent:
     refined: list[Refined]
     failed: dict[int, str]  # sentences by the number of the upload
 
+    @property
+    def last(self) -> Refined:
+        """What became of the last upload: a photograph before its crops."""
+        return next(one for one in self.refined if one.upload == self.refined[-1].upload)
+
 
 def refine_uploads(model: Model, paths: Sequence[str], strength: float) -> Sent:
     """Refine each of the images that were sent; `ImageError` where none can be.
