@@ -130,6 +130,8 @@ def main() -> None:
     (target / "training.json").write_text(json.dumps(records.settings, indent=2) + "\n", encoding="utf-8")
     rows = [json.dumps(row) for row in records.measures]
     (target / "metrics.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    if (arguments.run / records.words.records).is_file():  # what networks reached that learnt from its images
+        shutil.copy(arguments.run / records.words.records, target)
     write_sheets(arguments.run, target, domain)
     for place in (target / "README.md", HERE / f"{arguments.name}.md"):
         place.write_text(text, encoding="utf-8")

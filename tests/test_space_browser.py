@@ -80,7 +80,7 @@ def test_uploads_are_refined_looked_at_one_by_one_and_downloaded_in_their_own_fo
     page.locator("#refine-results button").nth(0).click()
     wait_for_text(page, "#refine-note", "8-bit")
     page.get_by_role("button", name="The same in Python").click()
-    assert '"1.jpg"' in page.locator("#refine-code").text_content()
+    wait_for_text(page, "#refine-code", '"1.jpg"')
     check_fits(page)
     check_accessible(page)
 

@@ -221,4 +221,4 @@ def _gain(model: Model) -> str:
         return ""
     records = read_records(SHIPPED / model.name)
     raw, refined = (records.reached(kind) for kind in ("raw", "refined"))
-    return TEXTS.gained(records.words, raw, refined) if raw is not None and refined is not None else ""
+    return TEXTS.gained(records.words, raw, refined, records.experiment) if raw is not None and refined is not None else ""
