@@ -45,12 +45,12 @@ def add(models: Models) -> None:
     domain, first = next(found for found in models.domains().items() if examples(found[0]))
     example = most_telling(first, examples(domain))
     page, numbers = _inspect(first, example)
+    gr.Markdown(TEXTS.patches())
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
-            gr.Markdown(TEXTS.patches())
             images, model, fits = image_fields(models, "patch", "inspect", "Image (of several, the last)", example)
             button = gr.Button("Look for fake patches", variant="primary", elem_id="patch-button")
-        with gr.Column(scale=2, min_width=300):
+        with gr.Column(scale=2, min_width=300, elem_id="patch-result"):
             maps = gr.HTML(page, js_on_load=(HERE / "patch_map.js").read_text(encoding="utf-8"), elem_id="patch-maps")
             gr.Markdown(TEXTS.patches_below(), elem_id="patch-words")
             values = gr.JSON(numbers, visible=False)
