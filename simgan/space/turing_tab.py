@@ -105,19 +105,21 @@ def add(models: Models, folder: Path | None = None) -> None:
     state = gr.State(None, time_to_live=3600)
     with gr.Column(elem_id="tell"):
         gr.Markdown(TEXTS.turing(COUNT, model, folder, PAPER))
-        label, alt = "Real or refined?", "An image, real or refined"
-        image = gr.Image(label=label, elem_id="tell-image", alt_text=alt, visible=False, **PICTURE | {"buttons": []})
+        look = PICTURE | {"buttons": [], "show_label": False, "alt_text": "An image, real or refined", "visible": False}
+        image = gr.Image(elem_id="tell-image", **look)
         with gr.Row():
             is_real = gr.Button("Real (R)", visible=False, min_width=120, elem_id="tell-real")
             is_refined = gr.Button("Refined (S)", visible=False, min_width=120, elem_id="tell-refined")
-        begin = gr.Button("Start", variant="primary", elem_id="tell-start")
         note_text = gr.Markdown(elem_id="tell-note")
-        with gr.Row(visible=False, equal_height=True) as sharing:
-            text = gr.Textbox(label="Your score, to send to others", elem_id="tell-text", scale=3)
-            share = gr.Button("Share", elem_id="tell-share", min_width=120)
-        shared = gr.Markdown(elem_id="tell-shared")
+        with gr.Row(visible=False) as sharing:
+            text = gr.Textbox(label="Your score, to send to others", elem_id="tell-text", min_width=300)
+            share = gr.Button("Share", elem_id="tell-share", min_width=120, scale=0)
+            shared = gr.Markdown(elem_id="tell-shared", min_height=24)
+        begin = gr.Button("Start", variant="primary", elem_id="tell-start")
         grid: dict[str, Any] = PICTURE | {"buttons": [], "columns": 5, "height": "auto", "object_fit": "contain"}
-        seen = gr.Gallery(label="What you saw", visible=False, elem_id="tell-seen", **grid)
+        seen = gr.Gallery(
+            label="What you saw: ✓ you were right, ✗ you were wrong", visible=False, elem_id="tell-seen", **grid
+        )
         gr.Markdown(TEXTS.turing_more(model, folder))
     outputs = [state, image, note_text, is_real, is_refined, begin, seen, sharing, text, shared]
     after: dict[str, Any] = {"fn": None, "js": FOCUS, "api_visibility": "private"}
@@ -141,14 +143,13 @@ def _show(state: Round, model: Model) -> list[Any]:
     note, text = TEXTS.turing_note(done + 1, count, verdict, names[done - 1], right), ""
     if over:
         text = TEXTS.turing_score(right, count, images, PAPER)
-        people = "ten people in the paper,"
-        rows = {"you": (right, count), f"{people} refined images": PAPER, f"{people} raw synthetic images": PAPER_RAW}
+        rows = {"you": (right, count), "ten people in the paper": PAPER, "the same, unrefined images": PAPER_RAW}
         needed = next(number for number in range(count + 1) if p_value(number, count) < 0.05)
         scores = [(who, *score, p_value(*score)) for who, score in rows.items()]
         note += f"\n\n{TEXTS.turing_result(right, count, scores, needed)}"
     image = gr.Image(None if over else pictures[done], visible=not over)
     buttons = [gr.Button(visible=not over)] * 2 + [gr.Button("Play again", visible=over)]
-    answers = [f"you said {REAL if said else REFINED}" for said in state.answers]
-    seen = [(picture, f"{name}, {said}") for picture, name, said in zip(pictures, names, answers, strict=False)]
+    marks = ["✓" if said == real else "✗" for said, real in zip(state.answers, state.real, strict=False)]
+    seen = [(picture, f"{mark} {name}") for picture, name, mark in zip(pictures, names, marks, strict=False)]
     gallery = gr.Gallery(seen if over else None, visible=over)
     return [state, image, note, *buttons, gallery, gr.Row(visible=over), text, ""]
