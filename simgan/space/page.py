@@ -64,7 +64,7 @@ def build(real: Path | None = None) -> gr.Blocks:
                     add(models)
     demo.queue(max_size=WAITING, default_concurrency_limit=4, api_open=False)  # no call skips the queue
     demo._queue = FairQueue(demo._queue)
-    demo.preview = draw_picture(title, models.domains())
+    vars(demo)["picture"] = draw_picture(title, models.domains())
     accelerator.hold(map(models.get, models.shipped))
     return demo
 
@@ -89,8 +89,8 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         color_accent="*primary_700",
         link_text_color="*primary_700",
     )
-    about = {"title": demo.title, "description": " ".join(TEXTS.description().split())}
-    preview = Middleware(Preview, **about, picture=demo.preview)
+    description, picture = " ".join(TEXTS.description().split()), vars(demo)["picture"]
+    preview = Middleware(Preview, title=str(demo.title), description=description, picture=picture)
     return demo.launch(
         theme=theme,
         css_paths=[HERE / "style.css"],

@@ -79,13 +79,14 @@ def _inspect(model: Model, path: str) -> tuple[str, dict[str, Any]]:
 
 def most_telling(model: Model, paths: Sequence[str]) -> str:
     """Return the image of those files that gains most by being refined, as the model's discriminator judges it."""
-    if model.discriminator is None:
+    discriminator = model.discriminator
+    if discriminator is None:
         return paths[0]
 
     def gain(path: str) -> float:
-        found = judge_both(model, check_image(model.refiner, Image.open(path), path))
-        fields = field_of(model.discriminator, found[0].seen)
-        return mean_of(found[1], fields) - mean_of(found[0], fields)
+        before, after = judge_both(model, check_image(model.refiner, Image.open(path), path))
+        fields = field_of(discriminator, before.seen)
+        return mean_of(after, fields) - mean_of(before, fields)
 
     return max(paths, key=gain)
 

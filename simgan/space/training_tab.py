@@ -5,7 +5,6 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from simgan.hub.cards.records import Records, read_records, step_of
@@ -13,14 +12,9 @@ from simgan.hub.loading import SHIPPED
 from simgan.space.events import TEXTS, show_errors
 from simgan.space.models import Models
 from simgan.space.refine_tab import PICTURE
+from simgan.space.training_plots import draw_plots
 
-ORANGE, GREY, BLUE, GREEN = "#d97706", "#64748b", "#2563eb", "#059669"  # distinct on light and on dark
-REALISM = {"refined": ORANGE, "raw": GREY, "real": BLUE}
-SHIFT = {"mean": ORANGE, "median": BLUE}
-SHIPS, OTHERS = "ships", "other steps"
-KEYS = ("realism", "realism_raw", "realism_floor", "shift", "shift_median")  # of the records, in the same order
-STEP, DISTANCE, MOVED, SERIES = "training step", "patch distance ×1000", "annotation shift", "series"
-PLAY, PAUSE, SECONDS = "▶ Play", "⏸ Pause", 1.0  # between sheets
+PLAY, PAUSE, SECONDS = "▶ Play", "Pause", 1.0  # between sheets
 
 
 def add(models: Models) -> None:
@@ -52,28 +46,23 @@ def add(models: Models) -> None:
         return [later[0], gr.skip(), gr.skip()] if later else [gr.skip(), gr.Timer(active=False), PLAY]
 
     first = next((name for name in models.shipped if read_records(SHIPPED / name).measures), models.shipped[0])
-    note, realism, shift, trade, step, sheet, figures = _all(first)
+    note, plots, step, sheet, figures = _all(first)
     gr.Markdown(TEXTS.training())
     model = gr.Dropdown(models.shipped, value=first, label="Shipped model")  # Gradio refuses other names
     note_text = gr.Markdown(note, elem_id="training-note")
-    with gr.Row(elem_id="training-plots"):
-        size: dict[str, Any] = {"height": 320, "min_width": 300, "buttons": [], "color": SERIES, "color_title": " "}
-        lines = size | {"x": STEP, "x_axis_format": "~s", "y_lim": [0, None]}
-        label = "Realism: lower is more realistic"
-        realism_plot = gr.LinePlot(realism, y=DISTANCE, color_map=REALISM | {SHIPS: GREEN}, label=label, **lines)
-        label = "Annotation shift: lower is more accurate"
-        shift_plot = gr.LinePlot(shift, y=MOVED, color_map=SHIFT | {SHIPS: GREEN}, label=label, **lines)
-        label, colours = "Both: left is more accurate, down is more realistic", {SHIPS: GREEN, OTHERS: ORANGE}
-        trade_plot = gr.ScatterPlot(trade, x=MOVED, y=DISTANCE, tooltip="all", label=label, color_map=colours, **size)
-    with gr.Row(equal_height=True):
-        slider = gr.Slider(**step, label="Step", elem_id="training-step", min_width=220, scale=4)
-        button = gr.Button(PLAY, elem_id="training-play", min_width=100, scale=1)
-    timer = gr.Timer(SECONDS, active=False)
-    figures_text = gr.Markdown(figures, elem_id="training-figures")
-    label = "Input · refined · difference · where the discriminator finds it real (yellow) or refined (blue)"
-    alt = "The same held-out images, refined by the model of this step"
-    picture = gr.Image(sheet, label=label, alt_text=alt, elem_id="training-sheet", **PICTURE)
-    outputs = [note_text, realism_plot, shift_plot, trade_plot, slider, picture, figures_text]
+    with gr.Row():
+        with gr.Column(scale=3, min_width=300):
+            with gr.Row():
+                slider = gr.Slider(**step, label="Step", elem_id="training-step", min_width=180, scale=4)
+                button = gr.Button(PLAY, elem_id="training-play", min_width=100, scale=1)
+            timer = gr.Timer(SECONDS, active=False)
+            label = "Input · refined · difference · looks real (yellow) or refined (blue)"
+            alt = "The same held-out images, refined by the model of this step"
+            picture = gr.Image(sheet, label=label, alt_text=alt, elem_id="training-sheet", **PICTURE)
+            figures_text = gr.Markdown(figures, elem_id="training-figures")
+        with gr.Column(scale=2, min_width=300):
+            plots_shown = gr.HTML(plots, elem_id="training-plots")
+    outputs = [note_text, plots_shown, slider, picture, figures_text]
     model.change(choose, model, outputs, api_name="training", queue=False)
     unseen: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
     slider.change(show, [model, slider], [picture, figures_text], api_name="training_step", **unseen)
@@ -83,30 +72,17 @@ def add(models: Models) -> None:
 
 
 def _all(name: str) -> list[Any]:
-    """Return the note, the data of the three plots, the settings of the slider, the sheet and its figures."""
+    """Return the note, the plots as HTML, the settings of the slider, the sheet and its figures."""
     found = read_records(SHIPPED / name)
     if not found.measures:
         hidden = {"minimum": 0, "maximum": 1, "value": 0, "visible": False}
-        return [TEXTS.training_model(name, None, None, None), None, None, None, hidden, None, ""]
-    rows = pd.DataFrame(found.measures).rename(columns={"step": STEP}).sort_values(STEP)
-    steps = rows[STEP].tolist()
+        return [TEXTS.training_model(name, None, None, None), "", hidden, None, ""]
+    steps = sorted(row["step"] for row in found.measures)
     shipped = steps[-1] if found.step is None else found.step
-    trade = pd.DataFrame({MOVED: rows["shift"], DISTANCE: 1000 * rows["realism"], STEP: rows[STEP]})
-    trade[SERIES] = np.where(trade[STEP] == shipped, SHIPS, OTHERS)
-    rows = rows.rename(columns=dict(zip(KEYS, [*REALISM, *SHIFT], strict=True)))
-    rows[[*REALISM]] *= 1000
-    realism, shift = (_curves(rows, list(names), y, shipped) for names, y in ((REALISM, DISTANCE), (SHIFT, MOVED)))
     slider = {"minimum": steps[0], "maximum": max(steps[-1], steps[0] + 1), "value": shipped, "visible": True}
     slider["step"] = math.gcd(*(step - steps[0] for step in steps)) or 1
     text = TEXTS.training_model(name, found.words, shipped, steps[-1])
-    return [text, realism, shift, trade, slider, *_at(found, shipped)]
-
-
-def _curves(rows: pd.DataFrame, names: list[str], y: str, shipped: int) -> pd.DataFrame:
-    """Return curves as a plot takes them: step, series, and a value named `y`; and a line at the step that ships."""
-    curves = rows.melt(STEP, names, SERIES, y)
-    line = pd.DataFrame({STEP: shipped, SERIES: SHIPS, y: [0, curves[y].max()]})
-    return pd.concat([curves, line])
+    return [text, draw_plots(found, shipped), slider, *_at(found, shipped)]
 
 
 def _at(found: Records, step: int) -> list[Any]:
