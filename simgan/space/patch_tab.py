@@ -19,7 +19,8 @@ from simgan.images.arrays import Array, equalize_images, luminance
 from simgan.images.files import encode_png
 from simgan.refiner import Refiner
 from simgan.space.accelerator import compute
-from simgan.space.events import HERE, MODEL, MODEL_QUEUE, TEXTS, show_errors
+from simgan.space.events import HERE, MODEL, MODEL_QUEUE, TEXTS
+from simgan.space.failures import stay_in_place
 from simgan.space.models import Model, Models, check_image
 from simgan.space.refine_tab import NONE_YET
 from simgan.space.samples import Upload, examples, image_fields
@@ -37,7 +38,7 @@ Fields = tuple[ReceptiveField, ReceptiveField]  # along x and y
 def add(models: Models) -> None:
     """Build the tab inside the current `gr.Tab`."""
 
-    @show_errors
+    @stay_in_place({})
     def inspect(images: Upload, model: str) -> tuple[str, dict[str, Any]]:
         """Return the patch maps of an image and of its refined version, as HTML and as numbers."""
         return _inspect(models.get(model), images[-1][0]) if images else (NONE_YET, {})
