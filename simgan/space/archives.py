@@ -22,12 +22,11 @@ def sift(file: Path, name: str) -> tuple[Images, dict[str, str]]:
     images, wrong = {}, {}
     with zipfile.ZipFile(file) as archive:
         for image in pictures(archive.namelist()):
-            told = f"{image} in {name}"
             try:
                 with archive.open(image) as member:
-                    images[image] = uploads.count_pixels(member, told)
+                    images[image] = uploads.count_pixels(member, f"{image} in {name}")
             except ImageError as error:
-                wrong[told] = str(error)
+                wrong[image] = str(error)
     if not images:
         raise SourceError(next(iter(wrong.values())))
     return images, wrong
