@@ -157,7 +157,7 @@ def test_plots_can_be_read_and_sheets_follow_the_slider_and_play(visit, width):
     page.locator("#training-plots svg").nth(2).scroll_into_view_if_needed()
     colliding = page.evaluate(
         """() => [...document.querySelectorAll("#training-plots svg")].flatMap((svg) => {
-            const all = [...svg.querySelectorAll("text")].map((text) => [text.textContent, text.getBoundingClientRect()]);
+            const all = [...svg.querySelectorAll("text")].map((one) => [one.textContent, one.getBoundingClientRect()]);
             return all.flatMap(([a, p], i) => all.slice(i + 1).filter(([, q]) =>
                 p.left < q.right && q.left < p.right && p.top < q.bottom && q.top < p.bottom).map(([b]) => [a, b]));
         })"""
