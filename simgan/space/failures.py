@@ -32,7 +32,8 @@ def stay_in_place(*others: Any) -> Callable[[Callable[..., Any]], Callable[..., 
                 else:
                     yield function(*arguments, **keywords)
                 return
-            except gr.Error:  # such as of a GPU that is not lent
+            except gr.Error as error:  # such as of a GPU that is not lent
+                yield (TEXTS.failed(error.message), *others)
                 raise
             except SimGANError as error:
                 told = str(error)

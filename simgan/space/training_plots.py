@@ -25,7 +25,9 @@ def draw_plots(found: Records, shipped: int) -> str:
     def curves(axes: Axes, named: dict[str, tuple[str, str]], scale: float, label: str) -> None:
         for key, (name, colour) in named.items():
             axes.plot(steps, [scale * row[key] for row in found.measures], color=colour, label=name)
-        axes.axvline(shipped, color=GREEN, linestyle="--", label=f"ships: step {shipped}")
+        axes.axvline(
+            shipped, ymax=0.72, color=GREEN, linestyle="--", label=f"ships: step {shipped}"
+        )  # below the legend
         axes.set(xlabel=STEP, ylabel=label, ylim=(0, 1.45 * axes.get_ylim()[1]))  # room for the legend
 
     def trade(axes: Axes) -> None:

@@ -66,9 +66,9 @@ def add(models: Models) -> None:
     model.change(choose, model, outputs, api_name="training", queue=False)
     unseen: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
     slider.change(show, [model, slider], [picture, figures_text], api_name="training_step", **unseen)
-    playing: dict[str, Any] = unseen | {"outputs": [slider, timer, button], "api_visibility": "private"}
-    button.click(play, [model, slider, button], **playing)
-    timer.tick(go_on, [model, slider], **playing)
+    playing: dict[str, Any] = unseen | {"outputs": [slider, timer, button]}
+    button.click(play, [model, slider, button], api_name="training_play", **playing)
+    timer.tick(go_on, [model, slider], api_name="training_next", **playing)
 
 
 def _all(name: str) -> list[Any]:
