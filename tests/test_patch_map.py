@@ -1,6 +1,8 @@
 """Patches of the discriminator lie where its receptive fields do, and pages show them there."""
 
+import base64
 import html
+import io
 import json
 import re
 
@@ -16,8 +18,21 @@ from simgan.domains.hands import PAPER_LAYERS
 from simgan.images import codecs
 from simgan.images.arrays import to_stored
 from simgan.simulators.eyes import renders as eyes
+from simgan.simulators.hands import renders as hands
+from simgan.space.models import Models
 from simgan.space.notes import compare
-from simgan.space.patch_tab import PatchMap, draw, field_of, judge
+from simgan.space.patch_tab import (
+    REAL,
+    REFINED,
+    PatchMap,
+    draw,
+    field_of,
+    has_subject,
+    judge,
+    judge_both,
+    mean_of,
+    most_telling,
+)
 
 OTHER = (("conv", 5, 3, 4), ("pool", 3, 2, 0), ("conv", 1, 1, 2))
 
@@ -56,19 +71,67 @@ def test_a_global_discriminator_has_one_patch_that_sees_all():
     assert (x, y) == (ReceptiveField(0, 55, 55), ReceptiveField(0, 35, 35))
 
 
+def heat_of(page):
+    """The colours that lie over each image, (H, W, 4)."""
+    found = re.findall(r'class="heat" alt="" src="data:image/png;base64,([^"]*)"', page)
+    return [np.array(Image.open(io.BytesIO(base64.b64decode(data)))) for data in found]
+
+
+def maps_of(page):
+    return [json.loads(html.unescape(text)) for text in re.findall(r'data-map="([^"]*)"', page)]
+
+
 def test_the_page_draws_cells_in_the_middle_of_fields_on_one_scale():
-    seen = np.zeros((35, 55), np.uint8)
+    seen, everywhere = np.zeros((35, 55), np.uint8), np.ones((35, 55), bool)
     probability = np.zeros((9, 14), np.float32)
     probability[2, 3] = 1
     field = receptive_field(PATCHES)
-    page = draw({"Input": PatchMap(seen, probability), "Refined": PatchMap(seen, 1 - probability)}, (field, field))
-    left, _, width, _ = map(float, re.findall(r"(?:left|top|width|height): ([-\d.]+)%", page)[:4])
-    assert left / 100 * 55 == pytest.approx(0.5 - 2, abs=1e-3)  # patch 0 is centred on the middle of pixel 0
-    assert width / 100 * 55 == pytest.approx(14 * 4, abs=1e-3)
-    maps = [json.loads(html.unescape(text)) for text in re.findall(r'data-map="([^"]*)"', page)]
-    assert [found["name"] for found in maps] == ["Input", "Refined"]
+    maps = {"Input": PatchMap(seen, probability, everywhere), "Refined": PatchMap(seen, 1 - probability, everywhere)}
+    page = draw(maps, (field, field))
+    for heat, inside in zip(heat_of(page), (REAL, REFINED), strict=True):
+        y, x = np.nonzero((heat[..., :3] == inside).all(-1))  # patch 0 is centred on the middle of pixel 0
+        assert (y.min(), y.max(), x.min(), x.max()) == (7, 10, 11, 14)
+        assert len(y) == 16
+    assert [found["name"] for found in maps_of(page)] == ["Input", "Refined"]
     assert page.count('class="patch-legend"') == 1
-    assert "1 %" in page and "99 %" in page
+    assert "looks <b>1 %</b> real" in page and "looks <b>99 %</b> real" in page
+
+
+def test_background_has_no_colour_and_does_not_count():
+    seen, subject = np.zeros((40, 60), np.uint8), np.zeros((40, 60), bool)
+    subject[10:30, 20:40] = True
+    field = receptive_field(PATCHES)
+    fields = (field, field)
+    found = PatchMap(seen, np.zeros((10, 15), np.float32), subject)
+    inside = has_subject(found, fields)
+    found.probability_real[inside] = 0.25
+    found.probability_real[~inside] = 1
+    assert mean_of(found, fields) == 0.25
+    page = draw({"Input": found}, fields)
+    (heat,) = heat_of(page)
+    assert ((heat[..., 3] > 0) == subject).all()
+    sent = np.frombuffer(base64.b64decode(maps_of(page)[0]["values"]), np.uint8).reshape(10, 15)
+    assert ((sent == 255) == ~inside).all()
+    assert 20 < inside.sum() < 50
+
+
+def test_depth_has_a_subject_and_brightness_is_one():
+    hand = hands.render([23])[0][0]
+    frame = np.where(hand > 0, hand, 2000).astype(np.uint16)  # a wall behind it
+    assert (codecs.DEPTH16.subject(frame) == (hand > 0)).all()
+    assert codecs.GREY8.subject(eyes.render([0])[0][0]).all()
+
+
+def test_the_opening_example_gains_most(tmp_path):
+    images = eyes.render(range(4))[0]
+    paths = [tmp_path / f"{index}.png" for index in range(4)]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path)
+    model = Models().get("eyes")
+    both = [judge_both(model, image) for image in images]
+    gains = [after.probability_real.mean() - before.probability_real.mean() for before, after in both]
+    assert most_telling(model, list(map(str, paths))) == str(paths[int(np.argmax(gains))])
+    assert max(gains) > 0.1
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16"])

@@ -47,6 +47,8 @@ CALLS = {
     "/answer_real": lambda client, images: answered(client, "/answer_real"),
     "/answer_refined": lambda client, images: answered(client, "/answer_refined"),
     "/training": lambda client, images: client.predict("eyes", api_name="/training"),
+    "/training_play": lambda client, images: client.predict("eyes", 0, api_name="/training_play"),
+    "/training_next": lambda client, images: client.predict("eyes", 0, api_name="/training_next"),
     "/training_step": lambda client, images: client.predict("eyes", 0, api_name="/training_step"),
 }
 

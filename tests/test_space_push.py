@@ -34,6 +34,9 @@ def test_a_pushed_space_starts_from_what_lies_on_the_hub_refines_and_starts_agai
     card = SpaceCard.load(place / "README.md")
     assert card.data.app_file == "app.py"
     assert card.data.models == ["org/simgan-eyes"]
+    assert card.data.thumbnail == f"{hub.url}/spaces/org/demo/resolve/main/preview.png"
+    with Image.open(place / "preview.png") as picture:
+        assert (picture.size, picture.format) == ((1200, 630), "PNG")
     needs = [Requirement(line) for line in (place / "requirements.txt").read_text().splitlines()]
     assert [str(need.specifier) for need in needs if need.name == "gradio"] == [f"=={card.data.sdk_version}"]
     assert all("<" in str(need.specifier) or need.name == "gradio" for need in needs)

@@ -7,7 +7,9 @@ import re
 import threading
 import zipfile
 from pathlib import Path
+from xml.etree import ElementTree
 
+import gradio as gr
 import numpy as np
 import pytest
 from browser import connect, is_near, wait_until
@@ -21,7 +23,9 @@ from simgan.hub.loading import SHIPPED
 from simgan.refining.files import Refined
 from simgan.simulators.eyes import renders as eyes
 from simgan.space import batch_tab, training_tab, turing_tab
+from simgan.space.failures import stay_in_place
 from simgan.space.models import Models
+from simgan.space.training_plots import REALISM, SHIFT
 
 
 def png(array):
@@ -108,6 +112,41 @@ def test_many_files_come_back_as_a_zip_under_the_visitors_own_names(client, tmp_
     assert back.keys() == set(names)
     assert (np.array(Image.open(io.BytesIO(back["1#.png"]))) == eyes.render([1])[0][0]).all()  # strength 0
     assert back["1#.json"] == b"{}"
+
+
+def test_an_image_that_is_none_or_too_large_refuses_no_other_one(client, tmp_path):
+    large = png(np.zeros((2100, 2000), np.uint8))
+    sent = {"eye.png": png(eyes.render([1])[0][0]), "none.png": b"none", "large.png": large, "notes.txt": b"x"}
+    summary, result = client.predict(
+        [handle_file(pack(tmp_path / "mixed.zip", sent))], "eyes", 1.0, "", api_name="/batch"
+    )
+    assert "<strong>1 images refined</strong>, 1 other files copied" in summary and "2 left out" in summary
+    assert "none.png in mixed.zip is no image that can be read here" in summary
+    assert "large.png in mixed.zip has 2000×2100 pixels: at most 4,000,000 are taken here" in summary
+    assert unpack(result).keys() == {"eye.png", "notes.txt"}
+
+
+def test_every_failure_is_a_sentence_in_the_place_of_the_result(monkeypatch, caplog):
+    def failing(error):
+        @stay_in_place(None)
+        def event():
+            yield "<p>at work</p>", None
+            raise error
+
+        shown = event()
+        assert next(shown)[0] == "<p>at work</p>"
+        told = next(shown)
+        with pytest.raises(gr.Error) as caught:
+            next(shown)
+        assert told[1] is None and not caught.value.visible
+        return told[0], caught.value.message
+
+    told, message = failing(SourceError("<b>.zip holds no images"))
+    assert "&lt;b&gt;.zip holds no images." in told and message == "&lt;b&gt;.zip holds no images"
+    assert "send it again" in failing(FileNotFoundError("/tmp/secret"))[0]
+    told, message = failing(RuntimeError("/tmp/secret"))
+    assert "try again" in told and "secret" not in told + message
+    assert "/tmp/secret" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -229,21 +268,24 @@ def test_a_round_is_scored_and_the_truth_is_sent_only_after_the_answer(client):
     shown = client.predict(api_name="/start_turing_test")
     images, right = set(), 0
     for number in range(1, turing_tab.COUNT + 1):
-        image, note, seen = shown
-        assert f"Image {number} of 20" in note
-        assert seen["value"] in ([], None)
+        image, note, seen, score, _ = shown
+        assert f"Image {number} of 10" in note
+        assert (seen["value"] in ([], None)) and not score
         images.add(Path(image["value"] if isinstance(image, dict) else image).read_bytes())
         choice = "real" if number % 3 else "refined"
         shown = client.predict(api_name=f"/answer_{choice}")
-        verdict, truth = re.match(r"\*\*(Right|Wrong)\*\*: it was (real|refined)\.", shown[1]).groups()
+        verdict, truth = re.search(r"\*\*(Right|Wrong)\*\*: it was (real|refined)\.", shown[1]).groups()
         assert (verdict == "Right") == (truth == choice)
         right += verdict == "Right"
-    assert len(images) == 20
-    assert f"## {right} of 20 right" in shown[1]
-    p = turing_tab.p_value(right, 20)
-    assert f"| you | {right} of 20 ({right / 20:.1%}) | {f'{p:.3f}' if p >= 0.001 else '< 0.001'} |" in shown[1]
+    assert len(images) == 10
+    assert f"## {right} of 10 right" in shown[1]
+    p = turing_tab.p_value(right, 10)
+    assert f"| you | {right} of 10 ({right / 10:.1%}) | {f'{p:.3f}' if p >= 0.001 else '< 0.001'} |" in shown[1]
     assert "517 of 1,000 (51.7%) | 0.148 |" in shown[1]
-    assert len(shown[2]["value"]) == 20
+    assert len(shown[2]["value"]) == 10
+    assert shown[3].startswith(
+        f"I was right about {right} of 10 eye crops, real or refined; ten people in the paper about"
+    )
     with pytest.raises(AppError, match="There is no image to answer: press Start"):
         client.predict(api_name="/answer_real")
 
@@ -284,8 +326,8 @@ def test_visitors_do_not_share_a_round(space):
         second.predict(api_name="/answer_real")
     second.predict(api_name="/start_turing_test")
     first.predict(api_name="/answer_real")
-    assert "Image 3 of 20" in first.predict(api_name="/answer_real")[1]
-    assert "Image 2 of 20" in second.predict(api_name="/answer_real")[1]
+    assert "Image 3 of 10" in first.predict(api_name="/answer_real")[1]
+    assert "Image 2 of 10" in second.predict(api_name="/answer_real")[1]
 
 
 def test_a_round_is_by_the_toss_of_a_coin_and_of_images_as_they_are(models, tmp_path):
@@ -315,9 +357,9 @@ def test_a_model_that_does_not_ship_has_no_records_here(client):
 def test_a_model_without_records_says_so(monkeypatch, tmp_path):
     Refiner.from_pretrained("eyes").save_pretrained(tmp_path / "eyes")
     monkeypatch.setattr(training_tab, "SHIPPED", tmp_path)
-    note, *plots, slider, sheet, figures = training_tab._all("eyes")
+    note, plots, slider, sheet, figures = training_tab._all("eyes")
     assert "ships **without records**" in note
-    assert [*plots, sheet, figures] == [None, None, None, None, ""]
+    assert [plots, sheet, figures] == ["", None, ""]
     assert not slider["visible"]
 
 
@@ -326,15 +368,19 @@ def test_the_records_of_a_shipped_model_become_curves_and_sheets(name):
     found = read_records(SHIPPED / name)
     steps = [row["step"] for row in found.measures]
     assert len(steps) > 2
-    note, realism, shift, trade, slider, sheet, figures = training_tab._all(name)
+    note, plots, slider, sheet, figures = training_tab._all(name)
     assert f"**step {found.step}** of {steps[-1]}" in note
-    assert set(realism["series"]) == set(training_tab.REALISM)
-    assert set(shift["series"]) == set(training_tab.SHIFT)
-    assert np.allclose(trade[training_tab.MOVED], [row["shift"] for row in found.measures])
-    assert np.allclose(trade["patch distance ×1000"], [1000 * row["realism"] for row in found.measures])
+    svgs = ElementTree.fromstring(plots.replace("xlink:", "")).findall(".//{http://www.w3.org/2000/svg}svg")
+    words = [[text.text.strip() for text in svg.iter("{http://www.w3.org/2000/svg}text")] for svg in svgs]
+    assert [{"training step", "patch distance ×1000"} <= set(words[0]), "training step" in words[1]] == [True, True]
+    assert f"annotation shift in {found.words.unit}" in words[1] and "patch distance ×1000" in words[2]
+    for told, names in zip(words, (REALISM, SHIFT, {}), strict=True):
+        assert {f"ships: step {found.step}", *(label for label, _ in names.values())} <= set(told)
+    ids = re.findall(r'\bid="([^"]*)"', plots)
+    assert len(ids) == len(set(ids)) > 10
     assert (slider["minimum"], slider["maximum"]) == (steps[0], steps[-1])
     assert all((step - steps[0]) % slider["step"] == 0 for step in steps)
     with Image.open(found.sheet) as whole:
-        assert sheet.size == (whole.width // 2, 2 * whole.height + 8)
+        assert sheet.size == (whole.width // 4, 2 * whole.height + 8)
     assert f"**Step {found.step}**: patch distance {1000 * found.best['realism']:.1f} " in figures
     assert training_tab._at(found, 10**9)[1].startswith(f"**Step {steps[-1]}**")

@@ -4,11 +4,11 @@ import re
 import zipfile
 
 import pytest
-from browser import check_accessible, check_fits, connect, resize
+from browser import SIZES, check_accessible, check_fits, connect, resize
 from gradio_client import handle_file
 from test_space_tabs import long_work, pack, png
 
-from simgan.hub.cards.records import read_records
+from simgan.hub.cards.records import read_records, step_of
 from simgan.hub.loading import SHIPPED
 from simgan.simulators.eyes import renders as eyes
 
@@ -50,16 +50,15 @@ def test_batch_can_be_stopped_and_tells_what_is_wrong_in_the_page(visit, tmp_pat
     wait_for_text(page, "#batch-progress", "Stopped. Nothing of it was kept.")
     page.locator("#batch-files [aria-label=Clear]").click()
     page.wait_for_function(  # until the server has ended what was stopped, Gradio takes no other click
-        """text => document.querySelector(".toast-body")?.innerText.includes(text)
+        """text => document.querySelector("#batch-progress").innerText.includes(text)
             || void document.getElementById("batch-start").click()""",
         arg="there is no file yet: choose a ZIP, or images and their labels",
         polling=300,
     )
-    page.wait_for_function(  # while it fades in its contrast is too low
-        """() => { for (let part = document.querySelector(".toast-body"); part; part = part.parentElement)
-            if (getComputedStyle(part).opacity !== "1") return false;
-            return true; }"""
-    )
+    page.wait_for_timeout(11_000)  # longer than a toast of Gradio is there
+    wait_for_text(page, "#batch-progress", "That did not work.")
+    assert page.locator("#batch-progress").get_attribute("role") == "status"
+    assert not page.locator(".toast-body").count()
     check_accessible(page)
 
 
@@ -78,48 +77,97 @@ def test_who_waits_for_a_batch_sees_the_place_in_the_queue(visit, space, tmp_pat
     other.close()
 
 
-def test_a_visitor_answers_a_round_by_keys_and_buttons_and_sees_score_p_and_the_papers(visit):
-    page = visit(390, tab="Can you tell?")
-    page.click("#tell-start")
+def play(page, answer):
+    """Play a round with `answer(number)`, and return how many answers were right."""
     right, seen = 0, ""
-    for number in range(1, 21):
-        wait_for_text(page, "#tell-note", f"Image {number} of 20")
+    for number in range(1, 11):
+        wait_for_text(page, "#tell-note", f"Image {number} of 10")
         page.wait_for_function(
             "seen => { const image = document.querySelector('#tell-image img');"
-            " return image && image.complete && image.src != seen && !document.getElementById('tell-real').disabled }",
+            " return image && image.complete && image.src != seen }",
             arg=seen,
         )
         seen = page.get_attribute("#tell-image img", "src")
         page.wait_for_timeout(100)  # answers while one is on its way are not taken
-        if number % 2:
-            page.keyboard.press("r" if number % 4 == 1 else "s")
-        else:
-            page.click("#tell-real" if number % 4 == 2 else "#tell-refined")
-        if number < 20:
+        answer(number)
+        if number < 10:
             wait_for_text(page, "#tell-note", f"of {number} right so far")
             right = int(re.search(r"(\d+) of \d+ right so far", page.inner_text("#tell-note"))[1])
-        else:
-            wait_for_text(page, "#tell-note", "of 20 right")
-    last = page.inner_text("#tell-note")
-    assert int(re.search(r"(\d+) of 20 right", last)[1]) in (right, right + 1)
-    assert "517 of 1,000 (51.7%)" in last and "0.148" in last
-    page.wait_for_function("document.querySelectorAll('#tell-seen img').length == 20")
+    wait_for_text(page, "#tell-note", "of 10 right")
+    last = int(re.search(r"(\d+) of 10 right", page.inner_text("#tell-note"))[1])
+    assert last in (right, right + 1)
+    return last
+
+
+def test_a_round_is_played_by_touch_on_one_screen_and_its_score_is_shared(visit):
+    page = visit(390, tab="Can you tell?")
+    assert "Real means an image of a simulated camera" in page.inner_text("#tell").split(".")[0]
+
+    def tap(number):
+        for part in ("#tell-image img", "#tell-real", "#tell-refined", "#tell-note"):
+            box = page.locator(part).bounding_box()
+            assert box["y"] >= 0 and box["y"] + box["height"] <= SIZES[390], part  # not scrolled
+        page.tap("#tell-real" if number % 2 else "#tell-refined")
+
+    page.tap("#tell-start")
+    right = play(page, tap)
+    assert page.evaluate("scrollY") == 0
+    told = page.inner_text("#tell-note")
+    assert "517 of 1,000 (51.7%)" in told and "0.148" in told
+    page.evaluate("delete Navigator.prototype.share")
+    page.tap("#tell-share")
+    wait_for_text(page, "#tell-shared", "Copied")
+    text = page.evaluate("navigator.clipboard.readText()")
+    assert text.startswith(f"I was right about {right} of 10 eye crops")
+    assert text.endswith(f"Can you tell? {page.url}")
+    page.evaluate("Navigator.prototype.share = async (given) => { window.given = given }")
+    page.tap("#tell-share")
+    wait_for_text(page, "#tell-shared", "Shared")
+    assert page.evaluate("given.text + ' ' + given.url") == text
+    page.wait_for_function("document.querySelectorAll('#tell-seen img').length == 10")
     for width in (390, 1280):
         resize(page, width)
         check_fits(page)
+        check_accessible(page)
+
+
+def test_a_round_is_played_by_keyboard_alone(visit):
+    page = visit(1280, dark=True, tab="Can you tell?")
+
+    def press(number):
+        focus = "document.activeElement.id"
+        if number % 2:
+            page.keyboard.press("r" if number % 4 == 1 else "s")
+        else:
+            page.wait_for_function(f"{focus} == 'tell-real'")  # the focus is not lost with the button Start
+            page.keyboard.press("Enter")
+
+    page.locator("#tell-start").press("Enter")
+    play(page, press)
+    page.wait_for_function("document.activeElement.id == 'tell-start'")
     check_accessible(page)
-    page.click("#tell-start")
-    wait_for_text(page, "#tell-note", "Image 1 of 20")
+    page.keyboard.press("Enter")
+    wait_for_text(page, "#tell-note", "Image 1 of 10")
 
 
-def test_curves_stand_beside_each_other_and_sheets_follow_the_slider(visit):
-    page = visit(390, dark=True, tab="Training")
+@WIDTHS
+def test_plots_can_be_read_and_sheets_follow_the_slider_and_play(visit, width):
+    page = visit(width, dark=width == 390, tab="Training")
     wait_for_text(page, "#training-note", "eyes ships the refiner of step")
-    page.wait_for_function("document.querySelectorAll('#training-plots :is(canvas, svg.marks)').length == 3")
+    page.locator("#training-plots svg").nth(2).scroll_into_view_if_needed()
+    colliding = page.evaluate(
+        """() => [...document.querySelectorAll("#training-plots svg")].flatMap((svg) => {
+            const all = [...svg.querySelectorAll("text")].map((one) => [one.textContent, one.getBoundingClientRect()]);
+            return all.flatMap(([a, p], i) => all.slice(i + 1).filter(([, q]) =>
+                p.left < q.right && q.left < p.right && p.top < q.bottom && q.top < p.bottom).map(([b]) => [a, b]));
+        })"""
+    )
+    assert page.locator("#training-plots text").count() > 40 and colliding == []
     page.locator("#training-sheet img").wait_for()
     slider = page.locator("#training-step input[type=range]")
     seen = set()
-    steps = [row["step"] for row in read_records(SHIPPED / "eyes").measures]
+    found = read_records(SHIPPED / "eyes")
+    steps, sheets = [row["step"] for row in found.measures], [step_of(sheet) for sheet in found.sheets]
     for key, step in (("Home", steps[0]), ("End", steps[-1])):
         slider.press(key)
         wait_for_text(page, "#training-figures", f"Step {step}: patch distance")
@@ -127,7 +175,11 @@ def test_curves_stand_beside_each_other_and_sheets_follow_the_slider(visit):
             "seen => !seen.includes(document.querySelector('#training-sheet img').src)", arg=list(seen)
         )
         seen.add(page.get_attribute("#training-sheet img", "src"))
-    for width in (390, 1280):
-        resize(page, width)
-        check_fits(page)
-        check_accessible(page)
+    button = page.locator("#training-play")
+    button.tap() if width == 390 else button.press("Enter")
+    for step in sheets[:3]:  # from the first one, as the last was shown
+        wait_for_text(page, "#training-figures", f"Step {step}: patch distance")
+    button.tap() if width == 390 else button.press("Enter")
+    wait_for_text(page, "#training-play", "Play")
+    check_fits(page)
+    check_accessible(page)

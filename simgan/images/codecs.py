@@ -75,6 +75,10 @@ class Codec:
         """Return planes as (B, channels, H, W) float32 in [−1, 1], in their own `windows` if none are given."""
         return to_tensor(planes)
 
+    def subject(self, image: Array) -> Array:
+        """Return where a stored image has what it is of, bool (H, W): everywhere, where there is no background."""
+        return np.ones(image.shape[:2], bool)
+
     def show(self, *images: Array) -> list[Array]:
         """Return stored images of one scene as RGB, uint8 (H, W, 3); 16 bits from least to greatest value."""
         shown = [_split_alpha(image[None])[0][0] for image in images]
@@ -131,6 +135,10 @@ class Depth(Codec):
     def to_tensor(self, planes: Array, windows: Windows = None) -> Tensor:
         """Return (B, H, W) in mm as (B, 1, H, W) float32 in [−1, 1]."""
         return depth.to_tensor(planes, windows)
+
+    def subject(self, image: Array) -> Array:
+        """Return where a depth image (H, W) has a reading in its window, bool (H, W)."""
+        return find_window(image).holds(image)
 
     def show(self, *images: Array) -> list[Array]:
         """Return depth in viridis: the first image's nearest reading bright, its window's farthest dark; 0 is black."""

@@ -13,10 +13,11 @@ from typing import Any
 
 import gradio as gr
 
-from simgan.errors import SimGANError, SourceError, Stopped
+from simgan.errors import ImageError, SimGANError, SourceError, Stopped
 from simgan.refining.files import refine_path
-from simgan.space import uploads
-from simgan.space.events import TEXTS, show_errors
+from simgan.space import archives, uploads
+from simgan.space.events import TEXTS
+from simgan.space.failures import stay_in_place
 from simgan.space.models import Models, check_image
 from simgan.space.samples import model_field
 
@@ -34,7 +35,7 @@ Shown = tuple[str, str | None]  # how far it is, as HTML, and the path of the re
 def add(models: Models) -> None:
     """Build the tab inside the current `gr.Tab`."""
 
-    @show_errors
+    @stay_in_place(None)
     def refine(files: Sequence[Upload] | None, model: str, strength: float, copy: str) -> Iterator[Shown]:
         """Refine all images of a ZIP, or of several files: the progress, and at last the ZIP of all of them."""
         yield from refine_all(models, files or [], model, strength, (copy or "")[:200].split())
@@ -71,7 +72,13 @@ def refine_all(
         archive = _archive(files, place)
         yield TEXTS.bar("Reading", 0, 0), None
         network = models.get(model)
-        (images,) = uploads.call(uploads.check_archive, [(archive.resolve(), archive.name)])
+        ((images, wrong),) = uploads.call(archives.sift, [(archive.resolve(), archive.name)])
+
+        def read(data: bytes, name: str) -> Any:
+            if name in wrong:
+                raise ImageError(wrong[name])
+            return uploads.read_bytes(data, name)
+
         network.check_work([*images.values()], WORK, "send it in parts, or use the command `simgan refine`")
         end, result = time.monotonic() + SECONDS, place / f"{archive.stem} refined.zip"
         work = _THREAD.submit(
@@ -83,7 +90,7 @@ def refine_all(
             skip_bad=True,
             copy=copy,
             check=check_image,
-            read_image=uploads.read_bytes,
+            read_image=read,
             progress=lambda *counts: done.append(counts),
             should_stop=lambda: stopped.is_set() or time.monotonic() > end,
         )

@@ -2,7 +2,13 @@
 (() => {
   const STEP = 0.05; // of the width of a comparison
 
+  // What is said here changes while one is elsewhere, and is read out.
+  const TOLD = "#refine-note, #patch-maps .patch-value, #batch-progress, #tell-note, #tell-shared, #training-figures";
+
   function mend() {
+    for (const told of document.querySelectorAll(TOLD)) if (!told.role) told.role = "status";
+    for (const link of document.querySelectorAll("a[download]:not([aria-label])"))
+      link.ariaLabel = `Download ${link.download || "the file"}`;
     for (const examples of document.querySelectorAll(".gallery"))
       examples.querySelectorAll(":scope > .gallery-item:not([aria-label])").forEach((button, number) => {
         if (!button.innerText.trim()) button.ariaLabel = `Example ${number + 1}`;

@@ -10,13 +10,15 @@ from typing import Any
 
 import gradio as gr
 from filelock import FileLock, Timeout
+from gradio.utils import get_space
 from starlette.middleware import Middleware
 
-from simgan.space import batch_tab, patch_tab, refine_tab, training_tab, turing_tab, uploads
+from simgan.space import accelerator, batch_tab, patch_tab, refine_tab, training_tab, turing_tab, uploads
 from simgan.space.events import HERE, TEXTS
 from simgan.space.fair_queue import FairQueue
 from simgan.space.guard import Guard
 from simgan.space.models import Models
+from simgan.space.preview import Preview, draw_picture
 
 PREFIX = "simgan-space-"  # of folders of temporary files
 KEPT = (600, 3600)  # seconds: uploads and results are looked through so often, and deleted at that age
@@ -46,9 +48,11 @@ def build(real: Path | None = None) -> gr.Blocks:
     It starts processes that read files, so a script that builds it needs `if __name__ == "__main__":`.
     """
     models = Models()
-    with gr.Blocks(title="simgan", analytics_enabled=False, delete_cache=KEPT) as demo:
-        gr.Markdown(TEXTS.introduction(models.domains()), elem_id="introduction")
-        with gr.Tabs():
+    space, title = get_space(), TEXTS.title(models.domains()).strip()
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=KEPT) as demo:
+        gr.Markdown(TEXTS.introduction(title, space), elem_id="introduction")
+        gr.DuplicateButton("Duplicate this Space", visible=space is not None, elem_id="duplicate")
+        with gr.Tabs(overflow_behavior="wrap"):
             for name, label, add in (
                 ("refine", "Refine", refine_tab.add),
                 ("patches", "Where it looks fake", patch_tab.add),
@@ -60,6 +64,8 @@ def build(real: Path | None = None) -> gr.Blocks:
                     add(models)
     demo.queue(max_size=WAITING, default_concurrency_limit=4, api_open=False)  # no call skips the queue
     demo._queue = FairQueue(demo._queue)
+    vars(demo)["picture"] = draw_picture(title, models.domains())
+    accelerator.hold(map(models.get, models.shipped))
     return demo
 
 
@@ -83,12 +89,14 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         color_accent="*primary_700",
         link_text_color="*primary_700",
     )
+    description, picture = " ".join(TEXTS.description().split()), vars(demo)["picture"]
+    preview = Middleware(Preview, title=str(demo.title), description=description, picture=picture)
     return demo.launch(
         theme=theme,
         css_paths=[HERE / "style.css"],
         max_file_size=uploads.UPLOAD_BYTES,
         state_session_capacity=SESSIONS,
-        app_kwargs={"middleware": [Middleware(Guard)]},
+        app_kwargs={"middleware": [Middleware(Guard), preview]},
         run_history=False,  # it makes the server talk to the Hub
         enable_monitoring=False,
         mcp_server=False,

@@ -1,4 +1,5 @@
 // Tells the value of the patch under the pointer, the finger or the arrow keys, in all maps at once.
+const NONE = 255; // in place of a value of 0 to 254: a patch of background
 const known = new WeakMap();
 
 function read(figure) {
@@ -42,8 +43,8 @@ function choose(column, row) {
     figure.classList.add("chosen");
     const right = Math.min(x + map.x[1], map.width), bottom = Math.min(y + map.y[1], map.height);
     seen = `Patch ${column + 1}, ${row + 1} sees x ${Math.max(x, 0)}–${right - 1}, y ${Math.max(y, 0)}–${bottom - 1}.`;
-    const value = map.values[row * map.columns + column] / 255;
-    told.push(`${map.name}: ${Math.round(100 * value)} % real`);
+    const value = map.values[row * map.columns + column];
+    told.push(`${map.name}: ${value === NONE ? "background" : `${Math.round((100 * value) / (NONE - 1))} % real`}`);
     figure.dataset.patch = `${column},${row}`;
   }
   const status = element.querySelector(".patch-value");
@@ -66,7 +67,9 @@ element.addEventListener("pointermove", point);
 element.addEventListener("pointerdown", point);
 element.addEventListener("focusin", (event) => {
   const figure = event.target.closest(".patch-map");
-  if (figure && !figure.dataset.patch) choose(0, 0);
+  if (!figure || figure.dataset.patch) return;
+  const map = read(figure);
+  choose(Math.floor(map.columns / 2), Math.floor(map.rows / 2));
 });
 element.addEventListener("keydown", (event) => {
   const figure = event.target.closest(".patch-map");

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from huggingface_hub import SpaceCardData
+from huggingface_hub import SpaceCardData, constants
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -16,6 +16,9 @@ from simgan.domains import find
 from simgan.errors import SourceError
 from simgan.hub.loading import CONFIG, SHIPPED
 from simgan.hub.uploading import Pushed, upload
+from simgan.space.events import TEXTS
+from simgan.space.models import Models
+from simgan.space.preview import PICTURE, draw_picture
 
 PACKAGE = Path(__file__).parents[1]
 APP = '''"""The Space: builds `simgan.space` and launches it."""
@@ -65,7 +68,11 @@ def push_space(repo_id: str, *, models: Sequence[str] = (), **access: Any) -> Pu
             emoji="🖼",
             colorFrom="blue",
             colorTo="gray",
+            short_description="A refiner makes labelled synthetic images look real",
+            thumbnail=f"{constants.ENDPOINT}/spaces/{repo_id}/resolve/main/{PICTURE}",
         )
+        models_here = Models().domains()
+        (folder / PICTURE).write_bytes(draw_picture(TEXTS.title(models_here).strip(), models_here))
         about = README.format(", ".join(one.images for one in words))
         (folder / "README.md").write_text(f"---\n{card.to_yaml()}\n---\n{about}", encoding="utf-8")
         shutil.copytree(PACKAGE, folder / "simgan", ignore=shutil.ignore_patterns("__pycache__", "*.pyi", ".*"))

@@ -5,7 +5,6 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from simgan.hub.cards.records import Records, read_records, step_of
@@ -13,13 +12,9 @@ from simgan.hub.loading import SHIPPED
 from simgan.space.events import TEXTS, show_errors
 from simgan.space.models import Models
 from simgan.space.refine_tab import PICTURE
+from simgan.space.training_plots import draw_plots
 
-ORANGE, GREY, BLUE = "#d97706", "#64748b", "#2563eb"  # distinct on light and on dark; words below a plot name them
-HUES = {ORANGE: "orange", GREY: "grey", BLUE: "blue"}
-REALISM = {"refined": ORANGE, "raw": GREY, "between real images": BLUE}
-SHIFT = {"mean without the worst 5 %": ORANGE, "median": BLUE}
-KEYS = ("realism", "realism_raw", "realism_floor", "shift", "shift_median")  # of the records, in the same order
-STEP, DISTANCE, MOVED = "step", "patch distance ×1000", "moved"
+PLAY, PAUSE, SECONDS = "▶ Play", "Pause", 1.0  # between sheets
 
 
 def add(models: Models) -> None:
@@ -35,50 +30,59 @@ def add(models: Models) -> None:
         """Show the sheet nearest to a step, and what was measured there."""
         return _at(read_records(SHIPPED / name), int(step))
 
+    @show_errors
+    def play(name: str, step: float, shown: str) -> list[Any]:
+        """Play the sheets from this step on, from the first one where the last is shown; or stop playing."""
+        steps = [step_of(sheet) for sheet in read_records(SHIPPED / name).sheets]
+        if shown == PAUSE or not steps:
+            return [gr.skip(), gr.Timer(active=False), PLAY]
+        return [steps[0] if step >= steps[-1] else gr.skip(), gr.Timer(active=True), PAUSE]
+
+    @show_errors
+    def go_on(name: str, step: float) -> list[Any]:
+        """Go to the next sheet; after the last one stop."""
+        steps = [step_of(sheet) for sheet in read_records(SHIPPED / name).sheets]
+        later = [one for one in steps if one > step]
+        return [later[0], gr.skip(), gr.skip()] if later else [gr.skip(), gr.Timer(active=False), PLAY]
+
     first = next((name for name in models.shipped if read_records(SHIPPED / name).measures), models.shipped[0])
-    note, realism, shift, trade, step, sheet, figures = _all(first)
+    note, plots, step, sheet, figures = _all(first)
     gr.Markdown(TEXTS.training())
     model = gr.Dropdown(models.shipped, value=first, label="Shipped model")  # Gradio refuses other names
     note_text = gr.Markdown(note, elem_id="training-note")
-    with gr.Row(elem_id="training-plots"):
-        size: dict[str, Any] = {"height": 280, "min_width": 300, "buttons": []}
-        lines = size | {"x": STEP, "color": "series", "y_lim": [0, None]}
-        lines["colors_in_legend"] = []  # Gradio's legend has no room on a narrow screen: words are below the plots
-        label = "Realism: lower is more realistic"
-        realism_plot = gr.LinePlot(realism, y=DISTANCE, color_map=REALISM, label=label, **lines)
-        label = "Annotation shift: lower is more accurate"
-        shift_plot = gr.LinePlot(shift, y=MOVED, color_map=SHIFT, label=label, **lines)
-        label = "Both: left is more accurate, down is more realistic"
-        trade_plot = gr.ScatterPlot(trade, x=MOVED, y=DISTANCE, tooltip="all", label=label, **size)
-    gr.Markdown(TEXTS.training_legend(REALISM, SHIFT, HUES), elem_id="training-legend")
-    slider = gr.Slider(**step, label="Step", elem_id="training-step")
-    figures_text = gr.Markdown(figures, elem_id="training-figures")
-    label = "Input · refined · difference · where the discriminator finds it real (yellow) or refined (blue)"
-    alt = "The same held-out images, refined by the model of this step"
-    picture = gr.Image(sheet, label=label, alt_text=alt, elem_id="training-sheet", **PICTURE)
-    outputs = [note_text, realism_plot, shift_plot, trade_plot, slider, picture, figures_text]
+    with gr.Row():
+        with gr.Column(scale=3, min_width=300):
+            with gr.Row():
+                slider = gr.Slider(**step, label="Step", elem_id="training-step", min_width=180, scale=4)
+                button = gr.Button(PLAY, elem_id="training-play", min_width=100, scale=1)
+            timer = gr.Timer(SECONDS, active=False)
+            label = "Input · refined · difference · looks real (yellow) or refined (blue)"
+            alt = "The same held-out images, refined by the model of this step"
+            picture = gr.Image(sheet, label=label, alt_text=alt, elem_id="training-sheet", **PICTURE)
+            figures_text = gr.Markdown(figures, elem_id="training-figures")
+        with gr.Column(scale=2, min_width=300):
+            plots_shown = gr.HTML(plots, elem_id="training-plots")
+    outputs = [note_text, plots_shown, slider, picture, figures_text]
     model.change(choose, model, outputs, api_name="training", queue=False)
     unseen: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
     slider.change(show, [model, slider], [picture, figures_text], api_name="training_step", **unseen)
+    playing: dict[str, Any] = unseen | {"outputs": [slider, timer, button]}
+    button.click(play, [model, slider, button], api_name="training_play", **playing)
+    timer.tick(go_on, [model, slider], api_name="training_next", **playing)
 
 
 def _all(name: str) -> list[Any]:
-    """Return the note, the data of the three plots, the settings of the slider, the sheet and its figures."""
+    """Return the note, the plots as HTML, the settings of the slider, the sheet and its figures."""
     found = read_records(SHIPPED / name)
     if not found.measures:
         hidden = {"minimum": 0, "maximum": 1, "value": 0, "visible": False}
-        return [TEXTS.training_model(name, None, None, None), None, None, None, hidden, None, ""]
-    rows = pd.DataFrame(found.measures).sort_values(STEP)
-    steps = rows[STEP].tolist()
-    trade = pd.DataFrame({MOVED: rows["shift"], DISTANCE: 1000 * rows["realism"], STEP: rows[STEP]})
-    rows = rows.rename(columns=dict(zip(KEYS, [*REALISM, *SHIFT], strict=True)))
-    rows[[*REALISM]] *= 1000
-    realism, shift = (rows.melt(STEP, list(names), "series", y) for names, y in ((REALISM, DISTANCE), (SHIFT, MOVED)))
+        return [TEXTS.training_model(name, None, None, None), "", hidden, None, ""]
+    steps = sorted(row["step"] for row in found.measures)
     shipped = steps[-1] if found.step is None else found.step
     slider = {"minimum": steps[0], "maximum": max(steps[-1], steps[0] + 1), "value": shipped, "visible": True}
     slider["step"] = math.gcd(*(step - steps[0] for step in steps)) or 1
     text = TEXTS.training_model(name, found.words, shipped, steps[-1])
-    return [text, realism, shift, trade, slider, *_at(found, shipped)]
+    return [text, draw_plots(found, shipped), slider, *_at(found, shipped)]
 
 
 def _at(found: Records, step: int) -> list[Any]:
@@ -90,8 +94,8 @@ def _at(found: Records, step: int) -> list[Any]:
     file = min(found.sheets, key=lambda file: abs(step_of(file) - step), default=None)
     if file is None:
         return [None, text]
-    # The right half below the left one, so that crops stay large on a narrow screen.
+    # A half of it, as two quarters one below the other, so that crops are large on a narrow screen too.
     sheet = np.array(Image.open(file).convert("RGB"))
-    half = sheet.shape[1] // 2
-    gap = np.full((8, half, 3), 255, np.uint8)
-    return [Image.fromarray(np.concatenate([sheet[:, :half], gap, sheet[:, half : 2 * half]])), text]
+    quarter = sheet.shape[1] // 4
+    gap = np.full((8, quarter, 3), 255, np.uint8)
+    return [Image.fromarray(np.concatenate([sheet[:, :quarter], gap, sheet[:, quarter : 2 * quarter]])), text]

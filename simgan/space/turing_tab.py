@@ -14,18 +14,23 @@ from simgan.errors import ModelError, SimGANError
 from simgan.hub.cards.records import read_records
 from simgan.hub.loading import SHIPPED
 from simgan.images.arrays import Array, equalize_images
-from simgan.images.codecs import Codec
 from simgan.simulators import SIMULATORS, Simulator
-from simgan.space.events import MODEL, MODEL_QUEUE, TEXTS, show_errors
+from simgan.space.accelerator import compute
+from simgan.space.events import HERE, MODEL, MODEL_QUEUE, TEXTS, show_errors
 from simgan.space.models import Model, Models
 from simgan.space.notes import resize
 from simgan.space.refine_tab import PICTURE
 from simgan.space.samples import simulator_of
 
-COUNT = 20  # images of a round
+COUNT = 10  # images of a round
 PAPER = (517, 1000)  # right answers of ten people in the paper, about refined images
 PAPER_RAW = (162, 200)  # and about raw synthetic ones
 REAL, REFINED = "real", "refined"
+# A button that is gone loses the focus of who uses the keyboard: the next one gets it.
+FOCUS = """() => setTimeout(() => {
+    const next = [...document.querySelectorAll("#tell-real, #tell-start")].find((button) => button.offsetParent);
+    if (document.activeElement === document.body) next?.focus({ preventScroll: true });
+}, 200)"""
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,13 @@ def draw(model: Model, renders: Simulator, real: Simulator | list[Array], count:
         shown = list(real.render(range(number), seed=dice.randrange(1, 2**31))[0])
     else:
         shown = dice.sample(real, number) if number <= len(real) else dice.choices(real, k=number)
-    refined = model.refiner.refine(list(renders.render(range(count - number), seed=dice.randrange(1, 2**31))[0]))
+    refined = compute(_refine, model, list(renders.render(range(count - number), seed=dice.randrange(1, 2**31))[0]))
     return Round([shown.pop() if answer else refined.pop() for answer in is_real], is_real)
+
+
+def _refine(model: Model, images: list[Array]) -> list[Array]:
+    refined: list[Array] = model.refiner.refine(images)
+    return refined
 
 
 def find_images(models: Models, folder: Path | None = None) -> tuple[Model, Simulator, Simulator | list[Array]]:
@@ -83,51 +93,63 @@ def add(models: Models, folder: Path | None = None) -> None:
     def start() -> list[Any]:
         """Draw a new round and show its first image."""
         with MODEL:
-            return _show(draw(model, renders, real, COUNT, random.Random()), model.refiner.codec)
+            return _show(draw(model, renders, real, COUNT, random.Random()), model)
 
     @show_errors
     def answer(choice: str, state: Round | None) -> list[Any]:
         """Take an answer, "real" or "refined", about the image that is shown; say what it was, and show the next."""
         if state is None or len(state.answers) == len(state.images):
             raise SimGANError("There is no image to answer: press Start")
-        return _show(replace(state, answers=(*state.answers, choice == REAL)), model.refiner.codec)
+        return _show(replace(state, answers=(*state.answers, choice == REAL)), model)
 
-    gr.Markdown(TEXTS.turing(COUNT, model, folder))
     state = gr.State(None, time_to_live=3600)
-    with gr.Row():
-        with gr.Column(scale=2, min_width=300):
-            begin = gr.Button("Start", variant="primary", elem_id="tell-start")
-            with gr.Row():
-                is_real = gr.Button("Real · R", interactive=False, min_width=120, elem_id="tell-real")
-                is_refined = gr.Button("Refined · S", interactive=False, min_width=120, elem_id="tell-refined")
-            note_text = gr.Markdown("Press Start for the first image.", elem_id="tell-note")
-        with gr.Column(scale=3, min_width=300):
-            label, alt = "Real or refined?", "An image, real or refined"
-            image = gr.Image(label=label, elem_id="tell-image", alt_text=alt, **PICTURE | {"buttons": []})
-    grid: dict[str, Any] = PICTURE | {"buttons": [], "columns": 5, "height": "auto", "object_fit": "contain"}
-    seen = gr.Gallery(label="What you saw", visible=False, elem_id="tell-seen", **grid)
-    outputs = [state, image, note_text, is_real, is_refined, seen]
-    begin.click(start, None, outputs, api_name="start_turing_test", **MODEL_QUEUE)
+    with gr.Column(elem_id="tell"):
+        gr.Markdown(TEXTS.turing(COUNT, model, folder, PAPER))
+        look = PICTURE | {"buttons": [], "show_label": False, "alt_text": "An image, real or refined", "visible": False}
+        image = gr.Image(elem_id="tell-image", **look)
+        with gr.Row():
+            is_real = gr.Button("Real (R)", visible=False, min_width=120, elem_id="tell-real")
+            is_refined = gr.Button("Refined (S)", visible=False, min_width=120, elem_id="tell-refined")
+        note_text = gr.Markdown(elem_id="tell-note")
+        with gr.Row(visible=False) as sharing:
+            text = gr.Textbox(label="Your score, to send to others", elem_id="tell-text", min_width=300)
+            share = gr.Button("Share", elem_id="tell-share", min_width=120, scale=0)
+            shared = gr.Markdown(elem_id="tell-shared", min_height=24)
+        begin = gr.Button("Start", variant="primary", elem_id="tell-start")
+        grid: dict[str, Any] = PICTURE | {"buttons": [], "columns": 5, "height": "auto", "object_fit": "contain"}
+        seen = gr.Gallery(
+            label="What you saw: ✓ you were right, ✗ you were wrong", visible=False, elem_id="tell-seen", **grid
+        )
+        gr.Markdown(TEXTS.turing_more(model, folder))
+    outputs = [state, image, note_text, is_real, is_refined, begin, seen, sharing, text, shared]
+    after: dict[str, Any] = {"fn": None, "js": FOCUS, "api_visibility": "private"}
+    begin.click(start, None, outputs, api_name="start_turing_test", **MODEL_QUEUE).then(**after)
     for button, choice in ((is_real, REAL), (is_refined, REFINED)):
-        button.click(partial(answer, choice), state, outputs, api_name=f"answer_{choice}", show_progress="hidden")
+        said = button.click(
+            partial(answer, choice), state, outputs, api_name=f"answer_{choice}", show_progress="hidden"
+        )
+        said.then(**after)
+    share.click(None, text, shared, js=(HERE / "share.js").read_text(encoding="utf-8"), api_visibility="private")
 
 
-def _show(state: Round, codec: Codec) -> list[Any]:
+def _show(state: Round, model: Model) -> list[Any]:
     """Return what the page shows of a round: the last answer, and the next image or the result."""
+    codec, images = model.refiner.codec, model.domain.words.images
     count, done = len(state.images), len(state.answers)
     right, over = sum(map(operator.eq, state.answers, state.real)), done == count
     names = [REAL if real else REFINED for real in state.real]
     pictures = [resize(codec.show(image)[0], interpolate=False) for image in state.images[: done + 1]]
     verdict = "Right" if done and state.answers[-1] == state.real[done - 1] else "Wrong"
-    note = TEXTS.turing_note(done + 1, count, verdict, names[done - 1], right)
+    note, text = TEXTS.turing_note(done + 1, count, verdict, names[done - 1], right), ""
     if over:
-        people = "ten people in the paper,"
-        rows = {"you": (right, count), f"{people} refined images": PAPER, f"{people} raw synthetic images": PAPER_RAW}
+        text = TEXTS.turing_score(right, count, images, PAPER)
+        rows = {"you": (right, count), "ten people in the paper": PAPER, "the same, unrefined images": PAPER_RAW}
         needed = next(number for number in range(count + 1) if p_value(number, count) < 0.05)
         scores = [(who, *score, p_value(*score)) for who, score in rows.items()]
         note += f"\n\n{TEXTS.turing_result(right, count, scores, needed)}"
     image = gr.Image(None if over else pictures[done], visible=not over)
-    buttons = [gr.Button(interactive=not over)] * 2
-    answers = [f"you said {REAL if said else REFINED}" for said in state.answers]
-    seen = [(picture, f"{name}, {said}") for picture, name, said in zip(pictures, names, answers, strict=False)]
-    return [state, image, note, *buttons, gr.Gallery(seen if over else None, visible=over)]
+    buttons = [gr.Button(visible=not over)] * 2 + [gr.Button("Play again", visible=over)]
+    marks = ["✓" if said == real else "✗" for said, real in zip(state.answers, state.real, strict=False)]
+    seen = [(picture, f"{mark} {name}") for picture, name, mark in zip(pictures, names, marks, strict=False)]
+    gallery = gr.Gallery(seen if over else None, visible=over)
+    return [state, image, note, *buttons, gallery, gr.Row(visible=over), text, ""]
