@@ -5,7 +5,6 @@ import contextlib
 import functools
 import html
 import inspect
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,25 +23,6 @@ TEXTS = TEXTS.get_template("texts.jinja").module
 # Events that read files and fetch models at the same time. Visitors see their place while they wait.
 MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 4}
 MODEL = threading.Lock()  # to hold while a model computes: two at the same time would share the same cores
-
-
-def in_place(function: Callable[..., Any], told: Callable[[str], Any]) -> Callable[..., Any]:
-    """Return an event that returns what `told` makes of a sentence where it fails: visitors see it until they go on.
-
-    What is no `SimGANError` is logged, and told without its text, which may name places on this machine.
-    """
-
-    @functools.wraps(function)
-    def event(*arguments: Any, **keywords: Any) -> Any:
-        try:
-            return function(*arguments, **keywords)
-        except SimGANError as error:
-            return told(str(error))
-        except Exception:
-            logging.getLogger(__name__).exception("%s", function.__name__)
-            return told("This failed here, for a reason that is in the log of the page: try again, or another image")
-
-    return show_errors(event)
 
 
 def show_errors(function: Callable[..., Any]) -> Callable[..., Any]:

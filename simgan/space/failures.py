@@ -10,10 +10,23 @@ from typing import Any
 import gradio as gr
 
 from simgan.errors import SimGANError
-from simgan.space.events import TEXTS
+from simgan.space.events import TEXTS, show_errors
 
 GONE = "An upload is no longer here, as uploads are deleted after an hour: send it again"
 UNKNOWN = "This failed here, and the log of the Space says why: try again, or with other files"
+
+
+def in_place(function: Callable[..., Any], told: Callable[[str], Any]) -> Callable[..., Any]:
+    """Return an event that returns what `told` makes of a sentence where it fails; for events that code cannot call."""
+
+    @functools.wraps(function)
+    def event(*arguments: Any, **keywords: Any) -> Any:
+        try:
+            return function(*arguments, **keywords)
+        except Exception as error:
+            return told(_sentence(error, function))
+
+    return show_errors(event)
 
 
 def stay_in_place(*others: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -32,19 +45,23 @@ def stay_in_place(*others: Any) -> Callable[[Callable[..., Any]], Callable[..., 
                 else:
                     yield function(*arguments, **keywords)
                 return
-            except gr.Error as error:  # such as of a GPU that is not lent
-                yield (TEXTS.failed(error.message), *others)
-                raise
-            except SimGANError as error:
-                told = str(error)
-            except FileNotFoundError:
-                told = GONE
-            except Exception:
-                logging.getLogger(__name__).exception("%s", function.__name__)
-                told = UNKNOWN
+            except Exception as error:
+                told = _sentence(error, function)
             yield (TEXTS.failed(told), *others)
             raise gr.Error(html.escape(told, quote=False), visible=False, print_exception=False)
 
         return event
 
     return decorate
+
+
+def _sentence(error: Exception, function: Callable[..., Any]) -> str:
+    """Return what visitors read of an error; of one that is not theirs the log has more."""
+    if isinstance(error, gr.Error):  # such as of a GPU that is not lent
+        return str(error.message)
+    if isinstance(error, SimGANError):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return GONE
+    logging.getLogger(__name__).error("%s", function.__name__, exc_info=error)
+    return UNKNOWN

@@ -3,7 +3,7 @@
   const STEP = 0.05; // of the width of a comparison
 
   // What is said here changes while one is elsewhere, and is read out.
-  const TOLD = "#refine-note, #patch-maps .patch-value, #batch-progress, #tell-note, #tell-shared, #training-figures";
+  const TOLD = "#refine-note, #refine-above, #patch-maps .patch-value, #batch-progress, #tell-note, #tell-shared, #training-figures";
 
   function mend() {
     for (const told of document.querySelectorAll(TOLD)) if (!told.role) told.role = "status";

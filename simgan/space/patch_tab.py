@@ -66,10 +66,7 @@ def _inspect(model: Model, path: str) -> tuple[str, dict[str, Any]]:
     (opened,) = open_uploads([path], min(PIXELS, model.most_pixels(1)))
     if isinstance(opened, ImageError):
         raise opened
-    image = opened.image
-    stored = check_image(model.refiner, image, name)
-    if image.width * image.height > PIXELS:
-        raise ImageError(f"{name} has {image.width}×{image.height} pixels: maps take {PIXELS:,} at most")
+    stored = check_image(model.refiner, opened.image, name)
     with MODEL:
         found = compute(judge_both, model, stored)
     maps = dict(zip(("Input", "Refined"), found, strict=True))
@@ -78,7 +75,7 @@ def _inspect(model: Model, path: str) -> tuple[str, dict[str, Any]]:
     for side, one in maps.items():
         mean = round(mean_of(one, fields), 4)
         numbers[side.lower()] = {"mean": mean, "map": one.probability_real.astype(float).round(4).tolist()}
-    return draw(maps, fields), numbers
+    return TEXTS.done(opened.done) + draw(maps, fields), numbers
 
 
 def most_telling(model: Model, paths: Sequence[str]) -> str:

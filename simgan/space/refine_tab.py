@@ -12,7 +12,8 @@ from gradio.utils import get_upload_folder
 from simgan.errors import ImageError
 from simgan.hub.cards.records import read_records
 from simgan.hub.loading import SHIPPED
-from simgan.space.events import MODEL_QUEUE, TEXTS, in_place, show_errors
+from simgan.space.events import MODEL_QUEUE, TEXTS, show_errors
+from simgan.space.failures import in_place
 from simgan.space.models import Model, Models
 from simgan.space.notes import closeup, compare, describe, draw_labels, unlike
 from simgan.space.refined import Refined, compare_all, refine_uploads
@@ -85,7 +86,13 @@ def add(models: Models) -> None:
             leave = gr.Button("Leave it out", visible=False, elem_id="refine-leave", size="sm")
             comparison = gr.ImageSlider(opening[0], label="Before · after", elem_id="comparison", **PICTURE)
             note = gr.Markdown(opening[2], elem_id="refine-note")
-            look: dict[str, Any] = {"columns": 3, "object_fit": "contain", "allow_preview": False, "buttons": [], "elem_classes": "pairs"}
+            look: dict[str, Any] = {
+                "columns": 3,
+                "object_fit": "contain",
+                "allow_preview": False,
+                "buttons": [],
+                "elem_classes": "pairs",
+            }
             results = gr.Gallery(label="All results: choose one", visible=False, elem_id="refine-results", **look)
             with gr.Row(elem_id="refine-details"):
                 alt = "The labels of the image, drawn over it before and after refining: they fit both"
@@ -221,4 +228,6 @@ def _gain(model: Model) -> str:
         return ""
     records = read_records(SHIPPED / model.name)
     raw, refined = (records.reached(kind) for kind in ("raw", "refined"))
-    return TEXTS.gained(records.words, raw, refined, records.experiment) if raw is not None and refined is not None else ""
+    return (
+        TEXTS.gained(records.words, raw, refined, records.experiment) if raw is not None and refined is not None else ""
+    )

@@ -13,6 +13,7 @@ from PIL import Image
 from simgan.errors import ImageError
 from simgan.images.arrays import Array
 from simgan.images.files import encode_like, encode_png
+from simgan.space.accelerator import compute
 from simgan.space.events import MODEL, TEXTS
 from simgan.space.models import Model, check_image
 from simgan.space.notes import pair
@@ -80,7 +81,7 @@ def _refine(model: Model, opened: Opened, strength: float, number: int) -> list[
     model.check_work([math.prod(image.shape[:2]) for image in stored])
     with MODEL:
         start = time.perf_counter()
-        after = model.refiner.refine(stored, strength)
+        after = compute(_network, model, stored, strength)
         seconds = (time.perf_counter() - start) / len(stored)
     name = Path(opened.name)
     written = f"{name.stem}.png" if name.suffix.lower() in HEIF else name.name
@@ -100,6 +101,10 @@ def _refine(model: Model, opened: Opened, strength: float, number: int) -> list[
     told = (*opened.done, TEXTS.cut_out(model, opened.name, len(crops)).strip())
     data, (before, changed) = encode_like(whole, picture, picture.format), map(_colours, (picture, whole))
     return [made(name.name, before, changed, "", (written, data), done=told), *found]
+
+
+def _network(model: Model, stored: list[Array], strength: float) -> list[Array]:
+    return model.refiner.refine(stored, strength)
 
 
 def _colours(image: Image.Image) -> Array:
