@@ -4,6 +4,7 @@ import { check, fromPicture, merge, planes, read, show, toPng } from "./images.j
 
 const BATCH = 2 ** 15; // pixels that are refined at once
 const SCALE = 1.5; // a size that differs by more from that of the training images is warned of
+const GREYS = Array.from({ length: 256 }, (_, level) => [level, level, level]); // for depth under a heatmap
 const PREVIEW = 660; // px of width up to which an image is enlarged
 
 const $ = (id) => document.getElementById(id);
@@ -46,7 +47,7 @@ function feed(images, { channels, bits }) {
 // Refine images of one size: they get `after`, and with the heatmap `maps`, the probabilities of being real.
 async function refineBatch(batch, chosen, blend, heat) {
   const images = feed(batch.map((item) => item.image), chosen);
-  const { data, engine } = await ask(chosen.file, { images, strength: ["float32", [blend], []] });
+  const { data, engine, seconds } = await ask(chosen.file, { images, strength: ["float32", [blend], []] });
   const size = data.length / batch.length;
   const cut = (values, place) => values.slice(place * size, (place + 1) * size);
   for (const [place, item] of batch.entries()) {
@@ -54,7 +55,7 @@ async function refineBatch(batch, chosen, blend, heat) {
     item.after = merge(item.image, before, after, chosen);
     item.maps = heat ? await judge(images, before, after, chosen) : null;
   }
-  return engine;
+  return { engine, seconds };
 }
 
 async function judge([type, , dims], before, after, chosen) {
@@ -66,8 +67,8 @@ async function judge([type, , dims], before, after, chosen) {
 // Refine all items that are not refined as the settings say.
 async function refine() {
   const mine = ++turn, chosen = model(), blend = strength(), heat = judged();
-  const key = JSON.stringify([chosen.name, blend, heat]), start = performance.now();
-  let count = 0, engine = "";
+  const key = JSON.stringify([chosen.name, blend, heat]);
+  let count = 0, seconds = 0, engine = "";
   for (const item of items) if (item.image && item.done !== key) attempt(item, () => check(item.image, chosen));
   try {
     for (;;) {
@@ -76,8 +77,10 @@ async function refine() {
       const { width, height } = next[0].image, most = Math.max(1, Math.floor(BATCH / (width * height)));
       const batch = next.filter(({ image }) => image.width === width && image.height === height).slice(0, most);
       say(count ? `Refined ${count} images, ${next.length} to go…` : "Refining…");
-      engine = await refineBatch(batch, chosen, blend, heat);
+      const done = await refineBatch(batch, chosen, blend, heat);
       if (mine !== turn) return;
+      engine = done.engine;
+      seconds += done.seconds;
       for (const item of batch) draw(item, chosen, key);
       count += batch.length;
     }
@@ -85,10 +88,9 @@ async function refine() {
     if (mine === turn) say(`${chosen.name} could not refine here: ${error.message}`);
     return;
   }
-  const refined = items.filter((item) => item.after).length, seconds = (performance.now() - start) / 1000;
-  $("all").hidden = refined < 2;
+  $("all").hidden = items.filter((item) => item.after).length < 2;
   const what = `${count} image${count === 1 ? "" : "s"}`;
-  if (count) say(`Refined ${what} in ${seconds.toFixed(2)} s on this device (${engine}).`);
+  if (count) say(`Refined ${what} in ${seconds.toFixed(2)} s (${engine}).`);
   else say(items.length ? "" : "No images: choose some, or show the examples.");
 }
 
@@ -109,7 +111,7 @@ function attempt(item, act) {
 
 function draw(item, chosen, key) {
   item.done = key;
-  const { image, after, maps, element } = item, shown = show(image, after, chosen, site.viridis);
+  const { image, after, maps, element } = item, shown = show(image, after, chosen, maps ? GREYS : site.viridis);
   const enlarged = Math.max(1, Math.floor(PREVIEW / image.width));
   for (const [side, canvas] of element.querySelectorAll("canvas").entries()) {
     canvas.width = image.width * enlarged;
@@ -121,7 +123,7 @@ function draw(item, chosen, key) {
     if (maps) drawHeat(context, maps[side], chosen, [image, after][side], enlarged);
   }
   const kind = `${image.width}×${image.height}, ${image.bits}-bit ${chosen.cube ? "depth" : image.channels < 3 ? "grey" : "colour"}`;
-  element.querySelector(".note").textContent = kind + (maps ? `. ${real(maps)}` : "") + unusual(image, chosen);
+  element.querySelector(".note").textContent = kind + (maps ? `. ${real(maps, chosen, [image, after])}` : "") + unusual(image, chosen);
   element.classList.add("ready");
 }
 
@@ -131,10 +133,19 @@ function toCanvas(pixels) {
   return canvas;
 }
 
-const real = (maps) => {
-  const [before, after] = maps.map(({ values }) => values.reduce((sum, one) => sum + one, 0) / values.length);
-  return `Looks ${Math.round(100 * before)} % real before, ${Math.round(100 * after)} % refined`;
-};
+// How real the discriminator finds both sides, in words: the mean over patches, of depth those whose middle has a reading.
+function real(maps, chosen, images) {
+  const [before, after] = maps.map(({ rows, columns, values }, side) => {
+    const { width, height, data } = images[side];
+    const middle = (place, count, length) => Math.min(length - 1, Math.floor(((place + 0.5) / count) * length));
+    const seen = values.filter((_, place) => {
+      const row = middle(Math.floor(place / columns), rows, height), column = middle(place % columns, columns, width);
+      return !chosen.cube || data[row * width + column];
+    });
+    return Math.round((100 * seen.reduce((sum, one) => sum + one, 0)) / seen.length);
+  });
+  return `Looks ${before} % real before, ${after} % refined`;
+}
 
 function unusual({ width, height }, { size, images }) {
   if (!size) return "";
@@ -254,7 +265,7 @@ async function startCamera() {
     frame.height = `${(100 * part[3]) / high}%`;
     item.image = fromPicture(video, width, height, part);
     turn++;
-    const engine = await refineBatch([item], chosen, strength(), judged());
+    const { engine } = await refineBatch([item], chosen, strength(), judged());
     draw(item, chosen, "");
     frames++;
     const seconds = (performance.now() - start) / 1000;
@@ -270,10 +281,11 @@ async function startCamera() {
 }
 
 function describe() {
-  const { images, size, takes, cube, judge, card, name, examples } = model();
-  $("takes").textContent = `For ${images}${size ? ` of ${size.join("×")} pixels` : ""}. Takes: ${takes}.`;
+  const { images, size, takes, cube, judge, card, file, examples } = model();
+  ask(file).catch(() => null); // fetched meanwhile; refining says what is wrong with it
+  const camera = cube ? " It takes no camera, as those of browsers measure no depth." : "";
+  $("takes").textContent = `For ${images}${size ? ` of ${size.join("×")} pixels` : ""}. Each file: ${takes}.${camera}`;
   $("camera").disabled = Boolean(cube);
-  $("camera").title = cube ? `A camera for depth is needed, which browsers do not know: ${name} takes files.` : "";
   $("heat").disabled = !judge;
   $("examples").hidden = !examples.length;
   $("card").hidden = !card;

@@ -16,6 +16,7 @@ self.onmessage = ({ data: { id, file, feeds } }) => {
   last = last.then(async () => {
     try {
       const session = await open(file);
+      if (!feeds) return self.postMessage({ id });
       const start = performance.now();
       const { data, dims } = await run(session, feeds);
       const threads = `${THREADS} thread${THREADS > 1 ? "s" : ""}`;
