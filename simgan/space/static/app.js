@@ -11,6 +11,7 @@ const $ = (id) => document.getElementById(id);
 const site = { models: [], scale: [], viridis: [] };
 const items = []; // {name, image, after, maps, done, problem, element}
 let exemplary = false; // whether the items are examples
+let choice = 0; // of files or examples; examples that come late give way to a newer one
 let turn = 0; // of what is refined; an older one ends when a newer one begins
 
 // The worker: `ask` sends it a file's address and what that takes, and returns what comes out.
@@ -91,7 +92,8 @@ async function refine() {
   $("all").hidden = items.filter((item) => item.after).length < 2;
   const what = `${count} image${count === 1 ? "" : "s"}`;
   if (count) say(`Refined ${what} in ${seconds.toFixed(2)} s (${engine}).`);
-  else say(items.length ? "" : "No images: choose some, or show the examples.");
+  else if (items.some((item) => item.after)) say("Refined all images.");
+  else say(items.length ? "No image could be refined." : "No images: choose some, or show the examples.");
 }
 
 // Do something with an item; what goes wrong is told in its place.
@@ -208,10 +210,16 @@ function clear() {
   for (const { element } of items.splice(0)) element.remove();
 }
 
-// Add files behind the others; each is refined when it is read, and a broken one stops none.
-async function add(files) {
+// Add files behind the others, in place of examples.
+function add(files) {
+  choice++;
   if (exemplary) clear();
   exemplary = false;
+  return put(files);
+}
+
+// Show files; each is refined when it is read, and a broken one stops none.
+async function put(files) {
   const added = [...files].map((file) => ({ file, item: makeItem(file.name) }));
   for (const { item } of added) {
     items.push(item);
@@ -225,15 +233,16 @@ async function add(files) {
 }
 
 async function showExamples() {
-  const chosen = model();
-  const files = await Promise.all(chosen.examples.map(async (address) => {
+  const mine = ++choice;
+  say("Loading…");
+  const files = await Promise.all(model().examples.map(async (address) => {
     const content = await (await fetch(address)).blob();
     return new File([content], decodeURIComponent(address.split("/").pop()));
   }));
-  if (chosen !== model()) return;
+  if (mine !== choice) return;
   clear();
-  await add(files);
   exemplary = true;
+  await put(files);
 }
 
 // A camera: the middle of each frame, in the size of the training images.
@@ -245,6 +254,7 @@ async function startCamera() {
     return say("The camera cannot be used: allow it for this page, or connect one.");
   }
   const video = $("video"), item = makeItem("camera.png");
+  choice++;
   clear();
   exemplary = false;
   items.push(item);
