@@ -61,39 +61,46 @@ def address(site):
 
 
 @pytest.fixture(scope="module")
-def chromium(browser):
+def contexts(browser):
+    """Return the context of a width and a colour scheme; its cache makes pages open fast."""
     with browser.browser_type.launch(executable_path=CHROMIUM, args=FLAGS + CAMERA) as opened:
-        yield opened
+
+        @functools.cache
+        def of(width, dark):
+            context = opened.new_context(
+                viewport={"width": width, "height": 844},
+                color_scheme="dark" if dark else "light",
+                has_touch=width < 500,
+                accept_downloads=True,
+            )
+            context.set_default_timeout(1000 * SECONDS)
+            return context
+
+        yield of
 
 
 @pytest.fixture
-def visit(chromium, address):
+def visit(contexts, address):
     """Open the page with its examples refined; afterwards nothing may have gone wrong, nor another host been asked."""
-    opened, wrong = [], []
+    pages, wrong = [], []
 
     def open_page(width=1280, *, dark=False):
-        context = chromium.new_context(
-            viewport={"width": width, "height": 844},
-            color_scheme="dark" if dark else "light",
-            has_touch=width < 500,
-            accept_downloads=True,
-        )
-        context.set_default_timeout(1000 * SECONDS)
-        page = context.new_page()
+        page = contexts(width, dark).new_page()
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.requests = []
-        context.on("request", lambda request: page.requests.append(request.url))
-        opened.append((context, page))
+        page.asked = []
+        page.on("request", lambda request: page.asked.append(request.url))
+        pages.append(page)
         page.goto(address)
         wait_for(page, 6)
         return page
 
     yield open_page
-    asked = [url for _, page in opened for url in page.requests]
-    for context, _ in opened:
-        context.close()
+    for page in pages:
+        page.close()
     assert not wrong
+    asked = [url for page in pages for url in page.asked]
+    assert [url for url in asked if url.endswith(".wasm")]  # those of the worker are among them
     assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))]
 
 
@@ -154,9 +161,9 @@ def test_the_browser_refines_as_python_does_and_fetches_no_other_model(model, vi
             assert (image.dtype, image.shape) == (told.dtype, told.shape)
             assert not np.array_equal(told, images[number])
             assert np.abs(image.astype(int) - told).max() <= 1
-    fetched = {url.split("/models/")[1].split("/")[0] for url in page.requests if "/models/" in url}
+    fetched = {url.split("/models/")[1].split("/")[0] for url in page.asked if "/models/" in url}
     assert fetched == {SHIPPED[0], model}
-    assert not [url for url in page.requests if "discriminator" in url]
+    assert not [url for url in page.asked if "discriminator" in url]
 
 
 def test_the_heatmap_is_the_discriminators(visit):

@@ -77,7 +77,7 @@ async function refine() {
       if (!next.length) break;
       const { width, height } = next[0].image, most = Math.max(1, Math.floor(BATCH / (width * height)));
       const batch = next.filter(({ image }) => image.width === width && image.height === height).slice(0, most);
-      say(count ? `Refined ${count} images, ${next.length} to go…` : "Refining…");
+      say(`Refining ${count} of ${count + next.length}…`);
       const done = await refineBatch(batch, chosen, blend, heat);
       if (mine !== turn) return;
       engine = done.engine;
