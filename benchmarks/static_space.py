@@ -27,7 +27,7 @@ VISITS, SECONDS, BATCH = 7, 5, 16
 MODELS = {"eyes": 320, "eyes-simulated": 320, "hands": 16}  # and how many images Python refines
 FIRST = "document.querySelector('figure.ready') && performance.now()"
 RATE = """async ([model, type, numbers, dims, seconds]) => {
-  const worker = new Worker("worker.js", { type: "module" });
+  const worker = new Worker("worker.js", { type: "module", name: "wasm" });
   const values = type === "uint16" ? Uint16Array.from(numbers) : Uint8Array.from(numbers);
   const feeds = { images: [type, values, dims], strength: ["float32", [1], []] };
   const run = () => new Promise((resolve) => {

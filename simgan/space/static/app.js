@@ -1,5 +1,6 @@
-// The page: images come in, a worker refines them, and each is shown before and after.
+// The page: images come in, an engine refines them, and each is shown before and after.
 import { zipSync } from "fflate";
+import { ask, start as startEngine } from "./engine.js";
 import { check, fromPicture, merge, planes, read, show, toPng } from "./images.js";
 
 const BATCH = 2 ** 15; // pixels that are refined at once
@@ -13,24 +14,6 @@ const items = []; // {name, image, after, maps, done, problem, element}
 let exemplary = false; // whether the items are examples
 let choice = 0; // of files or examples; examples that come late give way to a newer one
 let turn = 0; // of what is refined; an older one ends when a newer one begins
-
-// The worker: `ask` sends it a file's address and what that takes, and returns what comes out.
-const worker = new Worker("worker.js", { type: "module" });
-const asked = new Map();
-worker.onmessage = ({ data }) => {
-  const { resolve, reject } = asked.get(data.id);
-  asked.delete(data.id);
-  if (data.error) reject(new Error(data.error));
-  else resolve(data);
-};
-worker.onerror = () => say("This browser cannot run ONNX Runtime: open the page in a newer one.");
-let asks = 0;
-function ask(file, feeds) {
-  return new Promise((resolve, reject) => {
-    asked.set(++asks, { resolve, reject });
-    worker.postMessage({ id: asks, file, feeds });
-  });
-}
 
 const say = (text) => ($("status").textContent = text);
 const model = () => site.models[$("model").selectedIndex];
@@ -347,6 +330,7 @@ function listen() {
 }
 
 async function start() {
+  startEngine(() => say("This browser cannot run ONNX Runtime: open the page in a newer one."));
   try {
     Object.assign(site, await (await fetch("site.json")).json());
   } catch {
