@@ -1,4 +1,4 @@
-"""Push a Space of one's own: `app.py`, the source of the package (it is on no index), and its needs; or a static one."""
+"""Push a Space of one's own: `app.py`, the source of the package (on no index), and what it needs; or a static one."""
 
 import json
 import shutil

@@ -41,8 +41,8 @@ class Package(NamedTuple):
     files: tuple[str, ...]
 
 
-# Of ONNX Runtime's builds the smallest one, and the smallest one with WebGPU, for browsers in which WebAssembly can wait
-# for a GPU (JSPI). The second one alone would not do: on the processor it lacks operations on depth, and starts slower.
+# Of ONNX Runtime's builds the smallest one, and the smallest one with WebGPU, for browsers in which WebAssembly can
+# wait for a GPU (JSPI). The second alone would not do: on the processor it lacks operations on depth, and starts slower.
 PACKAGES = {
     "onnxruntime-web": Package(
         "1.30.0",
