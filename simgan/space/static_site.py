@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import gzip
 import hashlib
 import io
 import json
@@ -42,7 +43,7 @@ class Package(NamedTuple):
 
 
 # Of ONNX Runtime's builds the smallest one, and the smallest one with WebGPU, for browsers in which WebAssembly can
-# wait for a GPU (JSPI). The second alone would not do: on the processor it lacks operations on depth, and starts slower.
+# wait for a GPU (JSPI). The second alone would not do: on the processor it lacks operations on depth and starts slower.
 PACKAGES = {
     "onnxruntime-web": Package(
         "1.30.0",
@@ -119,7 +120,7 @@ def fetch_packages(folder: Path) -> None:
 
 def _unpack(content: bytes, patterns: Sequence[str], folder: Path) -> None:
     """Write the files of a package that fit patterns, and its licence, into a folder."""
-    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+    with tarfile.TarFile(fileobj=io.BytesIO(gzip.decompress(content))) as archive:
         for member in archive:
             path = member.name.partition("/")[2]  # without the root, "package"
             if member.isfile() and any(fnmatch(path, pattern) for pattern in (*patterns, "LICENSE*")):
