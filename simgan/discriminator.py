@@ -148,5 +148,9 @@ class Discriminator(Pretrained):
     @torch.inference_mode()
     def probability_real(self, images: Tensor) -> Tensor:
         """Return 1 − D_φ, the probability of being real, (B, h, w) in [0, 1], for images (B, C, H, W) in [−1, 1]."""
-        probability = self(images.to(next(self.parameters()))).softmax(1)[:, REAL]
-        return probability[:, : probability.shape[1] // 2] if self.config.whole else probability
+        return self.patches_real(images.to(next(self.parameters())))
+
+    def patches_real(self, x: Tensor) -> Tensor:
+        """Return what `probability_real` does, in any mode, for images in the type of the weights."""
+        logits: Tensor = self.layers(x)  # without the branch that judges the whole image
+        return (logits.mean((2, 3), keepdim=True) if self.config.scope == "global" else logits).softmax(1)[:, REAL]

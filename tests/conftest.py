@@ -5,10 +5,11 @@ know no Hub but one on a port of 127.0.0.1 (where nothing listens until a test a
 a temporary folder, and upload through Git LFS. Processes that a test starts inherit it all.
 """
 
+import functools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,27 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test images in {folder} (set SIMGAN_TEST_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bytes]:
+    """Return a function of a shipped name: the refiner as ONNX, exported once for all processes, as that takes long."""
+    from filelock import FileLock
+
+    from simgan import Refiner
+
+    own = tmp_path_factory.getbasetemp()
+    folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    export = Refiner.export  # what a test may replace
+
+    def read(name: str) -> bytes:
+        file = folder / f"{name}.onnx"
+        with FileLock(f"{file}.lock"):
+            if not file.exists():
+                file.write_bytes(export(Refiner.from_pretrained(name), "onnx"))
+        return file.read_bytes()
+
+    return functools.cache(read)
 
 
 @pytest.fixture

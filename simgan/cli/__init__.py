@@ -22,7 +22,7 @@ COMMANDS = {
     "report": "Put runs and measurements into one report.",
     "export": "Write a refiner as an ONNX file, for other engines.",
     "push": "Push a trained model to the Hub.",
-    "space": "Push the demo to the Hub as a Space.",
+    "space": "Push the demo to the Hub as a Space, or write a page that needs no server.",
 }
 """What each command does."""
 EXTRAS = {"refine": "cli", "export": "cli", "space": "demo"}
@@ -58,9 +58,9 @@ def load(command: str) -> Function | Mapping[str, Function]:
         case "push":
             from simgan.cli.push import push as found
         case _:
-            from simgan.cli.push import push_space
+            from simgan.cli.push import build_space, push_space
 
-            found = {"push": push_space}
+            found = {"push": push_space, "build": build_space}
     return found
 
 

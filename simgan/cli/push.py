@@ -1,10 +1,10 @@
-"""The commands `simgan push` and `simgan space push`."""
+"""The commands `simgan push`, `simgan space push` and `simgan space build`."""
 
 from typing import Annotated, Any
 
 import tyro
 
-from simgan.cli.arguments import Repository
+from simgan.cli.arguments import Output, Repository
 from simgan.hub.loading import ONNX
 from simgan.hub.push import push_model
 from simgan.refiner import Refiner
@@ -39,16 +39,38 @@ def push(
 
 
 def push_space(
-    repository: Repository, /, models: tuple[str, ...] = (), private: bool = False, token: str | None = None
+    repository: Repository,
+    /,
+    models: tuple[str, ...] = (),
+    static: bool = False,
+    private: bool = False,
+    token: str | None = None,
 ) -> None:
     """Push the demo as a Space of your own: app.py, this package, and what it needs. Again: only changes.
 
     Args:
         repository: org/name; made if it does not exist.
-        models: Hub ids that the Space offers.
+        models: Hub ids that the Space offers; with --static the models in it, also shipped ones and folders.
+        static: a Space without a server: its page refines in the visitor's browser. Needs npm and simgan[onnx].
         private: make a new Space private.
         token: of the Hub; if not given HF_TOKEN, or that of `hf auth login`.
     """
     from simgan.space.push import push_space  # needs Gradio
 
-    print(push_space(repository, models=models, private=private or None, token=token))
+    print(push_space(repository, models=models, static=static, private=private or None, token=token))
+
+
+def build_space(output: Output, /, models: tuple[str, ...] = ()) -> None:
+    """Write the page of `simgan space push --static` to a folder, which any web server can serve.
+
+    It needs npm, simgan[onnx], and to try it `python -m http.server --directory OUT`.
+
+    Args:
+        output: a new folder.
+        models: shipped ones, folders of runs, or Hub ids; if not given all shipped ones.
+    """
+    from simgan.space.static_site import build_site
+
+    build_site(output, models)
+    size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
+    print(f"{output}: {size / 1e6:.0f} MB; to see it: python -m http.server --directory {output}")

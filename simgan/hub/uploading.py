@@ -61,6 +61,7 @@ def upload(
     *,
     message: str,
     repo_type: str = "model",
+    space_sdk: str | None = None,
     revision: str | None = None,
     create_pr: bool = False,
     private: bool | None = None,
@@ -70,7 +71,8 @@ def upload(
 ) -> Pushed:
     """Commit all files of a folder, under their relative names, to a repository (org/name), which is made if it is new.
 
-    `repo_type`: model, dataset or space. `revision`: a branch, made from main if it is new; main if not given.
+    `repo_type`: model, dataset or space; `space_sdk` is that of a new Space. `revision`: a branch, made from main if it
+    is new; main if not given.
     `private`: make a new repository private, and refuse a public one. `owned`: folders ("samples/"), or files, that are
     deleted where `folder` has them no more, unless a card that stays there names them. `replace_card`: otherwise a card
     is only sent where there is none. `PublishError`: the Hub refused it or was not reached; nothing was committed.
@@ -83,8 +85,7 @@ def upload(
 
     def attempt() -> Pushed:
         check_access(token)
-        sdk = "gradio" if repo_type == "space" else None
-        api.create_repo(repo_id, repo_type=repo_type, space_sdk=sdk, private=private or None, exist_ok=True)
+        api.create_repo(repo_id, repo_type=repo_type, space_sdk=space_sdk, private=private or None, exist_ok=True)
         if revision and not create_pr and not revision.startswith("refs/"):
             api.create_branch(repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
         before: Any = api.repo_info(repo_id, **where)

@@ -24,7 +24,7 @@ _ANCHORS = bytes.fromhex(
     "1f978b1f9f8821a68527ad8131b57b3dbc744cc26c5cc8636ece5881d34d95d840aadc32c0df25d5e21aeae51afde725"
 )
 _LEVELS, _RGB = np.linspace(0, 255, 33).round(), np.frombuffer(_ANCHORS, np.uint8).reshape(33, 3)
-_VIRIDIS = np.stack([np.interp(np.arange(256), _LEVELS, channel) for channel in _RGB.T], 1).round().astype(np.uint8)
+VIRIDIS = np.stack([np.interp(np.arange(256), _LEVELS, channel) for channel in _RGB.T], 1).round().astype(np.uint8)
 
 
 class Codec:
@@ -146,7 +146,7 @@ class Depth(Codec):
         near, far = int(inside.min()), int(inside.max())
         reach = max(1.0, 1.15 * (far - near))  # some colours are left for refined depth behind the farthest
         nearness = [(1 - (image - np.float64(near)) / reach).clip(0, 1) for image in images]
-        shown = [_VIRIDIS[(255 * values).round().astype(np.uint8)] for values in nearness]
+        shown = [VIRIDIS[(255 * values).round().astype(np.uint8)] for values in nearness]
         return [np.where(image[..., None] > 0, colours, 0) for image, colours in zip(images, shown, strict=True)]
 
     def difference(self, before: Array, after: Array) -> Array:

@@ -1,4 +1,4 @@
-"""A refiner as a file for other engines: from stored images to stored images, with everything inside.
+"""A refiner as a file for other engines: from stored images to stored images, with everything inside; a discriminator.
 
 The file is of ONNX. Its `images` are of the kind that the refiner was trained on: uint8 (B, H, W), or (B, H, W, 3) in
 colour, or uint16 (B, H, W) of depth in mm, any B, and H and W of at least 16. `strength` is a float32, from 0 (the
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from simgan.errors import ConfigError
 from simgan.images import codecs
 from simgan.refining.engine import RefinerLike
-from simgan.refining.pixels import refine_pixels
+from simgan.refining.pixels import refine_pixels, see
 
 OPSET = 20  # the first one that interpolates in three dimensions, as tone curves do
 # Polynomials of Giles (2010), "Approximating the erfinv function", in single precision; the highest power comes first.
@@ -27,7 +27,7 @@ _FAR += (-7.6224613e-3, 9.43887047e-3, 1.00167406, 2.83297682)
 
 
 class _Pixels(nn.Module):
-    """What is exported."""
+    """What is exported of a refiner."""
 
     def __init__(self, refiner: RefinerLike) -> None:
         super().__init__()
@@ -40,11 +40,38 @@ class _Pixels(nn.Module):
         return refine_pixels(self.refiner.config, images, strength, network)
 
 
+class _Judged(nn.Module):
+    """What is exported of a discriminator."""
+
+    def __init__(self, refiner: RefinerLike, discriminator: Any) -> None:
+        super().__init__()
+        self.config, self.discriminator = refiner.config, discriminator
+
+    def forward(self, images: Tensor) -> Tensor:
+        seen = see(self.config, self.discriminator.config.channels, images)
+        found: Tensor = self.discriminator.patches_real(seen)
+        return found
+
+
 def to_onnx(refiner: RefinerLike) -> bytes:
     """Return a refiner as the bytes of an ONNX file; it computes in float32.
 
     `ConfigError` where PyTorch's exporter is not installed, or the refiner's weights are not float32 on a CPU.
     """
+    return _export(_Pixels(refiner), refiner.config, {"strength": torch.tensor(1.0)}, "refined", None)
+
+
+def judge_to_onnx(refiner: RefinerLike, discriminator: nn.Module) -> bytes:
+    """Return the discriminator of a refiner as the bytes of an ONNX file; errors as of `to_onnx`.
+
+    Its `images` are as the refiner's, of one scene: before and after, as it was trained to see them. `probability_real`
+    is a float32 (B, h, w) from 0 to 1, a value for each patch.
+    """
+    return _export(_Judged(refiner, discriminator), refiner.config, {}, "probability_real", ["rows", "columns"])
+
+
+def _export(module: nn.Module, config: Any, more: dict[str, Tensor], output: str, sides: list[str] | None) -> bytes:
+    """Return a function of stored images, and of `more`, as an ONNX file; its output is (B, *sides), or as they are."""
     try:
         from onnx_ir import Shape  # of onnxscript, which PyTorch's exporter needs
     except ImportError as error:
@@ -53,18 +80,17 @@ def to_onnx(refiner: RefinerLike) -> bytes:
         ) from error
     # It warns that torchvision, which is not needed, is missing.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    weights = next(refiner.parameters())
+    weights = next(module.parameters())
     if weights.dtype != torch.float32 or weights.device.type != "cpu":
         raise ConfigError(f"weights are {weights.dtype} on {weights.device}: call cpu().float() before the export")
-    config, codec = refiner.config, codecs.get(refiner.config.codec)
+    codec = codecs.get(config.codec)
     colour = (3,) if codec.channels == 3 else ()
     images = torch.full((2, 35, 55, *colour), 500, dtype=torch.int32)  # any whole numbers, of sides of no special size
     images = images.to(torch.uint16) if codec.is_depth else (images // 4).to(torch.uint8)
     free = torch.export.Dim.DYNAMIC
-    sizes = {"images": {0: free, 1: free, 2: free}, "strength": {}}
-    pixels = _Pixels(refiner).eval()
+    sizes: dict[str, Any] = {"images": {0: free, 1: free, 2: free}, **{name: {} for name in more}}
     with torch.no_grad():
-        program = torch.export.export(pixels, (images, torch.tensor(1.0)), dynamic_shapes=sizes, strict=False)
+        program = torch.export.export(module.eval(), (images, *more.values()), dynamic_shapes=sizes, strict=False)
     # What ONNX has no operations for.
     aten = torch.ops.aten
     program = program.run_decompositions(
@@ -74,22 +100,23 @@ def to_onnx(refiner: RefinerLike) -> bytes:
         Any,
         torch.onnx.export(
             program,
-            input_names=["images", "strength"],
-            output_names=["refined"],
+            input_names=["images", *more],
+            output_names=[output],
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
         ),
     )
-    for value in (exported.model.graph.inputs[0], exported.model.graph.outputs[0]):
-        value.shape = Shape(["batch", "height", "width", *colour])
-    for number, value in enumerate([*exported.model.graph.initializers.values()]):
+    graph = exported.model.graph
+    shape = ["height", "width", *colour]
+    graph.inputs[0].shape, graph.outputs[0].shape = Shape(["batch", *shape]), Shape(["batch", *(sides or shape)])
+    for number, value in enumerate([*graph.initializers.values()]):
         value.name = f"constant_{number}"
-    for number, node in enumerate(exported.model.graph.all_nodes()):
+    for number, node in enumerate(graph.all_nodes()):
         node.metadata_props.clear()  # where it stands in the code, with folders of this machine
         node.name = f"node_{number}"  # else names differ from export to export
         for place, value in enumerate(node.outputs):
-            value.name = "refined" if value.is_graph_output() else f"value_{number}_{place}"
+            value.name = output if value.is_graph_output() else f"value_{number}_{place}"
     exported.model.metadata_props.update({"domain": config.domain, "codec": config.codec})
     file = io.BytesIO()
     exported.save(file)

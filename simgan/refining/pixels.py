@@ -34,7 +34,7 @@ def _refine_brightness(config: Any, images: Tensor, strength: float | Tensor, ne
     levels = (images if images.ndim == 4 else images[..., None]).movedim(-1, 1)
     colours = 1 if levels.shape[1] < 3 else 3
     visible, alpha = levels[:, :colours], levels[:, colours:]
-    planes = luminance(visible) if colours > config.channels else visible.expand(-1, config.channels, -1, -1)
+    planes = _planes(visible, config.channels)
     x = to_signed(planes, top)
     refined = network(to_signed(equalize_levels(planes, top), top) if config.equalize else x)
     before = x if colours == config.channels else to_signed(visible, top)
@@ -42,6 +42,24 @@ def _refine_brightness(config: Any, images: Tensor, strength: float | Tensor, ne
     if colours < config.channels:  # grey, as the mean of its colours
         blended = blended.mean(1, keepdim=True).round()
     return torch.cat([blended.to(torch.int32), alpha], 1).movedim(1, -1).reshape(images.shape)
+
+
+def see(config: Any, channels: int, images: Tensor) -> Tensor:
+    """Return stored images of one scene as the discriminator of a refiner sees them, float32 (B, channels, H, W).
+
+    `images`: uint8 or uint16 (B, H, W), or (B, H, W, 3). All depth is seen in the window of the first image.
+    """
+    levels = images.to(torch.int32)
+    if codecs.get(config.codec).is_depth:
+        return Windows.of(levels[:1]).to_values(levels)[:, None]
+    top = 255 if images.dtype == torch.uint8 else 65535
+    planes = _planes((levels if levels.ndim == 4 else levels[..., None]).movedim(-1, 1), channels)
+    return to_signed(equalize_levels(planes, top) if config.equalize else planes, top)
+
+
+def _planes(visible: Tensor, channels: int) -> Tensor:
+    """Return whole numbers (B, 1 or 3, H, W) in the channels of a network."""
+    return luminance(visible) if visible.shape[1] > channels else visible.expand(-1, channels, -1, -1)
 
 
 def luminance(colours: Tensor) -> Tensor:
