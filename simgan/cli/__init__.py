@@ -22,7 +22,7 @@ COMMANDS = {
     "report": "Put runs and measurements into one report.",
     "export": "Write a refiner as an ONNX file, for other engines.",
     "push": "Push a trained model to the Hub.",
-    "space": "Push the demo to the Hub as a Space, or write a page that needs no server.",
+    "space": "Serve the demo here, push it to the Hub as a Space, or write a page that needs no server.",
 }
 """What each command does."""
 EXTRAS = {"refine": "cli", "export": "cli", "space": "demo"}
@@ -59,8 +59,9 @@ def load(command: str) -> Function | Mapping[str, Function]:
             from simgan.cli.push import push as found
         case _:
             from simgan.cli.push import build_space, push_space
+            from simgan.space import serve
 
-            found = {"push": push_space, "build": build_space}
+            found = {"serve": serve, "push": push_space, "build": build_space}
     return found
 
 
