@@ -17,11 +17,12 @@ from simgan import domains
 from simgan.data.sources import ADAPTERS
 from simgan.losses import REALISM_LOSSES, TRANSFORMS
 from simgan.simulators import SIMULATORS
+from simgan.training import held_out
 
 ROOT = Path(__file__).parents[1]
 EXTEND = sorted((ROOT / "docs/extend").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"), *EXTEND]
-QUICK = {"steps": 2, "evaluate_every": 1, "batch_size": 4, "discriminator_warm_up": 1, "limit": 24, "trackers": ()}
+QUICK = {"steps": 1, "evaluate_every": 1, "batch_size": 4, "discriminator_warm_up": 1, "limit": 24, "trackers": ()}
 WRITTEN = {  # what the code of a page of Extend leaves in the settings of its run
     "domain": {"preset": "parts", "transform": "structure"},
     "psi": {"transform": "blurred"},
@@ -76,6 +77,7 @@ def test_the_code_of_a_page_of_extend_runs(page: Path, tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(domains, "_registered", dict(domains._registered))
+    monkeypatch.setattr(held_out, "MEASURED", 8)  # for speed
     write = runpy.run_path(str(ROOT / "docs/parts.py"))["write"]
     write(Path("renders"), 24, 1, photograph=False)
     write(Path("photos"), 24, 2, photograph=True)
