@@ -1,20 +1,35 @@
-"""For the API pages: a field whose words stand in a comment beside it is documented by them."""
+"""For the API page: the fields of a dataclass are one list, in the words of the docstring or the comment of each."""
 
+import re
 from pathlib import Path
 from typing import Any
 
-from griffe import Attribute, Docstring, Extension
+from griffe import Attribute, Class, Extension
 
 
-class Comments(Extension):
-    """Takes the comment at the end of a field's line where no docstring follows it."""
+def words_of(field: Attribute) -> str:
+    """Return the docstring of a field, or the comment beside it; "" if there is neither."""
+    if field.docstring:
+        return field.docstring.value
+    if not field.lineno or not isinstance(field.filepath, Path):
+        return ""
+    lines = field.filepath.read_text(encoding="utf-8").splitlines()[field.lineno - 1 : field.endlineno]
+    comment = "".join(line.partition("  # ")[2] for line in lines)
+    words = re.sub("^[a-z](?=[a-z])", lambda first: first[0].upper(), comment.rstrip("."))  # b and λ stay
+    return f"{words}." if words else ""
 
-    def on_attribute_instance(self, *, attr: Attribute, **_: Any) -> None:
-        """Give a field its comment."""
-        if attr.docstring or not attr.endlineno or not isinstance(attr.filepath, Path):
+
+class Fields(Extension):
+    """Moves what is said of the fields of a dataclass into its own docstring."""
+
+    def on_class_members(self, *, cls: Class, **_: Any) -> None:
+        """List the public fields that have words."""
+        if not (cls.docstring and any(decorator.callable_path.endswith("dataclass") for decorator in cls.decorators)):
             return
-        line = attr.filepath.read_text(encoding="utf-8").splitlines()[attr.endlineno - 1]
-        _, mark, comment = line.partition("  # ")
-        if mark and not comment.startswith("type:"):
-            words = comment[:1].upper() + comment[1:]
-            attr.docstring = Docstring(words if words.endswith(".") else f"{words}.", parent=attr)
+        listed = []
+        for name, field in cls.members.items():
+            if isinstance(field, Attribute) and "property" not in field.labels and (words := words_of(field)):
+                listed.append(f"    {name}: " + words.replace("\n", "\n        "))
+                field.docstring = None
+        if listed:
+            cls.docstring.value = "\n".join([cls.docstring.value, "", "Attributes:", *listed])
