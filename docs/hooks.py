@@ -1,4 +1,4 @@
-"""For MkDocs: the cards of the shipped models are pages too, and links to them hold in the repository and on the site."""
+"""For MkDocs: the cards of the shipped models are pages too; links to them hold in the repository and on the site."""
 
 from pathlib import Path
 from typing import Any

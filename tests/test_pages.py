@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+from contextlib import ExitStack
 from pathlib import Path
 from unittest import mock
 from urllib.parse import urlsplit
@@ -89,9 +90,10 @@ def test_the_code_of_a_page_of_extend_runs(page: Path, tmp_path: Path, monkeypat
             Path(title).write_text(text, encoding="utf-8")
         code += "" if title else text
     found: dict[str, object] = {}
-    with mock.patch.dict(ADAPTERS), mock.patch.dict(SIMULATORS), mock.patch.dict(TRANSFORMS):
-        with mock.patch.dict(REALISM_LOSSES):
-            exec(compile(code, str(page), "exec"), found)
+    with ExitStack() as patched:
+        for known in (ADAPTERS, REALISM_LOSSES, SIMULATORS, TRANSFORMS):  # what a page adds is gone after it
+            patched.enter_context(mock.patch.dict(known))
+        exec(compile(code, str(page), "exec"), found)
     (settings,) = Path("runs").glob("*/training.json")
     assert WRITTEN[page.stem].items() <= json.loads(settings.read_text()).items()
     refined = found["refiner"].refine(Image.open("renders/00000.png"))

@@ -58,8 +58,8 @@ class Source:
 class Adapter:
     """A kind of source.
 
-    `open` gets what follows the colon of a source's name, and what is wanted of it. `usage` says in errors what that is.
-    `from_frames`: its crops are cut from larger frames, so that a correction can move them.
+    `open` gets what follows the colon of a source's name, and what is wanted of it. `usage` says in errors what
+    that is. `from_frames`: its crops are cut from larger frames, so that a correction can move them.
     """
 
     open: Callable[[str, Wanted], Source]
