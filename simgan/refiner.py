@@ -39,7 +39,7 @@ class RefinerConfig:
     domain: str = DEFAULT.name  # what kind of image it refines
     codec: str = ""  # if not given that of the domain
     channels: int = 1  # or 3, colour
-    width: int = 64  # feature maps; this and the next two are those of the paper for eyes
+    width: int = 64  # feature maps; this and the next two as in the paper's table
     kernel_size: int = 3
     blocks: int = 4  # residual ones
     predict_residual: bool = False  # compute R(x) − x and start as the identity; the paper's computes R(x)
