@@ -60,7 +60,7 @@ def gradients(x: Tensor) -> Features:
 
 
 def identity_and_gradients(x: Tensor) -> Features:
-    """Both."""
+    """The image and its `gradients`: neither single pixels nor brightness may change much."""
     return x, *gradients(x)
 
 

@@ -30,10 +30,10 @@ class RefineBatch:
     """
 
     model: str | Path  # as `Refiner.from_pretrained` takes it
-    column: str = "image"
-    strength: float = 1.0
-    device: str | None = None
-    revision: str | None = None
+    column: str = "image"  # of images
+    strength: float = 1.0  # as `Refiner.refine` takes it
+    device: str | None = None  # such as cpu or cuda:0
+    revision: str | None = None  # of a model of the Hub
     weights: str = field(init=False, repr=False)
     """SHA-256 of weights and settings, so that caches of `datasets` tell one model from another of the same name."""
 

@@ -36,12 +36,12 @@ _ENLARGED, _FINE = 8, 12  # maps that come from the blocks of a folded network, 
 class RefinerConfig:
     """All that rebuilds a refiner, and what its input must be; the codec is one of `simgan.images.codecs`."""
 
-    domain: str = DEFAULT.name
+    domain: str = DEFAULT.name  # what kind of image it refines
     codec: str = ""  # if not given that of the domain
-    channels: int = 1
-    width: int = 64  # this and the next two as in the paper's table
+    channels: int = 1  # or 3, colour
+    width: int = 64  # feature maps; this and the next two as in the paper's table
     kernel_size: int = 3
-    blocks: int = 4
+    blocks: int = 4  # residual ones
     predict_residual: bool = False  # compute R(x) − x and start as the identity; the paper's computes R(x)
     equalize: bool = False  # images are histogram-equalized first; `Refiner.refine` does it
     fold: bool = False  # blocks see each square of 2×2 pixels as one place; the paper's see single pixels

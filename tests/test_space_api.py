@@ -153,8 +153,8 @@ def test_images_far_from_training_are_refined_with_a_note(client, tmp_path, imag
     assert Image.open(result[3][0]).size == (400, 300)
 
 
-def test_the_calls_in_the_readme_work_as_printed(space, tmp_path):
-    text = (ROOT / "README.md").read_text().split("## Space")[1].split("\n## ")[0]
+def test_the_calls_on_the_page_work_as_printed(space, tmp_path):
+    text = (ROOT / "docs/space.md").read_text().split("## Call it from code")[1]
     python, shell = (re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)[-1] for kind in ("python", "bash"))
     assert "curl" in shell
     Image.fromarray(eyes.render([3])[0][0]).save(tmp_path / "eye.png")

@@ -56,7 +56,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Adapter:
-    """A kind of source: how it is opened, what follows its name and the colon, and whether it is cut from frames."""
+    """A kind of source.
+
+    `open` gets what follows the colon of a source's name, and what is wanted of it. `usage` says in errors what
+    that is. `from_frames`: its crops are cut from larger frames, so that a correction can move them.
+    """
 
     open: Callable[[str, Wanted], Source]
     usage: str

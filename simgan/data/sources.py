@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
-from simgan.data.adapters import ADAPTERS
+from simgan.data import adapters
 from simgan.data.columns import Row, as_dataset, features, image_cell
 from simgan.data.crop import Wanted
 from simgan.data.loader import Crops
@@ -69,9 +69,9 @@ def read(source: str, wanted: Wanted, broken: list[str] | None = None) -> Datase
 def open_source(source: str, wanted: Wanted) -> Source:
     """List what a source holds, without reading its images; `SourceError` or `ConfigError` if it cannot be opened."""
     kind, place = _kind(source)
-    adapter = _ADAPTERS.get(kind)
+    adapter = ADAPTERS.get(kind)
     if wanted.correction and not (adapter and adapter.from_frames):
-        those = ", ".join(name for name, one in _ADAPTERS.items() if one.from_frames)
+        those = ", ".join(name for name, one in ADAPTERS.items() if one.from_frames)
         raise ConfigError(f"{source} is not cut from frames, so its crop cannot be corrected ({those} can)")
     found = adapter.open(place, wanted) if adapter else open_simulator(source, wanted)
     if wanted.window and found.look is None:
@@ -85,14 +85,14 @@ def open_source(source: str, wanted: Wanted) -> Source:
 def _kind(source: str) -> tuple[str, str]:
     """Return a source's kind and place; a path without a kind is a folder of images, or a table."""
     kind, colon, place = source.partition(":")
-    if colon and (kind in _ADAPTERS or any(name.startswith(f"{kind}:") for name in SIMULATORS)):
+    if colon and (kind in ADAPTERS or any(name.startswith(f"{kind}:") for name in SIMULATORS)):
         return kind, place
     path = Path(source).expanduser()
     if is_table(source):
         return "hub", source
     if source and path.is_dir():
         return "folder", source
-    usage = ", ".join([*(f"{name}:{adapter.usage}" for name, adapter in _ADAPTERS.items()), *SIMULATORS])
+    usage = ", ".join([*(f"{name}:{adapter.usage}" for name, adapter in ADAPTERS.items()), *SIMULATORS])
     raise SourceError(f"{source!r} is neither a folder, a .parquet file nor a known source ({usage})")
 
 
@@ -132,12 +132,13 @@ def _as_it_is(row: Row) -> list[Row]:
     return [row]
 
 
-_ADAPTERS = {
+ADAPTERS = {
     "folder": Adapter(open_folder, "DIR", from_frames=True),
-    **ADAPTERS,
+    **adapters.ADAPTERS,
     "hub": Adapter(open_table, "ORG/NAME/CONFIG@SPLIT#COLUMN, of which ORG/NAME may do, or a folder saved to disk"),
     "memory": Adapter(open_memory, "NAME"),
     "shuffled": Adapter(_open_shuffled, "SOURCE"),
     "first-half": Adapter(partial(_open_half, False), "SOURCE"),
     "second-half": Adapter(partial(_open_half, True), "SOURCE"),
 }
+"""Adapters by the kind of source, what stands before the colon; add your own."""

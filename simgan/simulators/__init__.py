@@ -8,9 +8,10 @@ from simgan.simulators.hands import renders as _hands
 
 __all__ = ["SIMULATORS", "Simulator"]
 
-SIMULATORS: dict[str, Simulator] = {  # by the name of the source
+SIMULATORS: dict[str, Simulator] = {
     "simulator:eyes": _eyes.SIMULATOR,
     "camera:eyes": _webcam.SIMULATOR,
     "simulator:hands": _hands.SIMULATOR,
     "camera:hands": _depth_camera.SIMULATOR,
 }
+"""Simulators by the name of their source; add your own."""
