@@ -34,6 +34,20 @@ os.environ |= {
 }
 
 
+# Files of tests that take longest, of which each worker begins with one, so that none is left for the end.
+LONG = (
+    *("export", "processes", "training", "static_site", "domains", "gaze_experiment", "notebooks", "space_browser"),
+    *("train_script", "two_sample", "core", "publishing", "ablation", "space_tabs_browser", "space_hands", "prepare"),
+    *("reproduce", "shipped", "refine_cluster", "release", "space_push"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first."""
+    places = {f"test_{name}": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
+
+
 @pytest.fixture(scope="session")
 def _hub_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackHub]:
     with LoopbackHub(tmp_path_factory.mktemp("hub"), _LISTENER) as hub:
