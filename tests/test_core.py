@@ -88,7 +88,12 @@ def test_help_works_and_names_all_commands():
 
 @pytest.mark.parametrize(
     ("arguments", "extra"),
-    [(("refine", "in", "out"), "cli"), (("prepare", "in", "out"), "train"), (("space", "push", "org/name"), "demo")],
+    [
+        (("refine", "in", "out"), "cli"),
+        (("prepare", "in", "out"), "train"),
+        (("space", "push", "org/name"), "demo"),
+        (("space", "serve"), "demo"),
+    ],
 )
 def test_a_command_whose_extra_is_missing_says_which(arguments, extra):
     done = simgan(*arguments)

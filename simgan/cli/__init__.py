@@ -34,7 +34,7 @@ SimGAN: make labelled synthetic images look real without losing their labels.
 {commands}
 
 `simgan COMMAND --help` lists the options of a command, `simgan --version` prints the version. Training:
-`accelerate launch train_accelerate.py --help`."""
+`accelerate launch -m train_accelerate --help`."""
 
 
 def load(command: str) -> Function | Mapping[str, Function]:
