@@ -129,7 +129,8 @@ def add(models: Models) -> None:
     waiting: dict[str, Any] = MODEL_QUEUE | {"show_progress_on": comparison}
     hidden: dict[str, Any] = {"api_visibility": "private"}
     latest = waiting | hidden | {"trigger_mode": "always_last"}
-    gr.on([button.click, images.change, fits, strength.input], in_place(refine, _tell), inputs, outputs, **latest)
+    triggers = [button.click, images.change, fits, strength.input]
+    gr.on(triggers, in_place(refine, _tell), inputs, outputs, api_name="refine_shown", **latest)
     public = [comparison, difference, note, files, above]
     by_code.click(show_errors(refine_for_code), inputs, public, api_name="refine", **MODEL_QUEUE)
     results.select(in_place(show, lambda text: _tell(text)[: len(one)]), [places, *inputs], one, **waiting, **hidden)
