@@ -23,7 +23,7 @@ NONE_YET = "Upload an image, paste one, or pick an example."
 PICTURE: dict[str, Any] = {"format": "png", "interactive": False, "buttons": ["fullscreen"]}
 PAIRS = 3  # of each shipped model on the wall
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)  # at which models are compared
-TO_RESULT = "() => document.querySelector('#refine-result').scrollIntoView({ block: 'nearest' })"
+TO_RESULT = "() => document.querySelector('#comparison')?.scrollIntoView({ block: 'nearest' })"
 
 
 def add(models: Models) -> None:
@@ -49,8 +49,8 @@ def add(models: Models) -> None:
         sent = refine_uploads(network, paths, strength)
         if sent.failed:
             raise ImageError("; ".join(sent.failed.values()))
-        comparison, difference, note, above, *_ = _show(network, paths, sent.last, strength)
-        return [comparison, difference, note, _list(sent.refined)[0], above]
+        comparison, difference, note, above, *_ = _values(_show(network, paths, sent.last, strength))
+        return [comparison, difference, note, _values(_list(sent.refined))[0], above]
 
     def show(places: list[int], images: Upload, model: str, strength: float, event: gr.SelectData) -> list[Any]:
         """Show another one of several results."""
@@ -78,8 +78,7 @@ def add(models: Models) -> None:
     network, path = chosen[0]
     # Compiles the kernels of the examples' sizes, so that no visitor waits for them.
     opened = refine_uploads(network, [path], 1.0).refined
-    opening = [*_show(network, [path], opened[0], 1.0), *_list(opened)]
-    opening = [one["value"] if isinstance(one, dict) else one for one in opening[:9]]
+    opening = _values([*_show(network, [path], opened[0], 1.0), *_list(opened)])
     with gr.Row(elem_id="refine-row"):
         with gr.Column(scale=3, min_width=300, elem_id="refine-result"):
             above = gr.Markdown(opening[3], elem_id="refine-above", visible=False)
@@ -192,6 +191,10 @@ def _list(refined: Sequence[Refined], failed: Sequence[int] = ()) -> list[Any]:
         [image.upload for image in refined],
         list(failed),
     ]
+
+
+def _values(updates: list[Any]) -> list[Any]:
+    return [one.get("value") if isinstance(one, dict) else one for one in updates]
 
 
 def _zip(contents: Mapping[str, bytes]) -> dict[str, Any]:
