@@ -31,19 +31,22 @@ def add(models: Models) -> None:
         return _at(read_records(SHIPPED / name), int(step))
 
     @show_errors
-    def play(name: str, step: float, shown: str) -> list[Any]:
+    def play(name: str, step: float, playing: bool) -> list[Any]:
         """Play the sheets from this step on, from the first one where the last is shown; or stop playing."""
         steps = [step_of(sheet) for sheet in read_records(SHIPPED / name).sheets]
-        if shown == PAUSE or not steps:
-            return [gr.skip(), gr.Timer(active=False), PLAY]
-        return [steps[0] if step >= steps[-1] else gr.skip(), gr.Timer(active=True), PAUSE]
+        if playing or not steps:
+            return [gr.skip(), *stopped()]
+        return [steps[0] if step >= steps[-1] else step, gr.Timer(active=True), PAUSE, True]
 
     @show_errors
     def go_on(name: str, step: float) -> list[Any]:
         """Go to the next sheet; after the last one stop."""
         steps = [step_of(sheet) for sheet in read_records(SHIPPED / name).sheets]
         later = [one for one in steps if one > step]
-        return [later[0], gr.skip(), gr.skip()] if later else [gr.skip(), gr.Timer(active=False), PLAY]
+        return [later[0], gr.skip(), gr.skip(), gr.skip()] if later else [gr.skip(), *stopped()]
+
+    def stopped() -> list[Any]:
+        return [gr.Timer(active=False), PLAY, False]
 
     first = next((name for name in models.shipped if read_records(SHIPPED / name).measures), models.shipped[0])
     note, plots, step, sheet, figures = _all(first)
@@ -55,7 +58,7 @@ def add(models: Models) -> None:
             with gr.Row():
                 slider = gr.Slider(**step, label="Step", elem_id="training-step", min_width=180, scale=4)
                 button = gr.Button(PLAY, elem_id="training-play", min_width=100, scale=1)
-            timer = gr.Timer(SECONDS, active=False)
+            timer, playing = gr.Timer(SECONDS, active=False), gr.State(False)
             label = "Input · refined · difference · looks real (yellow) or refined (blue)"
             alt = "The same held-out images, refined by the model of this step"
             picture = gr.Image(sheet, label=label, alt_text=alt, elem_id="training-sheet", **PICTURE)
@@ -66,9 +69,9 @@ def add(models: Models) -> None:
     model.change(choose, model, outputs, api_name="training", queue=False)
     unseen: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
     slider.change(show, [model, slider], [picture, figures_text], api_name="training_step", **unseen)
-    playing: dict[str, Any] = unseen | {"outputs": [slider, timer, button]}
-    button.click(play, [model, slider, button], api_name="training_play", **playing)
-    timer.tick(go_on, [model, slider], api_name="training_next", **playing)
+    steps: dict[str, Any] = unseen | {"outputs": [slider, timer, button, playing]}
+    button.click(play, [model, slider, playing], api_name="training_play", **steps)
+    timer.tick(go_on, [model, slider], api_name="training_next", **steps)
 
 
 def _all(name: str) -> list[Any]:
