@@ -1,7 +1,7 @@
-"""Screenshots of every tab of the Space, on a desk and on a telephone, light and dark: docs/space-*.png.
+"""Screenshots of every tab of the Space, on a desk, a tablet and a telephone, light and dark.
 
-PYTHONPATH=.:tests python docs/screenshots.py                                   # all of them
-PYTHONPATH=.:tests python docs/screenshots.py space-refine-hands-1280-light.png   # or some, by their names
+PYTHONPATH=.:tests python docs/screenshots.py FOLDER                                    # all of them
+PYTHONPATH=.:tests python docs/screenshots.py docs space-refine-{,hands-}1280-light.png   # those that pages show
 """
 
 import io
@@ -11,13 +11,13 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from browser import CHROMIUM, FLAGS, SIZES, Server, open_tab
+from browser import CHROMIUM, FLAGS, Server, open_tab
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from simgan.space.samples import examples
 
-FOLDER = Path(__file__).parent
+SIZES = {1280: 900, 768: 1024, 390: 844}  # widths and heights
 TABS = ("Refine", "Where it looks fake", "Batch", "Can you tell?", "Training")
 HANDS = "Refine hands"  # the tab Refine once more, with depth
 
@@ -42,8 +42,8 @@ def use(page: Page, tab: str, archive: Path) -> None:
     page.wait_for_timeout(1500)
 
 
-def main(wanted: Sequence[str]) -> None:
-    """Take those whose file names are `wanted`, or all."""
+def main(target: Path, wanted: Sequence[str]) -> None:
+    """Write those whose file names are `wanted`, or all, to a folder."""
     folder = Path(tempfile.mkdtemp())
     archive = folder / "eyes.zip"
     with zipfile.ZipFile(archive, "w") as packed:
@@ -61,7 +61,7 @@ def main(wanted: Sequence[str]) -> None:
                     page.wait_for_selector("#comparison img")
                     for tab in (*TABS, HANDS) if (width, look) == (1280, "light") else TABS:
                         name = "-".join(word.strip("?") for word in tab.lower().split())
-                        file = FOLDER / f"space-{name}-{width}-{look}.png"
+                        file = target / f"space-{name}-{width}-{look}.png"
                         if wanted and file.name not in wanted:
                             continue
                         open_tab(page, "Refine" if tab == HANDS else tab)
@@ -76,4 +76,4 @@ def main(wanted: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(Path(sys.argv[1]), sys.argv[2:])

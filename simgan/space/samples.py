@@ -17,7 +17,7 @@ from simgan.space.models import Models
 
 Upload = Sequence[tuple[str, str | None]] | None  # paths and captions of a gallery
 
-NUMBERS = (24, 10, 31, 4, 41, 6)  # of the rendered images
+NUMBERS = (24, 10, 31, 4, 41, 22)  # of the rendered images
 
 
 def simulator_of(domain: str) -> Simulator | None:
