@@ -56,7 +56,7 @@ def test_batch_can_be_stopped_and_tells_what_is_wrong_in_the_page(visit, tmp_pat
         polling=300,
     )
     page.wait_for_timeout(11_000)  # longer than a toast of Gradio is there
-    wait_for_text(page, "#batch-progress", "That did not work.")
+    wait_for_text(page, "#batch-progress", "That did not work:")
     assert page.locator("#batch-progress").get_attribute("role") == "status"
     assert not page.locator(".toast-body").count()
     check_accessible(page)
