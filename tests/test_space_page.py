@@ -44,12 +44,11 @@ def test_a_preview_of_a_link_shows_the_spaces_own_title_words_and_picture(space)
         assert len(picture.convert("L").getcolors()) > 100
 
 
-def test_the_hub_alone_gets_a_button_that_duplicates_and_a_link_to_the_code(monkeypatch):
-    def parts():
-        values = {one["props"].get("elem_id"): one["props"] for one in build().config["components"]}
-        return values["duplicate"]["visible"], "/tree/main" in values["introduction"]["value"]
-
-    assert parts() == (False, False)
+def test_the_hub_alone_gets_a_button_that_duplicates_and_a_link_to_the_code(visit, monkeypatch):
+    page = visit()
+    assert not page.locator("#duplicate").count() and not page.locator("#introduction a[href*='/spaces/']").count()
     monkeypatch.setenv("SYSTEM", "spaces")
     monkeypatch.setenv("SPACE_ID", "org/demo")
-    assert parts() == (True, True)
+    parts = {one["props"].get("elem_id"): one["props"] for one in build().config["components"]}
+    assert parts["duplicate"]["visible"]
+    assert "(https://huggingface.co/spaces/org/demo/tree/main)" in parts["introduction"]["value"]
