@@ -55,7 +55,7 @@ class Server:
             self.process = subprocess.Popen(
                 [sys.executable, "app.py"], cwd=place, env=os.environ | settings, stdout=log, stderr=log
             )
-        assert wait_until(lambda: self.process.poll() is not None or self._answers()), self.log.read_text()
+        assert wait_until(lambda: self.process.poll() is not None or self._answers(), 3 * SECONDS), self.log.read_text()
         assert self.process.poll() is None, self.log.read_text()
         self.seconds_to_answer = time.monotonic() - start
 
