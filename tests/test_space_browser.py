@@ -122,7 +122,7 @@ def test_a_pair_of_the_wall_opens_with_its_model_its_labels_and_a_close_up(visit
     wait_for_text(page, "#refine-note", "hands-simulated")
     page.locator("#refine-closeup img").wait_for()
     page.locator("#refine-labels img").wait_for()
-    page.wait_for_function("document.querySelector('#comparison').getBoundingClientRect().top >= 0")
+    page.wait_for_function("document.querySelector('#comparison').getBoundingClientRect().top > -1")
     assert page.locator("#comparison").bounding_box()["y"] < 844
     check_fits(page)
     check_accessible(page)
