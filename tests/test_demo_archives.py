@@ -131,8 +131,8 @@ def test_what_another_program_would_decode_is_no_image_here(tmp_path):
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 55 35\n%%EndComments\n"
     (tmp_path / "eye.png").write_bytes(eps)
     assert Image.open(tmp_path / "eye.png").format == "EPS"
-    with pytest.raises(ImageError, match=r"^eye\.png is no image"):
-        uploads.open_uploads([str(tmp_path / "eye.png")])
+    (error,) = uploads.open_uploads([str(tmp_path / "eye.png")])
+    assert str(error).startswith("eye.png is no image")
     with pytest.raises(ImageError, match=r"^eye\.png in z\.zip is no image"):
         uploads.check_archive(pack(tmp_path / "z.zip", {"eye.png": eps}), "z.zip")
     with pytest.raises(ImageError, match="cannot be read as an image"):
@@ -143,7 +143,7 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path, monkeyp
     (tmp_path / "f").write_bytes(b"x")
     monkeypatch.setattr(uploads, "FILE_BYTES", 0)
     monkeypatch.setattr(uploads, "UPLOAD_BYTES", 0)
-    with pytest.raises(ImageError, match="f has 0 MB: at most 0 are taken"):
-        uploads.open_uploads([str(tmp_path / "f")])
+    (error,) = uploads.open_uploads([str(tmp_path / "f")])
+    assert str(error).startswith("f has 0 MB: at most 0 are taken")
     with pytest.raises(ImageError, match="f has 0 MB: at most 0 are taken"):
         uploads.check_archive(tmp_path / "f", "f")
