@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from simgan import Refiner
 from simgan.simulators.eyes import renders as eyes
 from simgan.space.page import build
+from simgan.space.refine_tab import _zip
 from simgan.space.samples import examples
 
 
@@ -71,6 +73,28 @@ def test_files_come_back_in_order_under_their_names_and_refined(client, images):
     refined = Refiner.from_pretrained("eyes").refine(list(examples("eyes")[:3]))
     for file, expected in zip(files, refined, strict=True):
         assert is_near(Image.open(file), expected)
+
+
+def test_images_of_one_name_all_come_back(client, tmp_path):
+    """All pastes of a page have one name, as have many photographs of telephones."""
+    folders = [tmp_path / place for place in "ab"]
+    for number, folder in enumerate(folders):
+        folder.mkdir()
+        Image.fromarray(eyes.render([number])[0][0]).save(folder / "image.png")
+    sent = [{"image": handle_file(folder / "image.png")} for folder in folders]
+    files = client.predict(sent, "eyes", 1.0, api_name="/refine")[3]
+    refined = Refiner.from_pretrained("eyes").refine([folder / "image.png" for folder in folders])
+    assert len(files) == 2
+    assert all(is_near(Image.open(file), expected) for file, expected in zip(files, refined, strict=True))
+
+
+def test_a_zip_numbers_files_of_one_name():
+    with zipfile.ZipFile(_zip([("a.png", b"1"), ("a.png", b"2"), ("a.png", b"3")])["value"]) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == {
+            "a.png": b"1",
+            "a 2.png": b"2",
+            "a 3.png": b"3",
+        }
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from simgan.space.uploads import PIXELS, TooSlow, Worker
 TOTAL_BYTES = 64 * 2**20  # of a model's files, and of the weights that its configurations describe
 DEPTH = 64  # layers of a network
 WORK = 10**12  # multiplications of one event: about ten seconds on two cores
+LEAST = 1024  # pixels that an image is not shrunk below
 MEMORY = 2 * 2**30  # bytes of the feature maps of an image
 KEPT = 4  # models of the Hub in memory
 FETCHING = 4  # at most at the same time, of which two are downloading
@@ -60,7 +61,7 @@ class Model:
     def most_pixels(self, count: int) -> int:
         """Return how many pixels each of so many images may have about: photographs of more are shrunk."""
         most = min(PIXELS, WORK // self.refiner.number_of_parameters // count)
-        return int(most * min(1, MEMORY / self.memory_of(most)))
+        return max(LEAST, int(most * min(1, MEMORY / self.memory_of(most))))
 
     def memory_of(self, pixels: int) -> int:
         """Return the bytes of feature maps that both networks need at most for an image, one after the other.

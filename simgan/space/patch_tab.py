@@ -66,6 +66,7 @@ def _inspect(model: Model, path: str) -> tuple[str, dict[str, Any]]:
     (opened,) = open_uploads([path], min(PIXELS, model.most_pixels(1)))
     if isinstance(opened, ImageError):
         raise opened
+    model.check_work([opened.image.width * opened.image.height])
     stored = check_image(model.refiner, opened.image, name)
     with MODEL:
         found = compute(judge_both, model, stored)

@@ -2,7 +2,8 @@
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 import gradio as gr
@@ -180,9 +181,12 @@ def _show(model: Model, paths: Sequence[str], image: Refined, strength: float, f
 
 
 def _list(refined: Sequence[Refined], failed: Sequence[int] = ()) -> list[Any]:
-    """Return what is told of all results: files, gallery, ZIP, the button that leaves out, and two states."""
-    contents = dict(file for image in refined for file in image.files)
-    files = [save_bytes_to_cache(data, name, get_upload_folder()) for name, data in contents.items()]
+    """Return what the page has beside the shown result.
+
+    These are the files, the gallery, the ZIP, the button "Leave it out", the upload of each result, and what failed.
+    """
+    contents = [file for image in refined for file in image.files]
+    files = [save_bytes_to_cache(data, name, get_upload_folder()) for name, data in contents]
     return [
         gr.update(value=files, visible=True),
         gr.update(value=[(image.picture, image.name) for image in refined], visible=len(refined) > 1),
@@ -197,10 +201,15 @@ def _values(updates: list[Any]) -> list[Any]:
     return [one.get("value") if isinstance(one, dict) else one for one in updates]
 
 
-def _zip(contents: Mapping[str, bytes]) -> dict[str, Any]:
+def _zip(contents: Sequence[tuple[str, bytes]]) -> dict[str, Any]:
+    """Return a ZIP of files, in which those of one name get numbers: all pastes are named alike."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        for name, data in contents.items():
+        for name, data in contents:
+            path, number = PurePath(name), 1
+            while name in archive.namelist():
+                number += 1
+                name = f"{path.stem} {number}{path.suffix}"
             archive.writestr(name, data)
     return gr.update(value=save_bytes_to_cache(file.getvalue(), "refined.zip", get_upload_folder()), visible=True)
 
