@@ -1,4 +1,4 @@
-"""A Hub that is not reached is told in a sentence, whatever HTTP library the client uses."""
+"""Where the Hub is not reached the error is one sentence, whatever HTTP library the client uses."""
 
 import httpx
 import pytest

@@ -292,6 +292,7 @@ def test_what_is_missing_is_said_in_a_sentence(tmp_path, monkeypatch):
     if shutil.which("npm"):
         with pytest.raises(PublishError, match=r"npm could not fetch .*: check the network"):
             static_site.build_site(tmp_path / "unreached")
+        assert not [*tmp_path.glob("*unreached*")]  # a page that lacks something is not left there
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SystemExit, match=r"needs npm, .* is not installed: install Node\.js"):
         main(["space", "build", str(tmp_path / "site")])

@@ -141,7 +141,7 @@ def _shards(
 
 
 def _tables(output: Path, leave_out: Sequence[str]) -> list[Path]:
-    """Return the Parquet files of a folder without images; all else in it is told of."""
+    """Return the Parquet files of a folder that holds no images, and warn of its other files."""
     names = listing(output)[0] if output.is_dir() else []
     names = [name for name in names if not is_stray(name) and not any(fnmatchcase(name, k) for k in leave_out)]
     tables = [] if pictures(names) else sorted(name for name in names if name.lower().endswith(TABLE))

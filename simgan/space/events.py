@@ -56,4 +56,5 @@ def _shown() -> Iterator[None]:
     try:
         yield
     except SimGANError as error:
-        raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from None
+        # It stays until it is closed.
+        raise gr.Error(html.escape(str(error), quote=False), duration=None, print_exception=False) from None

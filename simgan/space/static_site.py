@@ -74,18 +74,25 @@ PACKAGES = {
 def build_site(folder: Path, models: Sequence[str] = ()) -> None:
     """Write the page, what it needs from npm, and models (shipped names, folders, Hub ids) into a new folder.
 
-    Without `models`, those that ship. `SourceError` where the folder holds something, `ConfigError` without npm or
-    PyTorch's exporter, or where two models have one name; `PublishError` where npm's registry was not reached.
+    Without `models`, those that ship. Where something fails, no folder is left. `SourceError` where the folder holds
+    something, `ConfigError` without npm or PyTorch's exporter, or where two models have one name; `PublishError` where
+    npm's registry was not reached.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SourceError(f"{folder} exists and is not an empty folder: give another output")
     names = models or sorted((path.name for path in SHIPPED.iterdir()), key=lambda name: (name != DEFAULT_MODEL, name))
     try:
-        shutil.copytree(PAGE, folder, dirs_exist_ok=True)
-        fetch_packages(folder / VENDOR)
-        told = [_write_model(folder, name) for name in names]
-        site = {"models": told, "scale": SCALE.tolist(), "viridis": codecs.VIRIDIS.tolist()}
-        (folder / "site.json").write_text(json.dumps(site), encoding="utf-8")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as place:
+            part = Path(place) / folder.name
+            shutil.copytree(PAGE, part)
+            fetch_packages(part / VENDOR)
+            told = [_write_model(part, name) for name in names]
+            site = {"models": told, "scale": SCALE.tolist(), "viridis": codecs.VIRIDIS.tolist()}
+            (part / "site.json").write_text(json.dumps(site), encoding="utf-8")
+            if folder.exists():
+                folder.rmdir()
+            part.replace(folder)
     except OSError as error:
         raise SourceError(f"{folder} cannot be written ({reason(error)})") from error
 
@@ -100,7 +107,8 @@ def fetch_packages(folder: Path) -> None:
     with TemporaryDirectory() as place:
         command = ["npm", "pack", "--ignore-scripts", "--prefer-offline", "--pack-destination", place, *wanted]
         try:
-            done = subprocess.run([shutil.which("npm") or "npm", *command[1:]], capture_output=True, text=True)
+            command[0] = shutil.which("npm") or "npm"
+            done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
         except FileNotFoundError as error:
             raise ConfigError(
                 "a static Space needs npm, which fetches ONNX Runtime and is not installed: install Node.js"

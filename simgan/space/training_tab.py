@@ -97,6 +97,8 @@ def _at(found: Records, step: int) -> list[Any]:
     file = min(found.sheets, key=lambda file: abs(step_of(file) - step), default=None)
     if file is None:
         return [None, text]
+    if step_of(file) != row["step"]:  # a part of the sheets does not ship
+        text = f"{text} {TEXTS.training_sheet(step_of(file)).strip()}"
     # A half of it, as two quarters one below the other, so that crops are large on a narrow screen too.
     sheet = np.array(Image.open(file).convert("RGB"))
     quarter = sheet.shape[1] // 4
