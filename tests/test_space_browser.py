@@ -135,6 +135,9 @@ def test_eyes_in_a_photograph_are_refined_and_a_broken_file_beside_it_is_left_ou
     wait_for_text(page, "#refine-above", "2 eye crops were found in face.jpg")
     assert "b.png is no image that can be read here" in page.locator("#refine-above").inner_text()
     assert page.locator("#refine-results button").count() == 3
+    page.locator("#refine-results button").nth(1).tap()
+    wait_for_text(page, "#refine-note", "55×35")
+    assert "b.png is no image" in page.locator("#refine-above").inner_text()
     check_accessible(page)
     page.get_by_role("button", name="Leave it out").tap()
     page.wait_for_function("!document.querySelector('#refine-above').innerText.includes('b.png')")

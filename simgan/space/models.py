@@ -22,7 +22,7 @@ from simgan.images.depth import looks_like_depth
 from simgan.refiner import Refiner
 from simgan.refining.engine import STRIP, check
 from simgan.space.fetching import fetch
-from simgan.space.uploads import PIXELS, TooSlow, Worker
+from simgan.space.uploads import EVENT_PIXELS, PIXELS, TooSlow, Worker
 
 TOTAL_BYTES = 64 * 2**20  # of a model's files, and of the weights that its configurations describe
 DEPTH = 64  # layers of a network
@@ -60,7 +60,7 @@ class Model:
 
     def most_pixels(self, count: int) -> int:
         """Return how many pixels each of so many images may have about: photographs of more are shrunk."""
-        most = min(PIXELS, WORK // self.refiner.number_of_parameters // count)
+        most = min(PIXELS, EVENT_PIXELS // count, WORK // self.refiner.number_of_parameters // count)
         return max(LEAST, int(most * min(1, MEMORY / self.memory_of(most))))
 
     def memory_of(self, pixels: int) -> int:

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -38,9 +38,9 @@ def add(models: Models) -> None:
         network, paths = models.get(model), [path for path, _ in images]
         sent = refine_uploads(network, paths, strength)
         if not sent.refined:
-            return _tell(*sent.failed.values(), failed=[*sent.failed], remedy=len(paths) > 1)
+            return _tell(*sent.failed.values(), failed=sent.failed, remedy=len(paths) > 1)
         shown = _show(network, paths, sent.last, strength, [*sent.failed.values()])
-        return [*shown, *_list(sent.refined, [*sent.failed])]
+        return [*shown, *_list(sent.refined, sent.failed)]
 
     def refine_for_code(images: Upload, model: str, strength: float) -> list[Any]:
         """Refine images: the last one before and after, the difference, a note, all refined files, and warnings."""
@@ -53,19 +53,22 @@ def add(models: Models) -> None:
         comparison, difference, note, above, *_ = _values(_show(network, paths, sent.last, strength))
         return [comparison, difference, note, _values(_list(sent.refined))[0], above]
 
-    def show(places: list[int], images: Upload, model: str, strength: float, event: gr.SelectData) -> list[Any]:
+    def show(
+        places: list[int], failed: dict[int, str], images: Upload, model: str, strength: float, event: gr.SelectData
+    ) -> list[Any]:
         """Show another one of several results."""
         network, paths = models.get(model), [path for path, _ in images or []]
         upload = places[event.index]
-        sent = refine_uploads(network, [paths[upload]], strength)
-        return _show(network, paths[upload:], sent.refined[event.index - places.index(upload)], strength)
+        sent = refine_uploads(network, paths, strength, only=upload)
+        image = sent.refined[event.index - places.index(upload)]
+        return _show(network, paths, image, strength, [*failed.values()])
 
     def choose(event: gr.SelectData) -> list[Any]:
         """Put a pair of the wall into the fields."""
         model, path = chosen[event.index]
         return [[path], model.name]
 
-    def leave_out(images: Upload, failed: list[int]) -> Any:
+    def leave_out(images: Upload, failed: dict[int, str]) -> Any:
         """Keep the images that can be refined."""
         return [image for number, image in enumerate(images or []) if number not in failed]
 
@@ -123,7 +126,7 @@ def add(models: Models) -> None:
             button = gr.Button("Refine", variant="primary", elem_id="refine-button")
             gr.Markdown(TEXTS.refine(list(models.domains().values())))
             by_code = gr.Button(visible=False)
-    places, failed = gr.State([0]), gr.State([])
+    places, failed = gr.State([0]), gr.State({})
     inputs, one = [images, model, strength], [comparison, difference, note, above, labels, close, why, code]
     outputs: list[Any] = [*one, files, results, whole, leave, places, failed]
     waiting: dict[str, Any] = MODEL_QUEUE | {"show_progress_on": comparison}
@@ -133,7 +136,9 @@ def add(models: Models) -> None:
     gr.on(triggers, in_place(refine, _tell), inputs, outputs, api_name="refine_shown", **latest)
     public = [comparison, difference, note, files, above]
     by_code.click(show_errors(refine_for_code), inputs, public, api_name="refine", **MODEL_QUEUE)
-    results.select(in_place(show, lambda text: _tell(text)[: len(one)]), [places, *inputs], one, **waiting, **hidden)
+    results.select(
+        in_place(show, lambda text: _tell(text)[: len(one)]), [places, failed, *inputs], one, **waiting, **hidden
+    )
     chose = pairs.select(choose, None, [images, model], show_progress="hidden", **hidden)
     chose.then(None, js=TO_RESULT)
     leave.click(leave_out, [images, failed], images, show_progress="hidden", **hidden)
@@ -176,11 +181,11 @@ def _show(model: Model, paths: Sequence[str], image: Refined, strength: float, f
         gr.update(value=labels, visible=labels is not None),
         gr.update(value=close, visible=close is not None),
         "\n\n".join(part for part in (TEXTS.legend(model).strip(), _gain(model)) if part),
-        TEXTS.snippet(model, image.source, strength) if image.source else TEXTS.snippet_of_crops(),
+        TEXTS.snippet(model, image.source, strength, image.done) if image.source else TEXTS.snippet_of_crops(),
     ]
 
 
-def _list(refined: Sequence[Refined], failed: Sequence[int] = ()) -> list[Any]:
+def _list(refined: Sequence[Refined], failed: Mapping[int, str] | None = None) -> list[Any]:
     """Return what the page has beside the shown result.
 
     These are the files, the gallery, the ZIP, the button "Leave it out", the upload of each result, and what failed.
@@ -193,7 +198,7 @@ def _list(refined: Sequence[Refined], failed: Sequence[int] = ()) -> list[Any]:
         _zip(contents) if len(contents) > 1 else gr.update(visible=False),
         gr.update(visible=bool(failed)),
         [image.upload for image in refined],
-        list(failed),
+        dict(failed or {}),
     ]
 
 
@@ -214,7 +219,7 @@ def _zip(contents: Sequence[tuple[str, bytes]]) -> dict[str, Any]:
     return gr.update(value=save_bytes_to_cache(file.getvalue(), "refined.zip", get_upload_folder()), visible=True)
 
 
-def _tell(*sentences: str, failed: Sequence[int] = (), remedy: bool = False) -> list[Any]:
+def _tell(*sentences: str, failed: Mapping[int, str] | None = None, remedy: bool = False) -> list[Any]:
     """Return the sentences in the place of results."""
     nothing: dict[str, Any] = {"visible": False}
     return [
@@ -231,7 +236,7 @@ def _tell(*sentences: str, failed: Sequence[int] = (), remedy: bool = False) -> 
         gr.update(**nothing),
         gr.update(visible=remedy),
         [],
-        list(failed),
+        dict(failed or {}),
     ]
 
 

@@ -180,6 +180,7 @@ class Opened:
 
     name: str
     image: Image.Image
+    written: str  # the name of the refined file, whose format the image has
     done: tuple[str, ...] = ()
 
 
@@ -192,7 +193,7 @@ def open_uploads(paths: Sequence[str], most: int = PIXELS) -> list[Opened | Imag
         raise ImageError("There is no image yet: upload one, paste one, or pick an example")
     if len(paths) > COUNT:
         raise ImageError(f"{len(paths)} images are too many at once: at most {COUNT} are taken here")
-    most, left = min(most, EVENT_PIXELS // len(paths)), EVENT_BYTES
+    left = EVENT_BYTES
     found: list[Opened | ImageError] = []
     worker, end = _idle.get(), time.monotonic() + EVENT_SECONDS
     try:
@@ -200,9 +201,12 @@ def open_uploads(paths: Sequence[str], most: int = PIXELS) -> list[Opened | Imag
             try:
                 left -= _size(file)
                 check_bytes(EVENT_BYTES - left, EVENT_BYTES, f"The upload up to {file.name}")
-                seconds = max(0.0, min(SECONDS, end - time.monotonic()))
-                (answer,) = worker.call(_open, [((file, most), file.name)], seconds)
-                found.append(Opened(file.name, attach(*answer[0]), answer[1]))
+                seconds = min(SECONDS, end - time.monotonic())
+                if seconds <= 0:
+                    text = f"{EVENT_SECONDS:g} seconds were over before it was read: send fewer images at once"
+                    raise ImageError(f"{file.name} was left out, as {text}")
+                ((image, written, done),) = worker.call(_open, [((file, most), file.name)], seconds)
+                found.append(Opened(file.name, attach(*image), written, done))
             except TooSlow as error:
                 found.append(_too_slow(error))
             except ImageError as error:
@@ -232,11 +236,11 @@ def read_bytes(data: bytes, name: str) -> Image.Image | Any:
     return attach(*found) if isinstance(found, tuple) else found
 
 
-def _open(source: tuple[Path, int], name: str) -> tuple[Any, tuple[str, ...]]:
-    """Return an image, upright and of at most so many pixels, detached from its file, and what was done to it."""
-    data, most, done = source[0].read_bytes(), source[1], []
+def _open(source: tuple[Path, int], name: str) -> tuple[Any, str, tuple[str, ...]]:
+    """Return an image, upright and of at most so many pixels, detached from its file, and the rest of `Opened`."""
+    data, most, done, written = source[0].read_bytes(), source[1], [], name
     if data[4:8] == b"ftyp":
-        image = _open_heif(data, name)
+        image, written = _open_heif(data, name), f"{Path(name).stem}.png"
         done.append(f"{name} is a HEIF file, which is read here and not written: the refined one is a PNG.")
     else:
         count_pixels(io.BytesIO(data), name, LOADED)
@@ -252,7 +256,7 @@ def _open(source: tuple[Path, int], name: str) -> tuple[Any, tuple[str, ...]]:
         scale = math.sqrt(most / math.prod(before))
         image.thumbnail((max(1, int(scale * before[0])), max(1, int(scale * before[1]))))
         done.append(f"{name} was shrunk from {before[0]}×{before[1]} to {image.width}×{image.height} pixels.")
-    return detach(image), tuple(done)
+    return detach(image), written, tuple(done)
 
 
 def _turned(image: Image.Image) -> bool:
