@@ -6,61 +6,46 @@ of the renders drawn over both.
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from simgan import Refiner
+from simgan.domains import find
 from simgan.simulators import SIMULATORS
 
 HEIGHT, GAP, BAND = 280, 8, 52  # px of an image, between images, of the words above a row
-SQUARE = 112  # px of the hand that are shown
+SQUARE = 112  # px of a larger image that are shown
 EYES, HAND = (31, 13), 10  # numbers of the renders
-ROWS = ("rendered: every label is known", "refined: looks real, and the labels still hold")
-LABEL, ARROW = (0, 225, 255), (255, 60, 90)
+ROWS = ("rendered: every label is known", "refined: like a camera's, and the labels still hold")
+LABEL = (0, 225, 255)
 
 
-def enlarged(image: np.ndarray, how: Image.Resampling) -> Image.Image:
-    """Return an image `HEIGHT` px high."""
-    return Image.fromarray(image).resize((round(image.shape[1] * HEIGHT / image.shape[0]), HEIGHT), how)
-
-
-def eye(image: np.ndarray, labels: dict[str, Any]) -> Image.Image:
-    """Return an eye with the outline of its iris and the direction of its gaze."""
-    shown = enlarged(image, Image.Resampling.BICUBIC)
-    pen, outline = ImageDraw.Draw(shown), (np.asarray(labels["iris"]) + 0.5) * HEIGHT / image.shape[0]
-    pen.polygon([*map(tuple, outline)], outline=LABEL, width=3)
-    start = outline.mean(0)
-    end = start + 0.8 * HEIGHT * np.asarray(labels["gaze"])[:2]
-    along = (end - start) / np.hypot(*(end - start))
-    pen.line([*start, *end], fill=ARROW, width=5)
-    sides = [end - 16 * along + side * np.array((-along[1], along[0])) for side in (-9, 9)]
-    pen.polygon([*map(tuple, (end + 4 * along, *sides))], fill=ARROW)
-    return shown
-
-
-def hand(image: np.ndarray, labels: dict[str, Any]) -> Image.Image:
-    """Return the square about the joints of depth in colours, with them."""
-    joints = np.asarray(labels["joints"])[:, :2]
-    corner = ((joints.min(0) + joints.max(0)) / 2 - SQUARE / 2).round().astype(int)
-    part = image[corner[1] : corner[1] + SQUARE, corner[0] : corner[0] + SQUARE]
-    shown = enlarged(part, Image.Resampling.NEAREST)
+def labelled(image: np.ndarray, lines: list[np.ndarray], side: int, how: Image.Resampling) -> Image.Image:
+    """Return an image `HEIGHT` px high, of it at most the square of `side` px about lines, with the lines drawn."""
+    places = np.concatenate(lines)
+    middle, size = (places.min(0) + places.max(0)) / 2, np.minimum(image.shape[1::-1], side)
+    left, top = np.clip((middle - size / 2).round().astype(int), 0, image.shape[1::-1] - size)
+    shown = Image.fromarray(image[top : top + size[1], left : left + size[0]])
+    scale = HEIGHT / shown.height
+    shown = shown.resize((round(shown.width * scale), HEIGHT), how)
     pen = ImageDraw.Draw(shown)
-    for x, y in (joints - corner + 0.5) * HEIGHT / SQUARE:
-        pen.ellipse([x - 5, y - 5, x + 5, y + 5], fill=ARROW, outline="white")
+    for line in lines:
+        pen.line([tuple(place) for place in (line - (left, top) + 0.5) * scale], fill=LABEL, width=4, joint="curve")
     return shown
 
 
 def pairs() -> list[tuple[Image.Image, Image.Image]]:
     """Return rendered and refined images, with the labels drawn over both."""
     drawn = []
-    for name, numbers, draw in (("eyes", EYES, eye), ("hands", (HAND,), hand)):
+    for name, numbers in (("eyes", EYES), ("hands", (HAND,))):
         images, labels = SIMULATORS[f"simulator:{name}"].render(numbers)
-        refiner = Refiner.from_pretrained(f"{name}-simulated")
+        refiner, domain = Refiner.from_pretrained(f"{name}-simulated"), find(name)
+        how = Image.Resampling.NEAREST if refiner.codec.is_depth else Image.Resampling.BICUBIC
         for number, image in enumerate(images):
             shown = refiner.codec.show(image, refiner.refine(image))
-            drawn.append(tuple(draw(one, {key: values[number] for key, values in labels.items()}) for one in shown))
+            lines = domain.outlines({key: values[number] for key, values in labels.items()})
+            drawn.append(tuple(labelled(one, lines, SQUARE, how) for one in shown))
     return drawn
 
 
