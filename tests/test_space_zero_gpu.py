@@ -64,6 +64,8 @@ from simgan import ImageError
 from simgan.simulators.eyes import renders as eyes
 from simgan.space import accelerator, patch_tab, turing_tab
 from simgan.space.models import Models
+from simgan.space.refined import refine_uploads
+from simgan.space.samples import examples
 
 if __name__ == "__main__":
     models = Models()
@@ -76,8 +78,10 @@ if __name__ == "__main__":
     lent = accelerator.compute(patch_tab.judge_both, model, image)
     assert spaces.lent == ["judge_both"]
     assert all((a.probability_real == b.probability_real).all() for a, b in zip(here, lent))
+    sent = refine_uploads(models.get("eyes"), examples("eyes")[:3], 1.0)
+    assert len(sent.refined) == 3 and spaces.lent == ["judge_both", "_network"]  # lent once for all of them
     round_ = turing_tab.draw(*turing_tab.find_images(models), 4, random.Random(1))
-    assert spaces.lent == ["judge_both", "_refine"] and len(round_.images) == 4
+    assert spaces.lent == ["judge_both", "_network", "_refine"] and len(round_.images) == 4
     try:
         accelerator.compute(patch_tab.judge_both, model, np.zeros((4, 4), np.uint8))
     except ImageError as error:
