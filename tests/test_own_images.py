@@ -156,6 +156,12 @@ def test_two_images_are_too_few(tmp_path):
         simgan.train(texture(30), texture(2), output=tmp_path / "run", **QUICK)
 
 
+def test_a_run_that_failed_leaves_the_next_one_free_to_have_another_precision(tmp_path):
+    for precision in ("no", "bf16"):
+        with pytest.raises(SourceError, match="add images"):
+            simgan.train(texture(30), texture(2), output=tmp_path, **QUICK | {"mixed_precision": precision})
+
+
 def test_equalize_is_for_grey_images():
     with pytest.raises(ConfigError, match="equalize is for grey images: add --channels 1"):
         TrainingConfig(preset="images", channels=3, equalize=True)

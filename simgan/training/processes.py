@@ -6,6 +6,7 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed.nn  # before there is a process group, or default arguments in it keep the group alive
 from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, parse_flag_from_env
 from torch import nn
 
@@ -48,6 +49,7 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     if config.deterministic:
         use_deterministic_algorithms()
     precision = config.mixed_precision
+    AcceleratorState._reset_state()  # of a run that failed as it began: this one may have another precision
     try:
         accelerator = Accelerator(
             mixed_precision=precision, log_with=list(config.trackers) or None, project_dir=str(config.output)
