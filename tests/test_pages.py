@@ -3,8 +3,11 @@
 import json
 import re
 import runpy
+import shlex
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from unittest import mock
 from urllib.parse import urlsplit
 
@@ -14,11 +17,12 @@ from PIL import Image
 from pymdownx.slugs import slugify
 
 import simgan
-from simgan import domains
+from simgan import cli, domains
 from simgan.data.sources import ADAPTERS
 from simgan.losses import REALISM_LOSSES, TRANSFORMS
 from simgan.simulators import SIMULATORS
 from simgan.training import held_out
+from simgan.training.config import from_command_line
 
 ROOT = Path(__file__).parents[1]
 EXTEND = sorted((ROOT / "docs/extend").glob("*.md"))
@@ -39,6 +43,21 @@ def without_code(page: Path) -> str:
 
 def links(page: Path) -> list[str]:
     return re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", without_code(page)))
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Yield the words of each command of simgan on a page, or the options of `train_accelerate.py`.
+
+    One in a sentence without arguments is a name, and "…" stands for arguments that are left out.
+    """
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    named = [line.replace("\n", " ") for line in re.findall(r"`(simgan [^`]*[^`a-z ][^`]*)`", without_code(page))]
+    for line in [*"".join(blocks).splitlines(), *named]:
+        for command in re.split(r"\|\||&&", line if "…" not in line else ""):
+            words = shlex.split(command, comments=True)
+            for start in (k for k, word in enumerate(words) if word in ("simgan", "train_accelerate.py")):
+                yield words[start:] if words[start] == "simgan" else words[start + 1 :]
 
 
 def anchors(page: Path) -> set[str]:
@@ -64,6 +83,18 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             )
         wrong += [] if fits else [link]
     assert not wrong
+
+
+def test_every_command_of_the_pages_is_one_that_its_program_takes() -> None:
+    lines = [words for page in PAGES for words in commands(page)]
+    assert len(lines) > 50
+    for words in lines:
+        if words[0] == "simgan":
+            found: Any = cli.load(words[1])
+            idle = cli._idle(found) if callable(found) else {name: cli._idle(one) for name, one in found.items()}
+            cli._parse(words[1], idle, words[2:])
+        else:
+            from_command_line(words)
 
 
 def test_no_picture_lies_beside_the_pages_unused() -> None:
