@@ -110,6 +110,17 @@ def test_an_example_and_a_strength_are_chosen_by_keyboard_and_the_line_moves(vis
     )
 
 
+def test_the_wall_is_whole_on_every_screen(visit):
+    page = visit()
+    for width in (1280, 768, 320):
+        page.set_viewport_size({"width": width, "height": 900})
+        edge = page.locator("#wall").bounding_box()
+        for picture in page.locator("#wall img").all():
+            box = picture.bounding_box()
+            assert edge["x"] <= box["x"] and box["x"] + box["width"] <= edge["x"] + edge["width"]
+            assert box["width"] > 60
+
+
 @WIDTHS
 def test_a_pair_of_the_wall_opens_with_its_model_its_labels_and_a_close_up(visit, width):
     page = visit(width)
