@@ -39,6 +39,35 @@ def test_batch_takes_a_zip_shows_how_far_it_is_and_gives_the_refined_zip(visit, 
     check_accessible(page)
 
 
+def tab_to(page, place):
+    """Press Tab until the focus is there."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("place => document.activeElement.matches(place)", place):
+            return
+    raise AssertionError(f"{place} is not reached by Tab")
+
+
+def test_a_batch_is_sent_refined_and_downloaded_by_keyboard_alone(visit, tmp_path):
+    page = visit()
+    sent = {f"{i}.png": png(image) for i, image in enumerate(eyes.render(range(2))[0])}
+    tab_to(page, "[role=tab]:nth-of-type(3)")
+    page.keyboard.press("Enter")
+    with page.expect_file_chooser() as chosen:
+        tab_to(page, "#batch-files button")
+        page.keyboard.press("Enter")
+    chosen.value.set_files(pack(tmp_path / "eyes.zip", sent))
+    page.locator('#batch-files [aria-label="eyes.zip"]').wait_for()
+    tab_to(page, "#batch-start")
+    page.keyboard.press("Enter")
+    wait_for_text(page, "#batch-progress", "2 images refined")
+    tab_to(page, "#batch-result a[download]")
+    with page.expect_download() as started:
+        page.keyboard.press("Enter")
+    with zipfile.ZipFile(started.value.path()) as archive:
+        assert archive.namelist() == list(sent)
+
+
 def test_batch_can_be_stopped_and_tells_what_is_wrong_in_the_page(visit, tmp_path):
     page = visit(1280, tab="Batch")
     page.locator("#batch-files input[type=file]").set_input_files(long_work(tmp_path))
