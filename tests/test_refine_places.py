@@ -9,6 +9,7 @@ import fsspec
 import pytest
 from datasets import Dataset
 from datasets import Image as ImageColumn
+from huggingface_hub import HfApi, HfFileSystem
 from PIL import Image
 from upath import UPath
 
@@ -133,6 +134,26 @@ def test_remote_archives_and_tables_are_brought_and_sent_as_a_whole(refiner, sha
     assert refine_path(refiner, str(remote / "in" / "a.zip"), str(remote / "one.zip")).images == 4
     with pytest.raises(SourceError, match=r"one\.zip exists: give another output, or --overwrite"):
         refine_path(refiner, str(remote / "in" / "a.zip"), str(remote / "one.zip"))
+
+
+def test_archives_and_tables_of_the_hub_are_refined_there(refiner, shards, tmp_path, hub, monkeypatch):
+    source, output = "hf://datasets/org/renders", "hf://datasets/org/refined/all"
+    api = HfApi(token="hf_anna")
+    for name in ("org/renders", "org/refined"):
+        api.create_repo(name, repo_type="dataset")
+    api.upload_folder(folder_path=shards, repo_id="org/renders", repo_type="dataset")
+    with pytest.raises(SourceError, match="could not be refined into hf://datasets/org/refined/all: "):  # not logged in
+        refine_path(refiner, source, output)
+    monkeypatch.setenv("HF_TOKEN", "hf_anna")
+    HfFileSystem.clear_instance_cache()
+    assert refine_path(refiner, source, output).images == 12
+    shutil.copyfile(shards / "a.zip", shards / "deep" / "b.zip")
+    api.upload_folder(folder_path=shards, repo_id="org/renders", repo_type="dataset")
+    done = refine_path(refiner, source, output)
+    assert (done.images, done.files) == (4, 2)  # what changed is made anew
+    refine_path(refiner, shards, tmp_path / "here")
+    there = api.snapshot_download("org/refined", repo_type="dataset", local_dir=tmp_path / "there")
+    assert images_of(Path(there) / "all") == images_of(tmp_path / "here")
 
 
 def test_a_remote_place_that_cannot_be_reached_ends_in_a_sentence(refiner, tmp_path, remote, monkeypatch):

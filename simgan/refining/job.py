@@ -20,7 +20,7 @@ from simgan.images.arrays import Array
 from simgan.images.files import encode_like, read
 from simgan.refining import labels
 from simgan.refining.engine import RefinerLike, ShouldStop, check, raise_if_stopped, refine
-from simgan.refining.places import alone, aside, found_in, write
+from simgan.refining.places import alone, aside, delete, found_in, write
 from simgan.runtime import has_fast_bfloat16, use_fast_bfloat16
 
 RECORD = ".simgan-refine.json"
@@ -123,7 +123,7 @@ class Job:
         for path in (work / name for name in stale if not Path(name).anchor and ".." not in Path(name).parts):
             if path == work:  # of a data set, whose rows are made together
                 shutil.rmtree(path, ignore_errors=True)
-            path.unlink(missing_ok=True)
+            delete(path)
         facts["stamps"] = {name: made[name] for name in made if name not in stale} | stamps
         write(folder / RECORD, json.dumps(facts).encode())
 

@@ -85,7 +85,7 @@ def alone(lock: Any, output: Any) -> Iterator[None]:
 def write(path: Any, data: bytes) -> None:
     """Write a file aside, then rename it: it is there whole, or not at all, as an object of a remote store is."""
     if is_remote(path):
-        path.write_bytes(data)
+        path.fs.pipe_file(path.path, data)  # as `write_bytes` of a path on the Hub is refused
         return
     place = aside(path, ".part")
     try:
@@ -97,3 +97,12 @@ def write(path: Any, data: bytes) -> None:
         place.replace(path)
     finally:
         place.unlink(missing_ok=True)
+
+
+def delete(path: Any) -> None:
+    """Delete a file, if it is there."""
+    if is_remote(path):
+        with suppress(FileNotFoundError):
+            path.fs.rm_file(path.path)
+    else:
+        path.unlink(missing_ok=True)
