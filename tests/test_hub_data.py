@@ -9,7 +9,7 @@ from huggingface_hub import HfApi
 from PIL import Image as Pillow
 
 from simgan import SourceError
-from simgan.data import load
+from simgan.data import load, tables
 
 NAME = "org/eyes"
 FEATURES = Features({"image": Image(), "gaze": List(Value("float32"), 3), "file_name": Value("string")})
@@ -71,12 +71,14 @@ def test_a_split_is_named_after_an_at_sign_and_train_is_taken_without(login):
         assert np.array_equal(found, parts[part]), source
 
 
-def test_a_configuration_is_named_after_the_data_set(login):
+def test_a_configuration_is_named_after_the_data_set(login, monkeypatch):
     for seed, config in enumerate(("near", "far")):
         table(images(2, seed=seed)).push_to_hub(NAME, config_name=config)
     refused(f"{NAME} has configurations far, near: name one as {NAME}/CONFIG")
     for source in (f"hub:{NAME}/far", f"hub:{NAME}/far@train"):
         assert np.array_equal([np.array(row["image"]) for row in load(source)], images(2, seed=1))
+    monkeypatch.setattr(tables, "get_dataset_config_names", lambda place: 1 / 0)  # the connection ends
+    refused(f"{NAME} cannot be opened, neither as a folder or file nor on the Hub: Config name is missing")
 
 
 def refused(sentence, source=f"hub:{NAME}"):

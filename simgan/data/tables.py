@@ -4,6 +4,7 @@ import re
 import struct
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -275,8 +276,11 @@ def _open(name: str) -> Dataset:
     except Exception as error:  # broken files and connections raise errors of many libraries
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         if isinstance(error, ValueError) and "onfig" in reason:
-            configs = ", ".join(get_dataset_config_names(place))
-            raise SourceError(f"{where} has configurations {configs}: name one as {where}/CONFIG") from error
+            configs = ""
+            with suppress(Exception):  # of a connection that has ended since
+                configs = ", ".join(get_dataset_config_names(place))
+            if configs:
+                raise SourceError(f"{where} has configurations {configs}: name one as {where}/CONFIG") from error
         raise SourceError(f"{name} cannot be opened, neither as a folder or file nor on the Hub: {reason}") from error
     if isinstance(found, Dataset):
         return found
