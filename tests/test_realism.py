@@ -97,6 +97,15 @@ def test_colour_images_are_measured_and_shown_by_their_rows():
     assert (patches.name, patches.factor, told.name, told.unit) == ("patch distance", 1000, "classifier accuracy", " %")
 
 
+def test_real_images_that_are_sorted_are_told_of_as_their_halves_differ():
+    rng = np.random.default_rng(0)
+    classes = [np.clip(rng.normal(mean, 20, (60, 16, 16)), 0, 255).astype(np.uint8) for mean in (60, 180)]
+    in_order, mixed = np.concatenate(classes), rng.permutation(np.concatenate(classes))
+    raw = rng.integers(0, 256, (40, 16, 16), np.uint8)
+    assert "shuffle images that are sorted by class" in measure_realism(raw, in_order, raw).note
+    assert "sorted" not in measure_realism(raw, mixed, raw).note
+
+
 def test_another_hue_is_a_distance_though_its_grey_is_the_same():
     rng = np.random.default_rng(0)
     grey = rng.integers(60, 180, (20, 32, 32, 1))
