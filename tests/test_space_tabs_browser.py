@@ -48,6 +48,21 @@ def tab_to(page, place):
     raise AssertionError(f"{place} is not reached by Tab")
 
 
+def test_an_image_is_sent_refined_and_downloaded_by_keyboard_alone(visit, tmp_path):
+    page = visit()
+    (tmp_path / "own.png").write_bytes(png(eyes.render([7])[0][0]))
+    with page.expect_file_chooser() as chosen:
+        tab_to(page, "#refine-images [aria-label='Click to Upload']")
+        page.keyboard.press("Enter")
+    chosen.value.set_files(tmp_path / "own.png")
+    page.locator('#refine-download a[download="own.png"]').wait_for()
+    page.locator('#refine-download a[download="eye 1.png"]').wait_for(state="detached")  # the example makes way
+    tab_to(page, "#refine-download a")
+    with page.expect_download() as started:
+        page.keyboard.press("Enter")
+    assert started.value.suggested_filename == "own.png"
+
+
 def test_a_batch_is_sent_refined_and_downloaded_by_keyboard_alone(visit, tmp_path):
     page = visit()
     sent = {f"{i}.png": png(image) for i, image in enumerate(eyes.render(range(2))[0])}

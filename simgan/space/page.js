@@ -13,6 +13,8 @@
       examples.querySelectorAll(":scope > .gallery-item:not([aria-label])").forEach((button, number) => {
         if (!button.innerText.trim()) button.ariaLabel = `Example ${number + 1}`;
       });
+    for (const camera of document.querySelectorAll('[aria-label="common.webcam"]')) // Gradio translates it nowhere
+      camera.ariaLabel = camera.title = "Webcam";
     for (const empty of document.querySelectorAll('[aria-label="Empty value"]:not([role])')) empty.role = "img";
     for (const image of document.querySelectorAll("button.thumbnail-item img[alt]:not([alt=''])"))
       if (image.alt === image.closest("button").innerText.trim()) image.alt = ""; // its caption is read out already

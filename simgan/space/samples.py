@@ -95,6 +95,13 @@ def image_fields(
             gr.skip() if replaced else time.time_ns(),
         ]
 
+    def leave_examples_out(images: Upload) -> Any:
+        """Keep what a visitor sent, without the examples that were there before."""
+        known = {Path(path).read_bytes() for domain in units for path in examples(domain)}
+        own = [image for image in images or () if Path(image[0]).read_bytes() not in known]
+        return own or gr.skip()
+
+    images.upload(leave_examples_out, images, images, show_progress="hidden", api_visibility="private")
     model = model_field(models)
     outputs = [images, *fields.values(), moment]
     model.change(fit, [images, model], outputs, api_name=f"{event}_model", show_progress="hidden")
