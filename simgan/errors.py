@@ -5,6 +5,7 @@ import io
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -53,10 +54,14 @@ def command_line() -> Iterator[None]:
     """Surround what a command line does: consoles print what they can, and a `SimGANError` ends it as one sentence."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # code pages of Windows lack − and λ; standard error escapes them
+    formatted = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # without the line of our code
     try:
         yield
     except SimGANError as error:
         sys.exit(f"error: {error}")
+    finally:
+        warnings.formatwarning = formatted
 
 
 def reason(error: BaseException) -> str:

@@ -156,6 +156,15 @@ def test_archives_and_tables_of_the_hub_are_refined_there(refiner, shards, tmp_p
     assert images_of(Path(there) / "all") == images_of(tmp_path / "here")
 
 
+def test_a_hub_that_is_not_reached_is_not_called_empty(refiner, tmp_path, hub):
+    with pytest.raises(SourceError, match="hf://datasets/org/none does not exist"):
+        refine_path(refiner, "hf://datasets/org/none", tmp_path / "out")
+    hub.fail("*", status=403)
+    HfFileSystem.clear_instance_cache()
+    with pytest.raises(SourceError, match=r"org/none could not be refined into .*403"):
+        refine_path(refiner, "hf://datasets/org/none", tmp_path / "out")
+
+
 def test_a_remote_place_that_cannot_be_reached_ends_in_a_sentence(refiner, tmp_path, remote, monkeypatch):
     with pytest.raises(SourceError, match="memory://tests/nothing does not exist"):
         refine_path(refiner, str(remote / "nothing"), tmp_path / "out")

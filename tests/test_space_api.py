@@ -131,6 +131,12 @@ def test_all_models_of_a_kind_are_compared_at_all_strengths(client, images):
     assert captions == ["as it is", *(f"{name} · {k}" for name in ("eyes-simulated", "eyes") for k in strengths)]
 
 
+def test_what_is_unlike_a_models_images_is_told_above_its_maps_too(client, tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 300), np.uint8)).save(tmp_path / "noise.png")
+    page, _ = client.predict([{"image": handle_file(tmp_path / "noise.png")}], "eyes", api_name="/inspect")
+    assert page.index("Unusual size.") < page.index("patch-maps")
+
+
 def test_patch_values_come_as_numbers_with_their_fields(client, images):
     page, numbers = client.predict(images[:1], "eyes", api_name="/inspect")
     assert numbers["receptive_field"]["x"] == {"first": -11, "size": 23, "stride": 4}

@@ -90,6 +90,20 @@ def test_a_paste_is_refined(visit):
     page.evaluate(COPY)
     page.get_by_label("Paste from Clipboard").first.click()
     wait_for_text(page, "#refine-note", "60×40")
+    page.locator('#refine-download a[download="eye 1.png"]').wait_for(state="detached")  # the example makes way
+
+
+def test_what_is_chosen_after_all_images_were_cleared_is_shown(visit):
+    page = visit()
+    page.locator("#refine-images [aria-label=Clear]").click()
+    wait_for_text(page, "#refine-result", "Upload an image, paste one, or pick an example.")
+    page.locator("#wall button").nth(1).click()
+    page.locator('#refine-download a[download="eye 2.png"]').wait_for()
+    page = visit(tab="Where it looks fake")
+    page.locator("#patch-images [aria-label=Clear]").click()
+    wait_for_text(page, "#patch-maps", "Upload an image, paste one, or pick an example.")
+    page.locator("#inspect-eyes-examples .gallery-item").nth(1).click()
+    wait_for_text(page, "#patch-maps", "Refined")
 
 
 def test_an_example_and_a_strength_are_chosen_by_keyboard_and_the_line_moves(visit):

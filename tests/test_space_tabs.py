@@ -75,6 +75,19 @@ def damage(file, name):
     file.write_bytes(data)
 
 
+def test_a_batch_with_an_image_like_a_label_names_the_field_for_it(client, tmp_path):
+    mask = np.zeros((35, 55), np.uint8)
+    mask[10:20] = 255
+    file = pack(tmp_path / "eyes.zip", {"0.png": png(eyes.render([0])[0][0]), "1.png": png(mask)})
+    with pytest.raises(AppError) as told:
+        client.predict([handle_file(file)], "eyes", 1.0, "", api_name="/batch")
+    ways = '"1.png" copies them as they are, "not:1.png" refines them, written into the field "Images that are labels"'
+    assert str(told.value) == f"1.png seems to be a label, as it has 2 values, 0, 255: {ways}"
+    for pattern, refined in (("1.png", 1), ("not:1.png", 2)):
+        told, _ = client.predict([handle_file(file)], "eyes", 1.0, pattern, api_name="/batch")
+        assert f"<strong>{refined} images refined" in told
+
+
 def test_a_zip_comes_back_refined_with_labels_and_names_untouched(client, tmp_path):
     images = eyes.render(range(5))[0]
     deep = images[4].astype(np.uint16) * 200

@@ -94,5 +94,7 @@ def test_what_cannot_be_told_apart_is_refused():
         two_sample_test(noise(0).astype(float), noise(1))
     with pytest.raises(ImageError, match="crop them to one size"):
         two_sample_test(noise(0), noise(1, size=20))
+    with pytest.raises(ImageError, match="needs at least 8 real images, not 5"):
+        measure_two_sample(*(np.zeros((5, 20, 20), np.uint8),) * 3)
     with pytest.raises(ImageError, match="too few persons"):
         two_sample_test(noise(0, 4), noise(1, 4), persons=(list("aaab"), list("aaab")))

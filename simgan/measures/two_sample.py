@@ -13,6 +13,7 @@ from simgan.images.arrays import Array, to_tensor
 from simgan.measures.statistics import Compared, Estimate, Groups, Persons, estimate_all, group_images
 
 _MAPS = (8, 32, 64)
+_FEWEST = 4  # images of a set
 _RATE, _BATCH = 0.005, 32
 _MOVE = 2  # px: training images are moved by up to so much, so that places are not learned by heart
 
@@ -27,11 +28,12 @@ def two_sample_test(
     batches. The interval resamples persons or blocks; it has no width where all answers are right. `ImageError` where
     sets do not fit or are too small.
     """
-    fits = all(x.dtype == np.uint8 and x.ndim in (3, 4) and len(x) >= 4 and min(x.shape[1:3]) >= 16 for x in (a, b))
+    enough = min(len(a), len(b)) >= _FEWEST
+    fits = enough and all(x.dtype == np.uint8 and x.ndim in (3, 4) and min(x.shape[1:3]) >= 16 for x in (a, b))
     if not fits or a.shape[1:] != b.shape[1:]:
         given = f"{a.dtype} {a.shape} and {b.dtype} {b.shape}"
         raise ImageError(
-            f"a two-sample test takes uint8 (N, H, W), N ≥ 4, 16×16 up, crop them to one size: not {given}"
+            f"a two-sample test takes uint8 (N, H, W), N ≥ {_FEWEST}, 16×16 up, crop them to one size: not {given}"
         )
     names = []
     for images, own in zip((a, b), persons, strict=True):
@@ -54,7 +56,8 @@ def measure_two_sample(
     The last is the floor, between the halves of `real` as ordered: above 50 % where these differ by themselves. Its
     network is trained on half as many images as the others, so that it is a little low.
     """
-    half = len(real) // 2
+    if (half := len(real) // 2) < _FEWEST:
+        raise ImageError(f"a classifier needs at least {2 * _FEWEST} real images, not {len(real)}: give more of them")
     halves = (None, None) if persons[1] is None else (persons[1][:half], persons[1][half:])
     pairs = ((refined, real, persons), (raw, real, persons), (real[:half], real[half:], halves))
     first, second, floor = (two_sample_test(*two, persons=both, steps=steps, seed=seed) for *two, both in pairs)

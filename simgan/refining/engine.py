@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, pairwise
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,8 +57,7 @@ def refine(
     layout: str | None = None,
 ) -> Any:
     """Refine one image or many; see `Refiner.refine`."""
-    if not 0 <= strength <= 1:
-        raise ImageError(f"strength must lie between 0 (the input) and 1 (refined), not {strength}")
+    check_strength(strength)
     if batch_size is not None and batch_size < 1:
         raise ImageError(f"a batch of {batch_size} images cannot be refined: give at least 1, or none")
     size = batch_size or (BATCH if _device(refiner) == "cpu" else BATCH_ON_GPU)
@@ -68,6 +68,12 @@ def refine(
         raise ImageError(f"cannot refine a {type(images).__name__}: give a path, image, array, tensor or list of them")
     refined = _refine_many(refiner, images, strength, size, should_stop, numbers)
     return list(refined) if isinstance(images, list | tuple) else refined
+
+
+def check_strength(strength: Any) -> None:
+    """Raise `ImageError` where a strength is no number from 0 to 1."""
+    if not isinstance(strength, Real) or not 0 <= float(strength) <= 1:  # NaN too
+        raise ImageError(f"strength must lie between 0 (the input) and 1 (refined), not {strength}")
 
 
 def check(refiner: RefinerLike, image: Any, name: str) -> Array:

@@ -28,7 +28,7 @@ from simgan.refining.cluster import Cluster
 from simgan.refining.data_sets import TABLE, is_table, refine_data_set, table_stamps
 from simgan.refining.engine import RefinerLike
 from simgan.refining.job import Item, Job, Refined, Stamps
-from simgan.refining.places import alone, aside, found_in, is_remote, place_of, stamp_of, write
+from simgan.refining.places import alone, aside, exists, found_in, is_remote, place_of, stamp_of, write
 from simgan.refining.processes import Processes, fitting, result
 from simgan.refining.workers import Workers
 
@@ -55,7 +55,7 @@ def refine_path(refiner: RefinerLike, source: str | Path, output: str | Path, **
 
 def _refine_path(job: Job, source: Any, output: Any) -> None:
     try:
-        if not source.exists():
+        if not exists(source):
             raise SourceError(f"{source} does not exist: give an image, a folder, an archive or a data set")
         with Cluster(job) if job.ray else nullcontext() as job.cluster:
             _refine(job, source, output)

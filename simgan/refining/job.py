@@ -19,7 +19,7 @@ from simgan.images import codecs
 from simgan.images.arrays import Array
 from simgan.images.files import encode_like, read
 from simgan.refining import labels
-from simgan.refining.engine import RefinerLike, ShouldStop, check, raise_if_stopped, refine
+from simgan.refining.engine import RefinerLike, ShouldStop, check, check_strength, raise_if_stopped, refine
 from simgan.refining.places import alone, aside, delete, found_in, write
 from simgan.runtime import has_fast_bfloat16, use_fast_bfloat16
 
@@ -71,6 +71,9 @@ class Job:
     progress: Callable[[int, int], None] | None = None  # gets images done and all images of a folder or an archive
     should_stop: ShouldStop = None  # called before each image and between the pieces that go through the network
     done: Refined = field(default_factory=Refined)
+
+    def __post_init__(self) -> None:
+        check_strength(self.strength)
 
     @contextmanager
     def begun(self, source: Any, output: Any, stamps: Stamps, *, beside: bool) -> Iterator[Any]:

@@ -86,7 +86,9 @@ def check_values(image: Image.Image | Array, name: str) -> None:
 
 def _pattern(name: str) -> str:
     place = PurePosixPath(name)
-    return (place.parent / ("*" if _is_named(place.parent) else re.sub(r"\d+", "*", place.name))).as_posix()
+    alike = "*" if _is_named(place.parent) else re.sub(r"\d+", "*", place.name)
+    pattern = (place.parent / alike).as_posix()
+    return name if pattern == f"*{place.suffix}" else pattern  # which all images may match
 
 
 def _is_named(place: PurePosixPath) -> bool:

@@ -36,6 +36,17 @@ def is_remote(place: Any) -> bool:
     return not isinstance(place, Path)
 
 
+def exists(place: Any) -> bool:
+    """Return whether there is a file or folder; a remote store that does not answer raises its own error."""
+    if not is_remote(place):
+        return bool(place.exists())
+    try:
+        place.fs.info(place.path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def found_in(folder: Any) -> Callable[[str], bool]:
     """Return the function that tells whether a folder has a file of this name; a remote one is listed once."""
     if not is_remote(folder):

@@ -19,13 +19,14 @@ from simgan.space import archives, uploads
 from simgan.space.events import TEXTS
 from simgan.space.failures import stay_in_place
 from simgan.space.models import Models, check_image
-from simgan.space.samples import model_field
+from simgan.space.samples import model_field, strength_field
 
 SECONDS = 300.0  # of work on one archive
 WORK = 3 * 10**13  # multiplications of one archive: about that long on two cores
 # One archive at a time, beside the queue of single images, which need not wait for it. The work of one that was
 # cancelled goes on to the next piece, and the next archive waits for it in the thread's own queue.
 QUEUE: dict[str, Any] = {"concurrency_id": "batch", "concurrency_limit": 1}
+COPY = "Images that are labels"  # the field for what `simgan refine` takes as --copy
 _THREAD = ThreadPoolExecutor(1, thread_name_prefix="batch")
 
 Upload = tuple[str, str]  # path of a file, and the visitor's name of it
@@ -46,10 +47,10 @@ def add(models: Models) -> None:
             files = gr.File(label="A ZIP, or images and their labels", file_count="multiple", elem_id="batch-files")
             files.preprocess = _uploads  # type: ignore[method-assign,assignment]
             model = model_field(models)
-            strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="0 gives the input back, 1 is refined.")
+            strength = strength_field()
             info = "Patterns of their names, with spaces between. They are copied as they are."
             names: dict[str, Any] = {"placeholder": "masks/* *_mask.png", "max_length": 200}
-            copy = gr.Textbox(label="Images that are labels", info=info, **names)
+            copy = gr.Textbox(label=COPY, info=info, **names)
         with gr.Column(scale=3, min_width=300):
             with gr.Row():
                 start = gr.Button("Refine all", variant="primary", elem_id="batch-start")
@@ -108,7 +109,10 @@ def refine_all(
         text = f"{archive.name} takes longer than {SECONDS:.0f} seconds, which is the limit: send it in parts"
         raise SourceError(text) from error
     except SimGANError as error:
-        raise SourceError(str(error).replace(f"{place}/", "")) from error
+        told = str(error).replace(f"{place}/", "")
+        if "--copy " in told:
+            told = f'{told.replace("--copy ", "")}, written into the field "{COPY}"'
+        raise SourceError(told) from error
     finally:  # also where a visitor stops it, or leaves; it returns at once, as this may run in the event loop
         stopped.set()
         _THREAD.submit(shutil.rmtree, place, ignore_errors=True)  # once the work has ended

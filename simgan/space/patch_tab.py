@@ -22,6 +22,7 @@ from simgan.space.accelerator import compute
 from simgan.space.events import HERE, MODEL, MODEL_QUEUE, TEXTS
 from simgan.space.failures import stay_in_place
 from simgan.space.models import Model, Models, check_image
+from simgan.space.notes import unlike
 from simgan.space.refine_tab import NONE_YET
 from simgan.space.samples import Upload, examples, image_fields
 from simgan.space.uploads import open_uploads
@@ -49,14 +50,14 @@ def add(models: Models) -> None:
     gr.Markdown(TEXTS.patches())
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
-            images, model, fits = image_fields(models, "patch", "inspect", "Image (of several, the last)", example)
+            images, model, moment = image_fields(models, "patch", "inspect", "Image (of several, the last)", example)
             button = gr.Button("Look for fake patches", variant="primary", elem_id="patch-button")
         with gr.Column(scale=2, min_width=300, elem_id="patch-result"):
             maps = gr.HTML(page, js_on_load=(HERE / "patch_map.js").read_text(encoding="utf-8"), elem_id="patch-maps")
             gr.Markdown(TEXTS.patches_below(), elem_id="patch-words")
             values = gr.JSON(numbers, visible=False)
     settings = MODEL_QUEUE | {"api_name": "inspect", "trigger_mode": "always_last", "show_progress_on": maps}
-    gr.on([button.click, images.change, fits], inspect, [images, model], [maps, values], **settings)
+    gr.on([button.click, images.change, moment.change], inspect, [images, model], [maps, values], **settings)
 
 
 def _inspect(model: Model, path: str) -> tuple[str, dict[str, Any]]:
@@ -76,7 +77,8 @@ def _inspect(model: Model, path: str) -> tuple[str, dict[str, Any]]:
     for side, one in maps.items():
         mean = round(mean_of(one, fields), 4)
         numbers[side.lower()] = {"mean": mean, "map": one.probability_real.astype(float).round(4).tolist()}
-    return TEXTS.done(opened.done) + draw(maps, fields), numbers
+    told = [*opened.done, *(sentence.replace("**", "") for sentence in unlike(model, stored))]
+    return TEXTS.done(told) + draw(maps, fields), numbers
 
 
 def most_telling(model: Model, paths: Sequence[str]) -> str:

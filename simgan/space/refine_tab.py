@@ -1,6 +1,7 @@
 """The tab Refine: images in; before and after side by side, and the refined files in the format of the input."""
 
 import io
+import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
@@ -18,7 +19,7 @@ from simgan.space.failures import in_place
 from simgan.space.models import Model, Models
 from simgan.space.notes import closeup, compare, describe, draw_labels, unlike
 from simgan.space.refined import Refined, compare_all, refine_uploads
-from simgan.space.samples import Upload, examples, image_fields, labels_of
+from simgan.space.samples import Upload, examples, image_fields, labels_of, strength_field
 
 NONE_YET = "Upload an image, paste one, or pick an example."
 PICTURE: dict[str, Any] = {"format": "png", "interactive": False, "buttons": ["fullscreen"]}
@@ -66,7 +67,7 @@ def add(models: Models) -> None:
     def choose(event: gr.SelectData) -> list[Any]:
         """Put a pair of the wall into the fields."""
         model, path = chosen[event.index]
-        return [[path], model.name]
+        return [[path], model.name, time.time_ns()]
 
     def leave_out(images: Upload, failed: dict[int, str]) -> Any:
         """Keep the images that can be refined."""
@@ -121,8 +122,8 @@ def add(models: Models) -> None:
             label = "Rendered and refined: choose a pair"
             pairs = gr.Gallery(wall, label=label, format="png", elem_id="wall", **look)
             title = "Your images"
-            images, model, fits = image_fields(models, "refine", "refine", title, path, listed=False)
-            strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="0 gives the input back, 1 is refined.")
+            images, model, moment = image_fields(models, "refine", "refine", title, path, listed=False)
+            strength = strength_field()
             button = gr.Button("Refine", variant="primary", elem_id="refine-button")
             gr.Markdown(TEXTS.refine(list(models.domains().values())))
             by_code = gr.Button(visible=False)
@@ -132,14 +133,14 @@ def add(models: Models) -> None:
     waiting: dict[str, Any] = MODEL_QUEUE | {"show_progress_on": comparison}
     hidden: dict[str, Any] = {"api_visibility": "private"}
     latest = waiting | hidden | {"trigger_mode": "always_last"}
-    triggers = [button.click, images.change, fits, strength.input]
+    triggers = [button.click, images.change, moment.change, strength.input]
     gr.on(triggers, in_place(refine, _tell), inputs, outputs, api_name="refine_shown", **latest)
     public = [comparison, difference, note, files, above]
     by_code.click(show_errors(refine_for_code), inputs, public, api_name="refine", **MODEL_QUEUE)
     results.select(
         in_place(show, lambda text: _tell(text)[: len(one)]), [places, failed, *inputs], one, **waiting, **hidden
     )
-    chose = pairs.select(choose, None, [images, model], show_progress="hidden", **hidden)
+    chose = pairs.select(choose, None, [images, model, moment], show_progress="hidden", **hidden)
     chose.then(None, js=TO_RESULT)
     leave.click(leave_out, [images, failed], images, show_progress="hidden", **hidden)
     every.click(show_errors(compare_models), [images, model], compared, api_name="compare", **MODEL_QUEUE)

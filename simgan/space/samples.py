@@ -3,7 +3,7 @@
 import functools
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,19 +56,27 @@ def model_field(models: Models) -> gr.Dropdown:
     return gr.Dropdown(names, value=names[0], label="Model", info=info, allow_custom_value=True)
 
 
+def strength_field() -> gr.Slider:
+    """Return the field for the strength; what is no strength is told in words, where the result would be."""
+    field = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="0 gives the input back, 1 is refined.")
+    field.preprocess = lambda payload: payload  # type: ignore[method-assign]
+    return field
+
+
 def image_fields(
     models: Models, name: str, event: str, label: str, chosen: str, *, listed: bool = True
-) -> tuple[gr.Gallery, gr.Dropdown, Callable[..., Any]]:
-    """Return the fields for images and for the model, and the event after a model was chosen and its examples shown.
+) -> tuple[gr.Gallery, gr.Dropdown, gr.State]:
+    """Return the fields for images and for the model, and the moment when they were last set by something else.
 
     `name` begins the id of the gallery, `event` those of the examples and the names of events; `listed`: the
     examples are offered below it. If the gallery holds examples of another domain, they are replaced, and the
-    gallery's own event fires instead. Images that a visitor sent stay.
+    gallery's own event fires instead. Images that a visitor sent stay, and examples beside them go.
     """
     files: dict[str, Any] = {"format": "png", "file_types": ["image"], "sources": ["upload", "webcam", "clipboard"]}
     look: dict[str, Any] = {"columns": 3, "fit_columns": False, "object_fit": "contain", "buttons": []}
     images = gr.Gallery([chosen], label=label, interactive=True, elem_id=f"{name}-images", **files, **look)
     fields: dict[str, gr.Dataset] = {}
+    moment = gr.State(0)
     units = {domain: first.refiner.codec.unit for domain, first in models.domains().items() if examples(domain)}
     for domain, unit in units.items() if listed else ():
         paths = examples(domain)
@@ -76,8 +84,10 @@ def image_fields(
         names, rows = [Path(path).stem for path in paths], [[[path]] for path in paths]
         look = {"label": "Examples", "example_labels": names if unit else None, "visible": not fields}
         look |= {"api_name": f"{event}_{domain}_example", "api_visibility": "public"}
-        fields[domain] = gr.Examples(rows, [images], elem_id=f"{event}-{domain}-examples", **look).dataset
-    moment = gr.State(0)
+        offered = gr.Examples(rows, [images], elem_id=f"{event}-{domain}-examples", **look)
+        # A gallery that was emptied does not tell of what is put into it.
+        offered.load_input_event.then(time.time_ns, None, moment, show_progress="hidden", api_visibility="private")
+        fields[domain] = offered.dataset
 
     def fit(images: Upload, model: str) -> list[Any]:
         """Show examples that a model takes: in the gallery too, where it holds examples of another kind."""
@@ -99,10 +109,10 @@ def image_fields(
         """Keep what a visitor sent, without the examples that were there before."""
         known = {Path(path).read_bytes() for domain in units for path in examples(domain)}
         own = [image for image in images or () if Path(image[0]).read_bytes() not in known]
-        return own or gr.skip()
+        return own if 0 < len(own) < len(images or ()) else gr.skip()
 
-    images.upload(leave_examples_out, images, images, show_progress="hidden", api_visibility="private")
+    images.change(leave_examples_out, images, images, show_progress="hidden", api_visibility="private")
     model = model_field(models)
     outputs = [images, *fields.values(), moment]
     model.change(fit, [images, model], outputs, api_name=f"{event}_model", show_progress="hidden")
-    return images, model, moment.change
+    return images, model, moment
