@@ -6,8 +6,8 @@ import shutil
 import pytest
 from accelerate import Accelerator
 from safetensors.torch import load_file
-from test_training import assert_close, finish, start
-from train_arrays import data, small
+from test_training import assert_close
+from train_arrays import data, finish, small, start
 
 from simgan import ConfigError
 from simgan.training import processes

@@ -3,12 +3,9 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +14,7 @@ from accelerate.state import AcceleratorState
 from datasets import Features, Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from train_arrays import data, small
+from train_arrays import data, finish, small, start
 
 from simgan import ConfigError, Discriminator, Refiner, SourceError, TrainingError
 from simgan.data import Crops
@@ -37,29 +34,6 @@ from simgan.training.draws import Plan
 from simgan.training.loop import Run
 from simgan.training.processes import make_accelerator
 from simgan.training.step import Trainer
-
-SCRIPT = Path(__file__).with_name("train_arrays.py")
-ROOT = SCRIPT.parents[1]
-ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-
-
-def start(settings, processes=1, **environment):
-    launcher = [sys.executable]
-    if processes > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    return subprocess.Popen(
-        [*launcher, str(SCRIPT), json.dumps(settings, default=str)],
-        env={**ENVIRONMENT, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process, code=0):
-    out, err = process.communicate(timeout=600)
-    assert process.returncode == code, err[-3000:]
-    return out, err
 
 
 def state(run):

@@ -1,18 +1,23 @@
-"""A run on small simulated images, started as a process of its own by `test_training.py`.
+"""A run on small simulated images, in one or several processes of its own.
 
-`python train_arrays.py '{"steps": 4, …}'` trains with these settings; `{"updates": 20, "save": FILE}` does that many
-steps of Algorithm 1 without the run around it and saves the weights, one file a process. With `"sources": true` the
-images come from the simulators, which only the main process may call. Environment: `STOP_AT` a step sends SIGTERM to
-the last process alone, `DIE_AT` kills, `ELSEWHERE` is the output of all processes but the first.
+`start({"steps": 4, …})` trains with these settings; `{"updates": 20, "save": FILE}` does that many steps of Algorithm 1
+without the run around it and saves the weights, one file a process. With `"sources": true` the images come from the
+simulators, which only the main process may call. Environment: `STOP_AT` a step sends SIGTERM to the last process alone,
+`DIE_AT` kills, `ELSEWHERE` is the output of all processes but the first.
 """
 
 import json
+import multiprocessing
 import os
 import signal
+import socket
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import torch
 from safetensors.torch import save_file
@@ -29,6 +34,10 @@ from simgan.training.loop import Run
 from simgan.training.processes import make_accelerator
 from simgan.training.sources import load
 from simgan.training.step import Trainer
+
+HERE = Path(__file__).parent
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["train_arrays"])  # so that processes begin with PyTorch imported
 
 held_out.MEASURED = 48  # for speed
 loop.LOG_EVERY = 3  # so that several processes stop within a short run
@@ -145,10 +154,42 @@ def main(settings: dict) -> None:
         run.finish()
 
 
-if __name__ == "__main__":
+def begin(settings: str, environment: dict[str, str], log: str) -> None:
+    """Train in a fork, with what is printed in two files."""
+    os.environ.update(environment)
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(f"{log}.{name}", os.O_WRONLY | os.O_CREAT), number)
     try:
-        main(json.loads(sys.argv[1]))
+        main(json.loads(settings))
     except Stopped as error:
         print(error)
     except SimGANError as error:
         sys.exit(f"error: {error}")
+
+
+def start(settings: dict, processes: int = 1, **environment: str) -> tuple[list[Any], Path]:
+    """Start processes that share a run; return them and the folder of what they print."""
+    logs = Path(tempfile.mkdtemp())
+    own = {"ACCELERATE_USE_CPU": "true", **environment}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    started = []
+    # Where the server of forks finds this module, when the first one starts it.
+    with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(map(str, (HERE.parent, HERE)))):
+        for rank in map(str, range(processes)):
+            place = shared | {"RANK": rank, "LOCAL_RANK": rank} if processes > 1 else {}
+            given = json.dumps(settings, default=str), own | place, str(logs / rank)
+            started.append(FORKS.Process(target=begin, args=given))
+            started[-1].start()
+    return started, logs
+
+
+def finish(run: tuple[list[Any], Path], code: int = 0) -> tuple[str, str]:
+    """Wait for processes that all exit with that status; return what they printed, and their errors."""
+    started, logs = run
+    for process in started:
+        process.join(600)
+    out, err = ("".join(file.read_text() for file in sorted(logs.glob(f"*.{name}"))) for name in ("out", "err"))
+    assert [process.exitcode for process in started] == [code] * len(started), err[-3000:]
+    return out, err
