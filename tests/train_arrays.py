@@ -9,6 +9,7 @@ simulators, which only the main process may call. Environment: `STOP_AT` a step 
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -36,8 +37,9 @@ from simgan.training.sources import load
 from simgan.training.step import Trainer
 
 HERE = Path(__file__).parent
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["train_arrays"])  # so that processes begin with PyTorch imported
+FORKS: Any = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+if sys.platform != "win32":
+    FORKS.set_forkserver_preload(["train_arrays"])  # so that processes begin with PyTorch imported
 
 held_out.MEASURED = 48  # for speed
 loop.LOG_EVERY = 3  # so that several processes stop within a short run
@@ -190,6 +192,8 @@ def finish(run: tuple[list[Any], Path], code: int = 0) -> tuple[str, str]:
     started, logs = run
     for process in started:
         process.join(600)
+        process.kill()  # one that hangs
     out, err = ("".join(file.read_text() for file in sorted(logs.glob(f"*.{name}"))) for name in ("out", "err"))
+    shutil.rmtree(logs)
     assert [process.exitcode for process in started] == [code] * len(started), err[-3000:]
     return out, err

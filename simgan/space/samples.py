@@ -57,16 +57,16 @@ def model_field(models: Models) -> gr.Dropdown:
 
 
 def strength_field() -> gr.Slider:
-    """Return the field for the strength; what is no strength is told in words, where the result would be."""
+    """Return the field for the strength, from 0 to 1; the events of the tabs refuse other values in a sentence."""
     field = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="0 gives the input back, 1 is refined.")
-    field.preprocess = lambda payload: payload  # type: ignore[method-assign]
+    field.preprocess = lambda payload: payload  # type: ignore[method-assign]  # Gradio's own refusal is no sentence
     return field
 
 
 def image_fields(
     models: Models, name: str, event: str, label: str, chosen: str, *, listed: bool = True
 ) -> tuple[gr.Gallery, gr.Dropdown, gr.State]:
-    """Return the fields for images and for the model, and the moment when they were last set by something else.
+    """Return the fields for images and for the model, and a state that changes when a model or an example was chosen.
 
     `name` begins the id of the gallery, `event` those of the examples and the names of events; `listed`: the
     examples are offered below it. If the gallery holds examples of another domain, they are replaced, and the
